@@ -1,0 +1,80 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+  name: "hindsight",
+  products: [
+    .library(name: "Hindsight", targets: ["Hindsight"]),
+    .library(name: "HindsightReplay", targets: ["HindsightReplay"]),
+    .library(name: "HindsightTesting", targets: ["HindsightTesting"]),
+    .executable(name: "hindsight", targets: ["HindsightCLI"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.1.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.4.0"),
+  ],
+  targets: [
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+
+    .target(name: "HindsightCore", swiftSettings: settings),
+    .target(
+      name: "HindsightJournal",
+      dependencies: [
+        "HindsightCore", "CZlib", .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+    .target(
+      name: "HindsightStore", dependencies: ["HindsightCore", "CSQLite"], swiftSettings: settings),
+    .target(
+      name: "Hindsight",
+      dependencies: [
+        "HindsightCore", "HindsightJournal", "HindsightStore",
+        .product(name: "DequeModule", package: "swift-collections"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
+    .target(
+      name: "HindsightReplay",
+      dependencies: ["HindsightCore", "HindsightJournal", "HindsightStore"],
+      swiftSettings: settings),
+    .target(
+      name: "HindsightTesting",
+      dependencies: ["Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay"],
+      swiftSettings: settings),
+    .executableTarget(
+      name: "HindsightCLI",
+      dependencies: [
+        "Hindsight", "HindsightReplay", "HindsightTesting",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Tools/hindsight", swiftSettings: settings),
+    .executableTarget(
+      name: "MakeLookups",
+      dependencies: [
+        "CZlib", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Tools/make-lookups", swiftSettings: settings),
+
+    .testTarget(
+      name: "HindsightCoreTests", dependencies: ["HindsightCore"], swiftSettings: settings),
+    .testTarget(
+      name: "HindsightJournalTests", dependencies: ["HindsightJournal"], swiftSettings: settings),
+    .testTarget(
+      name: "HindsightStoreTests", dependencies: ["HindsightStore"], swiftSettings: settings),
+    .testTarget(
+      name: "HindsightTests",
+      dependencies: ["Hindsight", "HindsightReplay", "HindsightTesting"], swiftSettings: settings),
+    .testTarget(
+      name: "HindsightReplayTests",
+      dependencies: ["Hindsight", "HindsightReplay", "HindsightTesting"], swiftSettings: settings),
+  ]
+)

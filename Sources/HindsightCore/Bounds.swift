@@ -1,0 +1,17 @@
+/// The bounds on what callers and files may hand us. Everything that is bounded is bounded here.
+public enum Bounds {
+  /// Keys are 1 to 1,024 UTF-8 bytes (S040).
+  public static let keyByteCountMax = 1_024
+  /// Encoded values are at most 16 MiB (S042).
+  public static let valueByteCountMax = 16 << 20
+  /// Reasons are at most 256 UTF-8 bytes.
+  public static let reasonByteCountMax = 256
+  /// The software version that `opened` names is at most this long.
+  public static let softwareVersionByteCountMax = 64
+  /// Entries an index can hold: slots are 32-bit.
+  public static let entryCountMax = UInt64(UInt32.max - 2)
+  /// The latest expiry and the longest TTL: 2^53 µs, about 285 years, exact in a `Double`.
+  public static let ttlMax = Microseconds(rawValue: 1 << 53)
+  /// Evictions, expiries or touches that one decision may make before it is cut into another.
+  public static let eventsPerSlice = 1_024
+}
