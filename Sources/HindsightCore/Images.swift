@@ -1,0 +1,69 @@
+/// One entry as a checkpoint holds it: everything the index knows of it but its place.
+public struct EntryImage: Equatable, Sendable {
+  /// 1 to 1,024 UTF-8 bytes.
+  public var key: Bytes
+  /// The sequence number of the `set` that made the entry.
+  public var origin: SequenceNumber
+  /// When that `set` happened.
+  public var setAt: Timestamp
+  public var coder: UInt8
+  public var valueByteCount: UInt32
+  /// XXH64 of the encoded value, seed 0.
+  public var valueHash: UInt64
+  /// `nil`: not resident in memory.
+  public var memoryExpiry: Timestamp?
+  /// `nil`: not resident in the store.
+  public var storeExpiry: Timestamp?
+
+  public init(
+    key: Bytes, origin: SequenceNumber, setAt: Timestamp, coder: UInt8, valueByteCount: UInt32,
+    valueHash: UInt64, memoryExpiry: Timestamp?, storeExpiry: Timestamp?
+  ) {
+    self.key = key
+    self.origin = origin
+    self.setAt = setAt
+    self.coder = coder
+    self.valueByteCount = valueByteCount
+    self.valueHash = valueHash
+    self.memoryExpiry = memoryExpiry
+    self.storeExpiry = storeExpiry
+  }
+}
+
+/// What a state is apart from its entries.
+public struct StateHead: Equatable, Sendable {
+  /// The last event that the state contains.
+  public var sequence: SequenceNumber
+  /// When that event happened.
+  public var at: Timestamp
+  /// The configuration in force; `nil` before the first `opened`.
+  public var opened: Opened?
+  /// Whether the last `opened` was followed by a `closed`.
+  public var isClosed: Bool
+
+  public init(sequence: SequenceNumber, at: Timestamp, opened: Opened?, isClosed: Bool) {
+    self.sequence = sequence
+    self.at = at
+    self.opened = opened
+    self.isClosed = isClosed
+  }
+}
+
+/// Identifies one journal, so that a store can tell whose projection it is. 128 random bits.
+public struct JournalID: Hashable, Sendable, CustomStringConvertible {
+  public var high: UInt64
+  public var low: UInt64
+
+  public init(high: UInt64, low: UInt64) {
+    self.high = high
+    self.low = low
+  }
+
+  /// 32 hexadecimal digits.
+  public var description: String {
+    [high, low].map { word in
+      let digits = String(word, radix: 16)
+      return String(repeating: "0", count: 16 - digits.count) + digits
+    }.joined()
+  }
+}
