@@ -1,0 +1,204 @@
+extension CacheState {
+  /// Takes one fact into the state.
+  ///
+  /// Live, in recovery, in the verifier and in every replay this is the same code. On a throw the
+  /// state is unspecified and must not be used further.
+  /// - Throws: `StateError` where the event can't follow from this state, or breaks INV016 or
+  ///   INV017.
+  public mutating func apply(_ record: Record, into effects: inout [Effect]) throws(StateError) {
+    try checkOrder(record)
+    switch record.event {
+    case .opened(let opened): try applyOpened(opened, record.sequence)
+    case .closed: head.isClosed = true
+    case .set(let value): try applySet(value, record, &effects)
+    case .invalidated(let it): try applyInvalidated(it, record.at, &effects)
+    case .cleared(let it): try applyCleared(it, record.at, &effects)
+    case .expired(let origin, let tier): try applyExpired(origin, tier, record.at, &effects)
+    case .evicted(let origin, let tier, let cause):
+      try applyEvicted(origin, tier, cause, record.at, &effects)
+    case .promoted(let origin, let expiry):
+      try applyPromoted(origin, expiry, record.at, &effects)
+    case .touched(let touched): try applyTouched(touched)
+    case .lookedUp(let subject, let outcome): try applyLookedUp(subject, outcome, record.at)
+    case .recovered, .gap: break
+    }
+    head.sequence = record.sequence
+    head.at = record.at
+  }
+
+  private func checkOrder(_ record: Record) throws(StateError) {
+    var expected = head.sequence.next
+    var needsOpen = true
+    switch record.event {
+    case .gap(let gap):
+      guard gap.first == expected, gap.last >= gap.first else {
+        throw .sequenceBroken(expected: expected, found: gap.first)
+      }
+      expected = gap.last.next
+      needsOpen = false
+    case .opened, .recovered: needsOpen = false
+    case .expired, .evicted, .touched: needsOpen = head.opened == nil
+    default: break
+    }
+    guard record.sequence == expected else {
+      throw .sequenceBroken(expected: expected, found: record.sequence)
+    }
+    guard record.at >= head.at else { throw .timeDecreased(last: head.at, found: record.at) }
+    if needsOpen, head.isClosed { throw .notOpen }
+  }
+
+  private mutating func applyOpened(
+    _ opened: Opened, _ sequence: SequenceNumber
+  ) throws(StateError) {
+    if opened.storeLimit == nil, heaps.store.count > 0 { throw .limitExceeded(.store) }
+    head.opened = opened
+    head.isClosed = false
+    for tier in Tier.allCases { try checkLimit(tier) }
+    if entryCount == 0 { orderIsTold = true }
+    if opened.accessLog == .off { orderIsTold = false }
+    reserve(opened)
+  }
+
+  private mutating func applySet(
+    _ value: ValueSet, _ record: Record, _ effects: inout [Effect]
+  ) throws(StateError) {
+    guard (1...Bounds.keyByteCountMax).contains(value.key.count) else {
+      throw .keyLength(value.key.count)
+    }
+    guard value.memoryExpiry != nil || value.storeExpiry != nil,
+      value.storeExpiry == nil || head.opened?.storeLimit != nil
+    else { throw .impossibleResidency(record.sequence) }
+    let hash = value.key.withUnsafeBytes { self.hash(of: $0) }
+    if let old = value.key.withUnsafeBytes({ find($0, hash: hash) }) {
+      try checkNothingExpired(old, at: record.at)
+      remove(old, .replaced, &effects)
+    }
+    let slot = insert(
+      EntryImage(
+        key: value.key, origin: record.sequence, setAt: record.at, coder: value.coder,
+        valueByteCount: UInt32(value.value.count), valueHash: XXH64.hash(value.value),
+        memoryExpiry: value.memoryExpiry, storeExpiry: value.storeExpiry),
+      keyTag: UInt32(truncatingIfNeeded: hash), atFront: true)
+    effects.append(.inserted(slot))
+    if value.memoryExpiry != nil { try checkLimit(.memory) }
+    if value.storeExpiry != nil { try checkLimit(.store) }
+  }
+
+  private mutating func applyInvalidated(
+    _ it: Invalidated, _ at: Timestamp, _ effects: inout [Effect]
+  ) throws(StateError) {
+    switch it.subject {
+    case .origin(let origin):
+      let slot = try slot(of: origin)
+      try checkNothingExpired(slot, at: at)
+      remove(slot, .invalidated, &effects)
+    case .key(let key):
+      if let slot = find(key) { throw .keyPresent(entries[slot].origin) }
+    }
+  }
+
+  private mutating func applyCleared(
+    _ it: Cleared, _ at: Timestamp, _ effects: inout [Effect]
+  ) throws(StateError) {
+    let (slots, live) = matching(prefix: it.prefix, at: at)
+    for (tier, stated, counted) in [
+      (Tier.memory, it.memoryCount, live.memory), (.store, it.storeCount, live.store),
+    ] where stated != counted {
+      throw .wrongClearCount(tier, stated: stated, counted: counted)
+    }
+    for slot in slots { remove(slot, .cleared, &effects) }
+  }
+
+  private mutating func applyExpired(
+    _ origin: SequenceNumber, _ tier: Tier, _ at: Timestamp, _ effects: inout [Effect]
+  ) throws(StateError) {
+    let slot = try resident(origin, tier)
+    guard at >= entries[slot].expiry(in: tier) else { throw .notExpired(origin, tier) }
+    endResidency(slot, tier, .expired, &effects)
+  }
+
+  private mutating func applyEvicted(
+    _ origin: SequenceNumber, _ tier: Tier, _ cause: EvictionCause, _ at: Timestamp,
+    _ effects: inout [Effect]
+  ) throws(StateError) {
+    let slot = try resident(origin, tier)
+    if cause == .limit {
+      guard at < entries[slot].expiry(in: tier) else { throw .expiredServed(origin, tier) }
+      if orderIsTold, let due = recency.leastRecent(in: tier), due != slot {
+        throw .wrongVictim(origin, tier, expected: entries[due].origin)
+      }
+    }
+    endResidency(slot, tier, cause == .limit ? .evicted : .lost, &effects)
+  }
+
+  private mutating func applyPromoted(
+    _ origin: SequenceNumber, _ expiry: Timestamp, _ at: Timestamp, _ effects: inout [Effect]
+  ) throws(StateError) {
+    let slot = try resident(origin, .store)
+    guard entries[slot].isLive(in: .store, at: at) else { throw .expiredServed(origin, .store) }
+    guard expiry <= entries[slot].storeExpiry else { throw .promotedBeyondStore(origin) }
+    if entries[slot].isResident(in: .memory) { throw .alreadyResident(origin, .memory) }
+    recency.moveToFront(slot, &entries)
+    entries[slot].memoryExpiry = expiry
+    beginResidency(slot, .memory)
+    effects.append(.memoryBegan(slot))
+    try checkLimit(.memory)
+  }
+
+  private mutating func applyTouched(_ origins: [SequenceNumber]) throws(StateError) {
+    for origin in origins { recency.moveToFront(try slot(of: origin), &entries) }
+    recency.allTold()
+    if origins.count == entryCount { orderIsTold = head.opened?.accessLog != .off }
+  }
+
+  private mutating func applyLookedUp(
+    _ subject: LookupSubject, _ outcome: LookupOutcome, _ at: Timestamp
+  ) throws(StateError) {
+    switch (subject, outcome) {
+    case (.origin(let origin), .memoryHit), (.origin(let origin), .storeHit):
+      let tier: Tier = outcome == .memoryHit ? .memory : .store
+      let slot = try resident(origin, tier)
+      guard entries[slot].isLive(in: tier, at: at) else { throw .expiredServed(origin, tier) }
+      recency.moveToFront(slot, &entries)
+    case (.origin(let origin), .miss): _ = try slot(of: origin)
+    case (.key(let key), _):
+      if let slot = find(key) { throw .keyPresent(entries[slot].origin) }
+    }
+  }
+
+  // MARK: Checks
+
+  private func slot(of origin: SequenceNumber) throws(StateError) -> Slot {
+    guard let slot = find(origin: origin) else { throw .unknownOrigin(origin) }
+    return slot
+  }
+
+  private func resident(_ origin: SequenceNumber, _ tier: Tier) throws(StateError) -> Slot {
+    let slot = try slot(of: origin)
+    guard entries[slot].isResident(in: tier) else { throw .notResident(origin, tier) }
+    return slot
+  }
+
+  /// What is past its expiry leaves through `expired`, never silently with something else.
+  private func checkNothingExpired(_ slot: Slot, at now: Timestamp) throws(StateError) {
+    for tier in Tier.allCases where entries[slot].isResident(in: tier) {
+      guard entries[slot].isLive(in: tier, at: now) else {
+        throw .expiredServed(entries[slot].origin, tier)
+      }
+    }
+  }
+
+  /// INV017
+  func checkLimit(_ tier: Tier) throws(StateError) {
+    guard let limit = head.opened?.limit(of: tier) else { return }
+    if !limit.holds(entryCount: UInt64(residentCount(in: tier)), byteCount: byteCount(in: tier)) {
+      throw .limitExceeded(tier)
+    }
+  }
+}
+
+extension TierLimit {
+  func holds(entryCount: UInt64, byteCount: UInt64) -> Bool {
+    entryCount <= entryCountMax && byteCount <= byteCountMax ?? .max
+  }
+}

@@ -1,0 +1,95 @@
+// The few ways in which the index changes. Everything that `apply` and a restore do goes through
+// these, so that index, list, heaps and byte counts can't disagree.
+
+extension CacheState {
+  /// Makes an entry. The caller has made sure that neither its key nor its origin is there.
+  mutating func insert(_ image: EntryImage, keyTag: UInt32, atFront: Bool) -> Slot {
+    let slot = entries.allocate()
+    let key = UnsafeMutableRawPointer.allocate(byteCount: image.key.count, alignment: 1)
+    image.key.withUnsafeBytes { key.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    entries[slot] = Entry(
+      key: key, origin: image.origin, setAt: image.setAt,
+      memoryExpiry: image.memoryExpiry ?? .zero, storeExpiry: image.storeExpiry ?? .zero,
+      valueHash: image.valueHash, valueByteCount: image.valueByteCount, keyTag: keyTag,
+      newer: noSlot, older: noSlot, memoryHeapPlace: 0, storeHeapPlace: 0,
+      keyByteCount: UInt16(image.key.count), coder: image.coder)
+    keys.insert(slot, tag: keyTag)
+    origins.insert(slot, tag: Self.tag(of: image.origin))
+    if atFront {
+      recency.insertAtFront(slot, &entries)
+    } else {
+      recency.insertAtBack(slot, &entries)
+    }
+    for (tier, expiry) in [(Tier.memory, image.memoryExpiry), (.store, image.storeExpiry)]
+    where expiry != nil {
+      addToHeap(slot, tier)
+      if atFront { recency.began(slot, in: tier) } else { recency.beganAtBack(slot, in: tier) }
+    }
+    return slot
+  }
+
+  /// Makes the entry at the front resident in `tier`, its expiry there set already.
+  mutating func beginResidency(_ slot: Slot, _ tier: Tier) {
+    addToHeap(slot, tier)
+    recency.began(slot, in: tier)
+  }
+
+  /// Ends one residency; an entry that has none left is gone.
+  mutating func endResidency(
+    _ slot: Slot, _ tier: Tier, _ ending: Ending, _ effects: inout [Effect]
+  ) {
+    let other: Tier = tier == .memory ? .store : .memory
+    guard entries[slot].isResident(in: other) else { return remove(slot, ending, &effects) }
+    recency.willEnd(slot, in: tier, entries)
+    removeFromHeap(slot, tier)
+    switch tier {
+    case .memory: effects.append(.memoryEnded(slot, ending))
+    case .store: effects.append(.storeEnded(slot, entries[slot].origin, ending))
+    }
+  }
+
+  /// Removes an entry with all its residencies.
+  mutating func remove(_ slot: Slot, _ ending: Ending, _ effects: inout [Effect]) {
+    let entry = entries[slot]
+    recency.remove(slot, &entries)
+    if entry.isResident(in: .memory) {
+      removeFromHeap(slot, .memory)
+      effects.append(.memoryEnded(slot, ending))
+    }
+    if entry.isResident(in: .store) {
+      removeFromHeap(slot, .store)
+      effects.append(.storeEnded(slot, entry.origin, ending))
+    }
+    keys.remove(slot, tag: entry.keyTag)
+    origins.remove(slot, tag: Self.tag(of: entry.origin))
+    effects.append(.removed(slot, keyHash: hash(of: entry.keyBytes), ending))
+    entry.key.deallocate()
+    entries.release(slot)
+  }
+
+  /// The entries whose key starts with `prefix`, most recent first, and how many residencies of
+  /// theirs are live. O(entries).
+  func matching(
+    prefix: Bytes, at now: Timestamp
+  ) -> (slots: [Slot], live: (memory: UInt64, store: UInt64)) {
+    var slots: [Slot] = []
+    var live = (memory: UInt64(0), store: UInt64(0))
+    forEachSlot { slot in
+      let entry = entries[slot]
+      guard entry.keyBytes.starts(with: prefix) else { return }
+      slots.append(slot)
+      if entry.isLive(in: .memory, at: now) { live.memory += 1 }
+      if entry.isLive(in: .store, at: now) { live.store += 1 }
+    }
+    return (slots, live)
+  }
+
+  /// Makes room in the tables for all that the limits allow, so that growing never pauses a set.
+  mutating func reserve(_ opened: Opened) {
+    let wanted =
+      (opened.storeLimit?.entryCountMax ?? 0) + min(opened.memoryLimit.entryCountMax, 1 << 20)
+    let capacity = Int(min(wanted, 1 << 20))
+    keys.reserve(capacity)
+    origins.reserve(capacity)
+  }
+}

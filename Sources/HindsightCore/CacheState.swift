@@ -1,0 +1,186 @@
+/// The state machine of the cache: one index, one recency list, two residencies (DESIGN §1, §2).
+///
+/// The live cache, recovery, the verifier and every replay share it. It does no I/O and has no
+/// clock, lock or randomness: time enters as data, and the same events give the same state and the
+/// same digest on every machine. It knows slots, sizes and hashes; values are its shell's concern.
+///
+/// - `decide…` turns intent into facts. Each fact is applied before the next one is decided, since
+///   the next one depends on it.
+/// - `apply(_:into:)` takes a fact, from `decide…` or from a journal, and checks it: an event that
+///   breaks INV016 or INV017 doesn't get in.
+public struct CacheState: ~Copyable {
+  public internal(set) var head = StateHead(
+    sequence: .zero, at: .zero, opened: nil, isClosed: true)
+
+  /// Whether the events so far tell the whole order of use; not after a session without an access
+  /// log, until a `touched` has told all of it.
+  public internal(set) var orderIsTold = true
+
+  var entries = EntryPool()
+  var keys = SlotTable()
+  var origins = SlotTable()
+  var recency = RecencyRing()
+  var heaps = (memory: ExpiryHeap(tier: .memory), store: ExpiryHeap(tier: .store))
+  var byteCounts = (memory: UInt64(0), store: UInt64(0))
+  let hashSeed: UInt64
+
+  /// An empty state.
+  /// - Parameter hashSeed: seeds the hash of keys, so that nobody who chooses keys can make them
+  ///   collide. It never shows in events, order or digest.
+  public init(hashSeed: UInt64 = 0) { self.hashSeed = hashSeed }
+
+  deinit {
+    var slot = entries[noSlot].older
+    while slot != noSlot {
+      entries[slot].key.deallocate()
+      slot = entries[slot].older
+    }
+  }
+
+  // MARK: Reading
+
+  /// Entries resident in at least one tier, whether or not they are past their expiry.
+  public var entryCount: Int { keys.count }
+
+  /// Entries resident in `tier`, whether or not they are past their expiry.
+  public func residentCount(in tier: Tier) -> Int {
+    tier == .memory ? heaps.memory.count : heaps.store.count
+  }
+
+  /// Bytes of the keys and encoded values resident in `tier`.
+  public func byteCount(in tier: Tier) -> UInt64 {
+    tier == .memory ? byteCounts.memory : byteCounts.store
+  }
+
+  /// Entries in `tier` that are not past their expiry. O(number of those that are).
+  public func liveCount(in tier: Tier, at now: Timestamp) -> Int {
+    var expired = 0
+    withHeap(tier) { $0.forEachExpired(at: now, entries) { _ in expired += 1 } }
+    return residentCount(in: tier) - expired
+  }
+
+  /// The earliest expiry of any residency; `nil` where there is none.
+  public var nextExpiry: Timestamp? {
+    let memory = heaps.memory.first.map { entries[$0].memoryExpiry }
+    let store = heaps.store.first.map { entries[$0].storeExpiry }
+    guard let memory, let store else { return memory ?? store }
+    return min(memory, store)
+  }
+
+  /// One more than the highest slot in use: the size of an array that runs beside the index.
+  public var slotEnd: Slot { entries.slotEnd }
+
+  /// The hash under which `key` is filed.
+  @inline(__always)
+  public func hash(of key: UnsafeRawBufferPointer) -> UInt64 { XXH64.hash(key, seed: hashSeed) }
+
+  /// The slot of `key`, live or not. O(1).
+  public func find(_ key: UnsafeRawBufferPointer, hash: UInt64) -> Slot? {
+    keys.find(tag: UInt32(truncatingIfNeeded: hash)) { slot in
+      entries[slot].keyBytes.elementsAreEqual(to: key)
+    }
+  }
+
+  /// The slot of `key`, live or not. O(1).
+  public func find(_ key: Bytes) -> Slot? {
+    key.withUnsafeBytes { find($0, hash: hash(of: $0)) }
+  }
+
+  /// The slot of the entry that the `set` at `origin` made. O(1).
+  public func find(origin: SequenceNumber) -> Slot? {
+    origins.find(tag: Self.tag(of: origin)) { entries[$0].origin == origin }
+  }
+
+  public func origin(of slot: Slot) -> SequenceNumber { entries[slot].origin }
+  public func setAt(of slot: Slot) -> Timestamp { entries[slot].setAt }
+  public func coder(of slot: Slot) -> UInt8 { entries[slot].coder }
+  public func valueHash(of slot: Slot) -> UInt64 { entries[slot].valueHash }
+  public func isResident(_ slot: Slot, in tier: Tier) -> Bool {
+    entries[slot].isResident(in: tier)
+  }
+  /// INV016: resident in `tier` and not past its expiry there.
+  @inline(__always)
+  public func isLive(_ slot: Slot, in tier: Tier, at now: Timestamp) -> Bool {
+    entries[slot].isLive(in: tier, at: now)
+  }
+  /// The expiry in `tier`; meaningful only for a resident.
+  public func expiry(of slot: Slot, in tier: Tier) -> Timestamp { entries[slot].expiry(in: tier) }
+
+  /// Everything about the entry in `slot`, its key copied.
+  public func image(of slot: Slot) -> EntryImage {
+    let entry = entries[slot]
+    return EntryImage(
+      key: Bytes(entry.keyBytes), origin: entry.origin, setAt: entry.setAt, coder: entry.coder,
+      valueByteCount: entry.valueByteCount, valueHash: entry.valueHash,
+      memoryExpiry: entry.isResident(in: .memory) ? entry.memoryExpiry : nil,
+      storeExpiry: entry.isResident(in: .store) ? entry.storeExpiry : nil)
+  }
+
+  /// Calls `body` for every entry, the most recent first.
+  public func forEachSlot<E: Error>(_ body: (Slot) throws(E) -> Void) throws(E) {
+    var slot = entries[noSlot].older
+    while slot != noSlot {
+      try body(slot)
+      slot = entries[slot].older
+    }
+  }
+
+  /// Calls `body` with the bytes of the key in `slot`, which are valid during the call only.
+  public func withKey<R>(of slot: Slot, _ body: (UnsafeRawBufferPointer) -> R) -> R {
+    body(entries[slot].keyBytes)
+  }
+
+  // MARK: Inside the core
+
+  static func tag(of origin: SequenceNumber) -> UInt32 {
+    // Fibonacci hashing: neighbouring origins spread over the table.
+    UInt32(truncatingIfNeeded: (origin.rawValue &* 0x9E37_79B9_7F4A_7C15) &>> 32)
+  }
+
+  func withHeap<R>(_ tier: Tier, _ body: (borrowing ExpiryHeap) -> R) -> R {
+    tier == .memory ? body(heaps.memory) : body(heaps.store)
+  }
+
+  mutating func addToHeap(_ slot: Slot, _ tier: Tier) {
+    switch tier {
+    case .memory:
+      heaps.memory.insert(slot, &entries)
+      byteCounts.memory += entries[slot].byteCount
+    case .store:
+      heaps.store.insert(slot, &entries)
+      byteCounts.store += entries[slot].byteCount
+    }
+  }
+
+  mutating func removeFromHeap(_ slot: Slot, _ tier: Tier) {
+    switch tier {
+    case .memory:
+      heaps.memory.remove(slot, &entries)
+      byteCounts.memory -= entries[slot].byteCount
+    case .store:
+      heaps.store.remove(slot, &entries)
+      byteCounts.store -= entries[slot].byteCount
+    }
+  }
+}
+
+extension UnsafeRawBufferPointer {
+  @inline(__always)
+  func elementsAreEqual(to other: UnsafeRawBufferPointer) -> Bool {
+    guard count == other.count else { return false }
+    var at = 0
+    while at &+ 8 <= count {
+      if loadUnaligned(fromByteOffset: at, as: UInt64.self)
+        != other.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+      {
+        return false
+      }
+      at &+= 8
+    }
+    while at < count {
+      if self[at] != other[at] { return false }
+      at &+= 1
+    }
+    return true
+  }
+}

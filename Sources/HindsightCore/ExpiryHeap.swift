@@ -1,0 +1,89 @@
+/// The residents of one tier, soonest expiry first: a binary heap of slots whose entries know
+/// their place in it.
+///
+/// Ordered by (expiry, origin), a total order, so that which entry comes first never depends on
+/// how the heap came about: a state rebuilt from a checkpoint decides like the one it replaces.
+struct ExpiryHeap {
+  let tier: Tier
+  private var slots: [Slot] = []
+
+  init(tier: Tier) { self.tier = tier }
+
+  var count: Int { slots.count }
+
+  /// The resident that expires first.
+  var first: Slot? { slots.first }
+
+  mutating func reserve(_ capacity: Int) { slots.reserveCapacity(capacity) }
+
+  /// Adds a slot whose expiry is set and whose place is 0. O(log n), O(1) where it expires last.
+  mutating func insert(_ slot: Slot, _ entries: inout EntryPool) {
+    slots.append(slot)
+    siftUp(slots.count - 1, &entries)
+  }
+
+  /// Removes a slot that is in the heap. O(log n).
+  mutating func remove(_ slot: Slot, _ entries: inout EntryPool) {
+    let at = Int(entries[slot].heapPlace(in: tier)) - 1
+    precondition(slots[at] == slot, "an entry's place in the expiry heap is wrong")
+    entries[slot].setHeapPlace(0, in: tier)
+    let last = slots.removeLast()
+    guard last != slot else { return }
+    slots[at] = last
+    entries[last].setHeapPlace(UInt32(at + 1), in: tier)
+    siftUp(at, &entries)
+    siftDown(Int(entries[last].heapPlace(in: tier)) - 1, &entries)
+  }
+
+  /// Calls `body` for every resident that is past its expiry. O(number of those).
+  func forEachExpired(at now: Timestamp, _ entries: borrowing EntryPool, _ body: (Slot) -> Void) {
+    var pending = [0]
+    while let at = pending.popLast() {
+      guard at < slots.count, entries[slots[at]].expiry(in: tier) <= now else { continue }
+      body(slots[at])
+      pending.append(2 * at + 1)
+      pending.append(2 * at + 2)
+    }
+  }
+
+  /// Traps unless the heap's order and its entries' places are right. For tests.
+  func checkInvariants(_ entries: borrowing EntryPool) {
+    for at in slots.indices {
+      precondition(entries[slots[at]].heapPlace(in: tier) == UInt32(at + 1))
+      if at > 0 { precondition(!precedes(slots[at], slots[(at - 1) / 2], entries)) }
+    }
+  }
+
+  private func precedes(_ a: Slot, _ b: Slot, _ entries: borrowing EntryPool) -> Bool {
+    let (x, y) = (entries[a].expiry(in: tier), entries[b].expiry(in: tier))
+    return x == y ? entries[a].origin < entries[b].origin : x < y
+  }
+
+  private mutating func siftUp(_ start: Int, _ entries: inout EntryPool) {
+    let slot = slots[start]
+    var at = start
+    while at > 0, precedes(slot, slots[(at - 1) / 2], entries) {
+      put(slots[(at - 1) / 2], at, &entries)
+      at = (at - 1) / 2
+    }
+    put(slot, at, &entries)
+  }
+
+  private mutating func siftDown(_ start: Int, _ entries: inout EntryPool) {
+    let slot = slots[start]
+    var at = start
+    while 2 * at + 1 < slots.count {
+      var child = 2 * at + 1
+      if child + 1 < slots.count, precedes(slots[child + 1], slots[child], entries) { child += 1 }
+      guard precedes(slots[child], slot, entries) else { break }
+      put(slots[child], at, &entries)
+      at = child
+    }
+    put(slot, at, &entries)
+  }
+
+  private mutating func put(_ slot: Slot, _ at: Int, _ entries: inout EntryPool) {
+    slots[at] = slot
+    entries[slot].setHeapPlace(UInt32(at + 1), in: tier)
+  }
+}

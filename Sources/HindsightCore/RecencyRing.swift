@@ -1,0 +1,93 @@
+/// The ONE recency list (DESIGN §1): a ring through the entries, its head in slot 0.
+///
+/// Each tier's victim is found through a cursor on its least recent resident. What the cursor
+/// passes over lies behind it for good, or is moved to the front, so finding the next victim costs
+/// O(1) amortized although the list is shared.
+struct RecencyRing {
+  private var cursors: (memory: Slot, store: Slot) = (noSlot, noSlot)
+  /// The oldest entry whose place in the list no event tells yet; everything newer is told with it.
+  private(set) var untold: Slot = noSlot
+
+  /// The least recent resident of `tier`; `nil` where there is none.
+  func leastRecent(in tier: Tier) -> Slot? {
+    let cursor = tier == .memory ? cursors.memory : cursors.store
+    return cursor == noSlot ? nil : cursor
+  }
+
+  /// Puts an entry that isn't in the list to its front.
+  mutating func insertAtFront(_ slot: Slot, _ entries: inout EntryPool) {
+    let front = entries[noSlot].older
+    entries[slot].newer = noSlot
+    entries[slot].older = front
+    entries[front].newer = slot
+    entries[noSlot].older = slot
+  }
+
+  /// Puts an entry that isn't in the list to its back: for a checkpoint, read most recent first.
+  mutating func insertAtBack(_ slot: Slot, _ entries: inout EntryPool) {
+    let back = entries[noSlot].newer
+    entries[slot].older = noSlot
+    entries[slot].newer = back
+    entries[back].older = slot
+    entries[noSlot].newer = slot
+  }
+
+  mutating func remove(_ slot: Slot, _ entries: inout EntryPool) {
+    leave(slot, entries)
+    let (newer, older) = (entries[slot].newer, entries[slot].older)
+    entries[newer].older = older
+    entries[older].newer = newer
+  }
+
+  mutating func moveToFront(_ slot: Slot, _ entries: inout EntryPool) {
+    guard entries[noSlot].older != slot else { return }
+    remove(slot, &entries)
+    insertAtFront(slot, &entries)
+    if entries[slot].isResident(in: .memory) { arrive(slot, .memory) }
+    if entries[slot].isResident(in: .store) { arrive(slot, .store) }
+  }
+
+  /// The entry at the front has become resident in `tier`.
+  mutating func began(_ slot: Slot, in tier: Tier) { arrive(slot, tier) }
+
+  /// An entry restored at the back is resident in `tier`: it is the least recent one so far.
+  mutating func beganAtBack(_ slot: Slot, in tier: Tier) { setCursor(slot, tier) }
+
+  /// The entry is about to lose its residency in `tier`, its place in the list unchanged.
+  mutating func willEnd(_ slot: Slot, in tier: Tier, _ entries: borrowing EntryPool) {
+    if leastRecent(in: tier) == slot { advance(tier, from: slot, entries) }
+  }
+
+  /// The entry was moved to the front and no event says so yet.
+  mutating func markUntold(_ slot: Slot) {
+    if untold == noSlot { untold = slot }
+  }
+
+  mutating func allTold() { untold = noSlot }
+
+  private mutating func leave(_ slot: Slot, _ entries: borrowing EntryPool) {
+    if slot == untold { untold = entries[slot].newer }
+    for tier in Tier.allCases where leastRecent(in: tier) == slot {
+      advance(tier, from: slot, entries)
+    }
+  }
+
+  private mutating func arrive(_ slot: Slot, _ tier: Tier) {
+    if leastRecent(in: tier) == nil { setCursor(slot, tier) }
+  }
+
+  private mutating func advance(
+    _ tier: Tier, from slot: Slot, _ entries: borrowing EntryPool
+  ) {
+    var next = entries[slot].newer
+    while next != noSlot, !entries[next].isResident(in: tier) { next = entries[next].newer }
+    setCursor(next, tier)
+  }
+
+  private mutating func setCursor(_ slot: Slot, _ tier: Tier) {
+    switch tier {
+    case .memory: cursors.memory = slot
+    case .store: cursors.store = slot
+    }
+  }
+}
