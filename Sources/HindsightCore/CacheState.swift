@@ -8,7 +8,7 @@
 ///   the next one depends on it.
 /// - `apply(_:into:)` takes a fact, from `decide…` or from a journal, and checks it: an event that
 ///   breaks INV016 or INV017 doesn't get in.
-public struct CacheState: ~Copyable {
+public struct CacheState: ~Copyable, Sendable {
   public internal(set) var head = StateHead(
     sequence: .zero, at: .zero, opened: nil, isClosed: true)
 
@@ -105,6 +105,14 @@ public struct CacheState: ~Copyable {
   }
   /// The expiry in `tier`; meaningful only for a resident.
   public func expiry(of slot: Slot, in tier: Tier) -> Timestamp { entries[slot].expiry(in: tier) }
+
+  /// Whether an entry is in `slot`, for a walk over the slots below `slotEnd`.
+  public func isOccupied(_ slot: Slot) -> Bool {
+    entries[slot].memoryHeapPlace != 0 || entries[slot].storeHeapPlace != 0
+  }
+
+  /// Whether the order of use has changed in a way that no event tells yet.
+  public var hasUntoldTouches: Bool { recency.untold != noSlot }
 
   /// Everything about the entry in `slot`, its key copied.
   public func image(of slot: Slot) -> EntryImage {

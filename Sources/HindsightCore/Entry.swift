@@ -64,7 +64,8 @@ struct Entry {
 /// The entries in chunks that never move, so that growing costs no pause and no copy.
 ///
 /// Slot 0 is never handed out: it is the head of the recency ring.
-struct EntryPool: ~Copyable {
+struct EntryPool: ~Copyable, @unchecked Sendable {
+  // Proof of Sendable: the memory behind the pointers belongs to this value alone.
   private static let chunkShift: Slot = 10
   private static let chunkCount = 1 << 10
 

@@ -3,7 +3,7 @@
 ///
 /// Ordered by (expiry, origin), a total order, so that which entry comes first never depends on
 /// how the heap came about: a state rebuilt from a checkpoint decides like the one it replaces.
-struct ExpiryHeap {
+struct ExpiryHeap: Sendable {
   let tier: Tier
   private var slots: [Slot] = []
 

@@ -3,7 +3,7 @@
 /// Each tier's victim is found through a cursor on its least recent resident. What the cursor
 /// passes over lies behind it for good, or is moved to the front, so finding the next victim costs
 /// O(1) amortized although the list is shared.
-struct RecencyRing {
+struct RecencyRing: Sendable {
   private var cursors: (memory: Slot, store: Slot) = (noSlot, noSlot)
   /// The oldest entry whose place in the list no event tells yet; everything newer is told with it.
   private(set) var untold: Slot = noSlot

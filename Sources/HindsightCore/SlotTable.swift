@@ -2,7 +2,8 @@
 /// shift. Each cell holds tag and slot side by side, so that a probe rarely leaves the cache line.
 ///
 /// Its order is never observable: only look-ups by tag are offered.
-struct SlotTable: ~Copyable {
+struct SlotTable: ~Copyable, @unchecked Sendable {
+  // Proof of Sendable: the memory behind the pointer belongs to this value alone.
   private struct Cell {
     var tag: UInt32
     var slot: Slot

@@ -1,0 +1,131 @@
+import HindsightCore
+import HindsightJournal
+import HindsightStore
+
+/// Puts an engine's state together from what a recovery found, and opens it.
+struct Assembly: ~Copyable {
+  let opened: Opened
+  let journalID: JournalID
+  private let configuration: CacheConfiguration
+  private let clock: any CacheClock
+  private let report: RecoveryReport?
+  var core: CacheState
+  var payloads: [Payload]
+  var projection: Projection
+  /// Origins whose values can't be found anywhere.
+  var lost: [SequenceNumber] = []
+
+  init(
+    _ opened: Opened, _ configuration: CacheConfiguration, _ sink: RecoverySink,
+    _ recovered: RecoveredJournal?, _ clock: any CacheClock
+  ) {
+    self.opened = opened
+    self.configuration = configuration
+    self.clock = clock
+    report = recovered?.report
+    journalID = recovered?.writer.journalID ?? JournalID(high: 0, low: 0)
+    payloads = sink.payloads
+    projection = sink.projection
+    core = sink.take()
+  }
+
+  /// Decides what opening takes: what the recovery found, what doesn't fit any more, `opened`. All
+  /// of it is durable when this returns.
+  consuming func open(_ journal: Engine.Journal?) throws(CacheError) -> EngineState {
+    let reading = clock.reading()
+    let durable = report?.last ?? core.head.sequence
+    var state = EngineState(
+      core: core, timeline: timeline(reading), opened: opened, hasJournal: journal != nil,
+      payloads: payloads, projection: projection, durable: durable)
+    let now = state.now(reading)
+    if let report {
+      if report.resumeAfter > report.last {
+        state.core.decideGap(
+          upTo: report.resumeAfter, cause: .salvaged, at: now, into: &state.decision)
+      }
+      if let recovered = Recovered(report) {
+        state.core.decideRecovered(recovered, at: now, into: &state.decision)
+      }
+    }
+    for origin in lost {
+      guard let slot = state.core.find(origin: origin) else { continue }
+      state.core.decideLost(slot, at: now, into: &state.decision)
+    }
+    state.absorb(reading)
+    while true {
+      let hasMore = state.core.decideShrink(to: opened, at: now, into: &state.decision)
+      state.absorb(reading)
+      try Self.write(&state, journal, reading, unlessBelow: EngineBounds.frameByteCount)
+      if !hasMore { break }
+    }
+    state.core.decideOpen(opened, at: now, into: &state.decision)
+    state.absorb(reading)
+    try Self.write(&state, journal, reading, unlessBelow: 0)
+    try Self.sync(&state, journal)
+    return state
+  }
+
+  private borrowing func timeline(_ reading: ClockReading) -> Timeline {
+    let head = core.head
+    let isSameBoot = opened.bootID != 0 && head.opened?.bootID == opened.bootID
+    let lastBoot = report?.bootTime.map { Microseconds(rawValue: Int64(clamping: $0)) }
+    return Timeline(reading, lastAt: head.at, lastBoot: isSameBoot ? lastBoot : nil)
+  }
+
+  private static func write(
+    _ state: inout EngineState, _ journal: Engine.Journal?, _ reading: ClockReading,
+    unlessBelow byteCount: Int
+  ) throws(CacheError) {
+    guard let journal, !state.frame.isEmpty, state.frame.byteCount >= byteCount else { return }
+    let cut = state.cut(journal.writer, reading)
+    do throws(StorageError) {
+      try journal.writer.append(cut.frame, durable: cut.durable, bootTime: cut.bootTime)
+    } catch {
+      throw CacheError(storage: error)
+    }
+    state.noteWritten(cut, journal.writer.position)
+  }
+
+  private static func sync(
+    _ state: inout EngineState, _ journal: Engine.Journal?
+  ) throws(CacheError) {
+    guard let journal else { return }
+    do throws(StorageError) {
+      let ticket = journal.writer.beginSync()
+      try ticket.perform()
+      journal.writer.completeSync(ticket)
+      state.checkpointing.nextNumber = try journal.nextCheckpointNumber()
+    } catch {
+      throw CacheError(storage: error)
+    }
+    state.commit.written = journal.writer.durable
+    state.commit.durable = journal.writer.durable
+  }
+}
+
+extension Recovered {
+  /// What the journal says of a recovery; nothing where there was nothing to recover.
+  fileprivate init?(_ report: RecoveryReport) {
+    let cause: Cause
+    switch report.outcome {
+    case .new, .clean: return nil
+    case .unclean: cause = .unclean
+    case .tornTail: cause = .tornTail
+    case .salvaged: cause = .salvaged
+    }
+    self.init(
+      cause: cause, segment: report.segment, byteOffset: report.byteOffset,
+      byteCountDropped: report.byteCountDropped)
+  }
+}
+
+extension Engine.Journal {
+  fileprivate func nextCheckpointNumber() throws(StorageError) -> UInt32 {
+    do throws(DamageError) {
+      return (try JournalDirectory(storage, forWriting: false).checkpoints.first ?? 0) + 1
+    } catch {
+      if case .storage(let error) = error { throw error }
+      preconditionFailure("the journal was whole a moment ago: \(error)")
+    }
+  }
+}

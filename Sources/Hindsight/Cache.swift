@@ -1,0 +1,287 @@
+public import HindsightCore
+public import Logging
+
+/// A two-tier cache that keeps its whole history (S040).
+///
+/// A synchronous in-memory LRU over an asynchronous SQLite store, both of them projections of one
+/// compressed write-ahead journal. It survives an unclean shutdown, replays deterministically, and
+/// answers what the cache knew, when, and why.
+///
+///     try await withCache(at: "/var/cache/lookups", of: Package.self) { cache in
+///       let key = try CacheKey(registry: "pypi", package: "flask")
+///       if let known = try await cache.get(key) { return known }
+///       let fresh = try await fetch("flask")
+///       try await cache.set(fresh, for: key, reason: "first lookup")
+///       return fresh
+///     }
+///
+/// - INV016: a TTL is honoured; stale data is never returned, also not after a promotion, a
+///   restart, or a clock that steps back.
+/// - INV017: the size limits hold after every operation.
+///
+/// Every method may be called from any task or thread. A cache that is dropped without `close` is
+/// closed in the background.
+public final class Cache<Value: Sendable>: Sendable {
+  let engine: Engine
+  let coder: ValueCoder<Value>
+
+  init(engine: Engine, coder: ValueCoder<Value>) {
+    self.engine = engine
+    self.coder = coder
+  }
+
+  deinit { engine.requestClose() }
+
+  /// Opens the cache in a directory, which is created where it is missing, or in memory only.
+  ///
+  /// After an unclean shutdown this recovers: nothing acknowledged as durable is lost, nothing
+  /// torn is served. `recovery` then says what was found.
+  /// - Parameters:
+  ///   - directory: holds journal, store and lock; `nil`: memory only, without history.
+  ///   - coder: how values become bytes.
+  /// - Throws: `CacheError`: `.locked` (it names the process that has it open),
+  ///   `.journalCorrupt` (it names segment and offset; nothing was changed),
+  ///   `.invalidConfiguration`, `.invalidTTL`, `.system`, `.storeUnavailable`.
+  public nonisolated(nonsending) static func open(
+    at directory: String?, coder: ValueCoder<Value>,
+    configuration: CacheConfiguration = CacheConfiguration(),
+    logger: Logger = Logger(label: "hindsight")
+  ) async throws(CacheError) -> Cache {
+    let place = directory.map { Place.directory($0) } ?? .memory
+    return try await open(at: place, coder: coder, configuration: configuration, logger: logger)
+  }
+
+  nonisolated(nonsending) static func open(
+    at place: Place, coder: ValueCoder<Value>, configuration: CacheConfiguration, logger: Logger
+  ) async throws(CacheError) -> Cache {
+    let engine = try await Engine.open(at: place, configuration: configuration, logger: logger)
+    return Cache(engine: engine, coder: coder)
+  }
+
+  /// Closes the cache: everything becomes durable, the store catches up, files and threads end.
+  /// Closing it again does nothing.
+  /// - Throws: whatever kept the journal from being written to its end.
+  public nonisolated(nonsending) func close() async throws(CacheError) { try await engine.close() }
+
+  // MARK: Reading
+
+  /// The value of `key`, from memory or from the store; `nil` where there is none that is not past
+  /// its expiry (S041). A store hit is promoted into memory. A memory hit never suspends and makes
+  /// no query.
+  /// - Throws: `.closed`; `.storeUnavailable` where the store can't be read.
+  public nonisolated(nonsending) func get(_ key: CacheKey) async throws(CacheError) -> Value? {
+    if let hit = engine.memoryHit(key, decode: decode) { return value(hit) }
+    guard case .hit(let hit) = try await engine.lookup(key, decode: decode) else { return nil }
+    return value(hit)
+  }
+
+  /// Like `get`, with the value's provenance or the reason of the miss.
+  /// - Throws: as `get`.
+  public nonisolated(nonsending) func lookup(
+    _ key: CacheKey
+  ) async throws(CacheError) -> Lookup<Value> {
+    switch try await engine.lookup(key, decode: decode) {
+    case .miss(let reason): return .miss(reason)
+    case .hit(let hit):
+      return .hit(
+        Hit(
+          value: value(hit), tier: hit.tier, origin: hit.origin, age: hit.age.duration,
+          expiresIn: hit.expiresIn.duration))
+    }
+  }
+
+  /// The value of `key` if memory holds it: synchronous, never asks the store.
+  public func memoryValue(for key: CacheKey) -> Value? {
+    engine.memoryHit(key, decode: decode).map(value)
+  }
+
+  /// Whether a value is there, in either tier. Not a use: the order stays. What is past its expiry
+  /// is absent, and is removed.
+  public func contains(_ key: CacheKey) -> Bool { engine.contains(key) }
+
+  // MARK: Writing
+
+  /// Sets a value in both tiers (S042).
+  /// - Parameters:
+  ///   - memoryTTL, storeTTL: how long each tier may answer with it; 0 is past at once; `nil`: the
+  ///     cache's own.
+  ///   - reason: kept in the history; at most 256 UTF-8 bytes.
+  ///   - acknowledgement: what to wait for; `nil`: as configured.
+  /// - Returns: its place in the history: the origin of the entry.
+  /// - Throws: `.invalidValue`, `.invalidTTL`, `.invalidReason`, `.closed`, `.outOfSpace`,
+  ///   `.journalUnavailable`, `.backpressure`, `.storeUnavailable`, `.cancelled`: nothing has
+  ///   happened. `.outcomeUnknown`: it is in force, and may or may not survive a crash.
+  @discardableResult
+  public nonisolated(nonsending) func set(
+    _ value: Value, for key: CacheKey, memoryTTL: Duration? = nil, storeTTL: Duration? = nil,
+    reason: String? = nil, acknowledgement: Acknowledgement? = nil
+  ) async throws(CacheError) -> SequenceNumber {
+    let bytes = try encode(value)
+    let command = SetCommand(
+      key: key.bytes, value: bytes[...], coder: coder.id, memoryTTL: try memoryTTL?.asTTL(),
+      storeTTL: try storeTTL?.asTTL(), reason: try checked(reason))
+    return try await engine.set(
+      RawSet(command: command, box: Box(value)), acknowledgement ?? level)
+  }
+
+  /// Invalidates a key in both tiers (S043).
+  /// - Returns: whether a value was there; what is past its expiry counts as absent.
+  /// - Throws: as `set`.
+  @discardableResult
+  public nonisolated(nonsending) func invalidate(
+    _ key: CacheKey, reason: String? = nil, acknowledgement: Acknowledgement? = nil
+  ) async throws(CacheError) -> Bool {
+    try await engine.invalidate(key, reason: try checked(reason), acknowledgement ?? level)
+  }
+
+  /// Removes everything whose key starts with `prefix`; everything where it is empty.
+  /// - Returns: how many values each tier lost; what is past its expiry doesn't count.
+  /// - Throws: as `set`; `.invalidKey` if the prefix is over 1,024 UTF-8 bytes.
+  @discardableResult
+  public nonisolated(nonsending) func clear(
+    prefix: String = "", reason: String? = nil, acknowledgement: Acknowledgement? = nil
+  ) async throws(CacheError) -> TierCounts {
+    guard prefix.utf8.count <= Bounds.keyByteCountMax else {
+      throw CacheError(.invalidKey, "a prefix has at most \(Bounds.keyByteCountMax) UTF-8 bytes")
+    }
+    return try await engine.clear(
+      prefix: Bytes(prefix.utf8), reason: try checked(reason), acknowledgement ?? level)
+  }
+
+  /// Removes everything of one registry (T010.22).
+  /// - Returns, Throws: as `clear(prefix:)`.
+  @discardableResult
+  public nonisolated(nonsending) func clear(
+    registry: String, reason: String? = nil, acknowledgement: Acknowledgement? = nil
+  ) async throws(CacheError) -> TierCounts {
+    try await clear(
+      prefix: CacheKey.fold(registry) + ":", reason: reason, acknowledgement: acknowledgement)
+  }
+
+  /// Removes everything past its expiry from both tiers.
+  /// - Returns: how many entries lost something.
+  /// - Throws: as `set`.
+  @discardableResult
+  public nonisolated(nonsending) func cleanupExpired() async throws(CacheError) -> Int {
+    try await engine.cleanup(level)
+  }
+
+  /// Makes everything so far at least this firm; `touched` included.
+  /// - Returns: the last event that is.
+  /// - Throws: `.closed`, `.outcomeUnknown`.
+  @discardableResult
+  public nonisolated(nonsending) func flush(
+    to level: Acknowledgement = .durable
+  ) async throws(CacheError) -> SequenceNumber {
+    try await engine.flush(level)
+  }
+
+  /// Makes everything so far durable, and waits until the store has it too.
+  /// - Returns: the last event that is.
+  /// - Throws: `.closed`, `.outcomeUnknown`, `.cancelled`.
+  @discardableResult
+  public nonisolated(nonsending) func settle() async throws(CacheError) -> SequenceNumber {
+    try await engine.settle()
+  }
+
+  // MARK: Numbers
+
+  /// Values per tier that are not past their expiry.
+  public var count: TierCounts { engine.count }
+
+  /// Numbers about the cache. O(entries), in slices.
+  public var statistics: CacheStatistics { engine.statistics }
+
+  /// What opening found and did.
+  public var recovery: RecoverySummary { engine.recovery }
+
+  // MARK: Inside
+
+  /// Boxes let the engine be concrete; see there.
+  private final class Box: Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
+  }
+
+  private var level: Acknowledgement { engine.configuration.acknowledgement }
+
+  private func value(_ hit: RawHit) -> Value {
+    // Every box in this cache's engine was made by `set` or `decode` below.
+    unsafeDowncast(hit.box, to: Box.self).value
+  }
+
+  private func decode(_ encoded: EncodedValue) throws -> any BoxedValue {
+    guard encoded.coder == coder.id else {
+      throw CacheError(
+        .invalidValue, "coder \(encoded.coder) wrote it, and this cache reads with \(coder.id)")
+    }
+    return Box(try coder.decode([UInt8](encoded.bytes)))
+  }
+
+  private func encode(_ value: Value) throws(CacheError) -> [UInt8] {
+    let bytes: [UInt8]
+    do {
+      bytes = try coder.encode(value)
+    } catch {
+      throw CacheError(.invalidValue, "the value does not encode: \(error)", underlying: error)
+    }
+    guard bytes.count <= Bounds.valueByteCountMax else {
+      throw CacheError(
+        .invalidValue,
+        "the value has \(bytes.count) bytes encoded; at most \(Bounds.valueByteCountMax) are "
+          + "possible")
+    }
+    return bytes
+  }
+
+  private func checked(_ reason: String?) throws(CacheError) -> String? {
+    guard let reason, reason.utf8.count > Bounds.reasonByteCountMax else { return reason }
+    throw CacheError(
+      .invalidReason,
+      "a reason has at most \(Bounds.reasonByteCountMax) UTF-8 bytes; this one has "
+        + "\(reason.utf8.count)")
+  }
+}
+
+extension Cache where Value: Codable {
+  /// Opens a cache of `Codable` values, kept as JSON; see `open(at:coder:configuration:logger:)`.
+  public nonisolated(nonsending) static func open(
+    at directory: String?, of type: Value.Type = Value.self,
+    configuration: CacheConfiguration = CacheConfiguration(),
+    logger: Logger = Logger(label: "hindsight")
+  ) async throws(CacheError) -> Cache {
+    try await open(at: directory, coder: .json, configuration: configuration, logger: logger)
+  }
+}
+
+/// Opens a cache, runs `body`, and closes it on every way out.
+/// - Throws: what `Cache.open`, `body` or `Cache.close` throws; of the latter two, `body`'s.
+public nonisolated(nonsending) func withCache<Value: Sendable, R>(
+  at directory: String?, coder: ValueCoder<Value>,
+  configuration: CacheConfiguration = CacheConfiguration(),
+  _ body: nonisolated(nonsending) (Cache<Value>) async throws -> R
+) async throws -> R {
+  let cache = try await Cache.open(at: directory, coder: coder, configuration: configuration)
+  let result: R
+  do {
+    result = try await body(cache)
+  } catch {
+    do {
+      try await cache.close()
+    } catch let closing {
+      cache.engine.logger.error("the cache can't be closed", metadata: ["error": "\(closing)"])
+    }
+    throw error
+  }
+  try await cache.close()
+  return result
+}
+
+/// Opens a cache of `Codable` values, runs `body`, and closes it on every way out.
+/// - Throws: as `withCache(at:coder:configuration:_:)`.
+public nonisolated(nonsending) func withCache<Value: Codable & Sendable, R>(
+  at directory: String?, of type: Value.Type, configuration: CacheConfiguration = CacheConfiguration(),
+  _ body: nonisolated(nonsending) (Cache<Value>) async throws -> R
+) async throws -> R {
+  try await withCache(at: directory, coder: .json, configuration: configuration, body)
+}

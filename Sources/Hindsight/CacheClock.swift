@@ -1,0 +1,75 @@
+public import HindsightCore
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+import Synchronization
+
+/// Where the cache's time comes from: the seam that tests replace by a manual clock.
+public protocol CacheClock: Sendable {
+  /// Both clocks, precisely.
+  func reading() -> ClockReading
+  /// Both clocks, cheaply; may lag by some milliseconds. Used by memory hits.
+  func coarseReading() -> ClockReading
+  /// Identifies the boot whose time `reading().boot` counts; 0 where unknown.
+  var bootID: UInt64 { get }
+}
+
+/// A reading of both clocks, in microseconds.
+public typealias ClockReading = HindsightCore.ClockReading
+
+/// The machine's clocks: CLOCK_REALTIME and CLOCK_BOOTTIME (clock_gettime(2)), and their coarse
+/// forms for reads.
+public struct SystemClock: CacheClock {
+  public let bootID: UInt64
+  /// BOOTTIME − MONOTONIC: time spent suspended. There is no coarse BOOTTIME.
+  private let suspended: SuspendedTime
+
+  public init() {
+    bootID = Self.readBootID()
+    suspended = SuspendedTime()
+    _ = reading()
+  }
+
+  public func reading() -> ClockReading {
+    let boot = Self.microseconds(CLOCK_BOOTTIME)
+    suspended.microseconds.store(
+      max(0, boot - Self.microseconds(CLOCK_MONOTONIC)), ordering: .relaxed)
+    return ClockReading(
+      wall: Timestamp(microseconds: Self.microseconds(CLOCK_REALTIME)),
+      boot: Microseconds(rawValue: boot))
+  }
+
+  public func coarseReading() -> ClockReading {
+    let boot =
+      Self.microseconds(CLOCK_MONOTONIC_COARSE) + suspended.microseconds.load(ordering: .relaxed)
+    return ClockReading(
+      wall: Timestamp(microseconds: Self.microseconds(CLOCK_REALTIME_COARSE)),
+      boot: Microseconds(rawValue: boot))
+  }
+
+  private final class SuspendedTime: Sendable {
+    let microseconds = Atomic<Int64>(0)
+  }
+
+  @inline(__always)
+  private static func microseconds(_ clock: clockid_t) -> Int64 {
+    var time = timespec()
+    let result = clock_gettime(clock, &time)
+    precondition(result == 0, "clock_gettime(\(clock)) failed")
+    return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000
+  }
+
+  /// The first 64 bits of /proc/sys/kernel/random/boot_id (random(4)); 0 where it can't be read.
+  private static func readBootID() -> UInt64 {
+    let descriptor = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return 0 }
+    defer { close(descriptor) }
+    var buffer = [UInt8](repeating: 0, count: 64)
+    let count = read(descriptor, &buffer, buffer.count)
+    let digits = buffer.prefix(max(0, count)).filter { $0 != UInt8(ascii: "-") }.prefix(16)
+    return UInt64(String(decoding: digits, as: UTF8.self), radix: 16) ?? 0
+  }
+}

@@ -1,0 +1,193 @@
+public import HindsightCore
+
+/// When a write is acknowledged.
+public enum Acknowledgement: String, Sendable, Hashable, Comparable, CaseIterable {
+  /// It is in force in this process. A killed process may lose the last 10 ms (or 64 KiB).
+  case enqueued
+  /// The operating system has it: a killed process loses nothing acknowledged; a power loss may
+  /// lose what the last background sync hasn't covered.
+  case written
+  /// fdatasync(2) covers it: a power loss loses nothing acknowledged.
+  case durable
+
+  public static func < (a: Self, b: Self) -> Bool { a.rank < b.rank }
+
+  private var rank: Int {
+    switch self {
+    case .enqueued: 0
+    case .written: 1
+    case .durable: 2
+    }
+  }
+}
+
+/// What happens to damage that would lose durable history.
+public enum CorruptionPolicy: String, Sendable, Hashable {
+  /// Refuse to open, name segment and offset, change nothing.
+  case refuse
+  /// Keep the valid prefix, keep the damaged bytes aside, record the gap.
+  case salvage
+}
+
+/// What happens to writes while the journal can't be written.
+public enum JournalFailurePolicy: String, Sendable, Hashable {
+  /// They are refused before anything happens. Reads go on.
+  case refuseWrites
+  /// They go on in memory, without history. When the journal can be written again, a checkpoint
+  /// and a `gap` record what is missing.
+  case continueInMemory
+}
+
+/// What happens to a write when a queue is at its limit.
+public enum BackpressurePolicy: String, Sendable, Hashable {
+  case wait
+  case fail
+}
+
+/// How much history is kept. What recovery or the store still needs is kept in any case.
+public struct Retention: Sendable, Hashable {
+  /// `nil`: unlimited.
+  public var byteCountMax: UInt64?
+  /// `nil`: unlimited.
+  public var ageMax: Duration?
+
+  public init(byteCountMax: UInt64? = 1 << 30, ageMax: Duration? = nil) {
+    self.byteCountMax = byteCountMax
+    self.ageMax = ageMax
+  }
+
+  public static let unlimited = Retention(byteCountMax: nil, ageMax: nil)
+}
+
+/// Everything that can be said when a cache is opened. The defaults are what most want.
+public struct CacheConfiguration: Sendable {
+  /// 1,000 entries. Bytes count keys and encoded values.
+  public var memoryLimit = TierLimit(entryCountMax: 1_000)
+  /// 100,000 entries; at least the memory limit.
+  public var storeLimit = TierLimit(entryCountMax: 100_000)
+  /// 1 hour.
+  public var memoryTTL = Duration.seconds(3_600)
+  /// 24 hours.
+  public var storeTTL = Duration.seconds(86_400)
+  /// Whether there is a store tier. Without a directory there is none.
+  public var usesStore = true
+  /// Whether there is a journal. Without a directory there is none.
+  public var usesJournal = true
+  public var accessLog = AccessLog.recency
+  /// What `set`, `invalidate` and `clear` wait for unless told otherwise.
+  public var acknowledgement = Acknowledgement.written
+  public var corruption = CorruptionPolicy.refuse
+  public var journalFailure = JournalFailurePolicy.refuseWrites
+  public var backpressure = BackpressurePolicy.wait
+  public var retention = Retention()
+  /// Segments are cut at this size. 64 KiB to 1 GiB; 16 MiB by default.
+  public var segmentByteCount: UInt64 = 16 << 20
+  /// How often what has expired without being read is looked for; `nil`: never.
+  public var sweepInterval: Duration? = .seconds(1)
+  /// How often what is written is made durable; `nil`: only on request.
+  public var syncInterval: Duration? = .seconds(1)
+  public var clock: any CacheClock = SystemClock()
+  public var scheduler: any BackgroundScheduler = ThreadScheduler()
+
+  public init() {}
+}
+
+/// The bounds of every queue, pin and retry of the live cache.
+enum EngineBounds {
+  /// A frame is cut at this size where nobody waits for it.
+  static let frameByteCount = 64 << 10
+  /// … or at this age.
+  static let frameAge = Microseconds(rawValue: 10_000)
+  /// Events that are enqueued but not written: beyond it, writers wait.
+  static let unwrittenByteCountMax = 8 << 20
+  /// Written but not yet durable: beyond it, a sync is forced.
+  static let unsyncedByteCountMax = 16 << 20
+  /// Values that wait for the store, and are pinned in memory until then: beyond it, writers wait.
+  static let pinnedByteCountMax: UInt64 = 64 << 20
+  /// … and rows, of whatever size.
+  static let pendingRowCountMax = 200_000
+  /// Rows and bytes in one transaction of the projector.
+  static let transactionRowCount = 2_000
+  static let transactionByteCount: UInt64 = 8 << 20
+  /// A WAL of this size is checkpointed into the database.
+  static let walByteCount: UInt64 = 16 << 20
+  /// How often a failed journal or store is tried again.
+  static let retryInterval = Microseconds.seconds(1)
+  /// Lookups of one key whose row can't be found are repeated this often, each in a new snapshot.
+  static let missingRowReadCountMax = 3
+  /// Checkpoints come at every segment's start, and after this much journal or eight times the
+  /// last checkpoint, whichever is more.
+  static let checkpointByteCountMin: UInt64 = 4 << 20
+  static let checkpointGrowthFactor: UInt64 = 8
+  /// A slice of the sweep under the lock.
+  static let sweepSliceCount = 256
+}
+
+extension CacheConfiguration {
+  /// The configuration in the form of the journal.
+  /// - Throws: `CacheError.Code.invalidConfiguration`, `.invalidTTL`.
+  func opened(hasDirectory: Bool, softwareVersion: String) throws(CacheError) -> Opened {
+    try check(memoryLimit, "memory")
+    let hasStore = usesStore && hasDirectory
+    if hasStore {
+      try check(storeLimit, "store")
+      guard storeLimit.entryCountMax >= memoryLimit.entryCountMax,
+        storeLimit.byteCountMax ?? .max >= memoryLimit.byteCountMax ?? 0
+      else {
+        throw CacheError(
+          .invalidConfiguration,
+          "the store's limit (\(storeLimit.entryCountMax) entries) must not be below the memory "
+            + "tier's (\(memoryLimit.entryCountMax)); raise the one or lower the other")
+      }
+    }
+    guard (64 << 10...1 << 30).contains(segmentByteCount) else {
+      throw CacheError(.invalidConfiguration, "segments must have 64 KiB to 1 GiB")
+    }
+    return Opened(
+      memoryLimit: memoryLimit, storeLimit: hasStore ? storeLimit : nil,
+      memoryTTL: try memoryTTL.asTTL(), storeTTL: try storeTTL.asTTL(), accessLog: accessLog,
+      formatVersion: 1, softwareVersion: softwareVersion, bootID: clock.bootID)
+  }
+
+  private func check(_ limit: TierLimit, _ tier: String) throws(CacheError) {
+    guard (1...Bounds.entryCountMax).contains(limit.entryCountMax), limit.byteCountMax != 0 else {
+      throw CacheError(
+        .invalidConfiguration,
+        "the \(tier) limit must be 1 to \(Bounds.entryCountMax) entries, and at least 1 byte "
+          + "where it has a limit by bytes")
+    }
+  }
+}
+
+extension Duration {
+  /// A TTL of so many seconds, fractions allowed.
+  /// - Throws: `CacheError.Code.invalidTTL` if it is negative, not a number, or over 2^53 µs.
+  public static func ttl(seconds: Double) throws(CacheError) -> Duration {
+    guard seconds >= 0, seconds <= Bounds.ttlMax.seconds else {
+      throw CacheError(
+        .invalidTTL,
+        "a TTL must be 0 to \(Int64(Bounds.ttlMax.seconds)) seconds; this one is \(seconds)")
+    }
+    return .microseconds(Int64((seconds * 1_000_000).rounded()))
+  }
+
+  /// - Throws: `CacheError.Code.invalidTTL` if it is negative or over 2^53 µs.
+  func asTTL() throws(CacheError) -> Microseconds {
+    let seconds = components.seconds
+    guard self >= .zero, seconds <= Bounds.ttlMax.rawValue / 1_000_000 else {
+      throw CacheError(
+        .invalidTTL,
+        "a TTL must be 0 to \(Int64(Bounds.ttlMax.seconds)) seconds; this one is \(seconds)")
+    }
+    return Microseconds(rawValue: min(microseconds, Bounds.ttlMax.rawValue))
+  }
+
+  /// In microseconds, rounded up: a TTL that isn't zero must not become zero.
+  var microseconds: Int64 {
+    let (seconds, attoseconds) = components
+    let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000)
+    guard !overflow else { return seconds < 0 ? .min : .max }
+    return whole.addingReportingOverflow((attoseconds + 999_999_999_999) / 1_000_000_000_000)
+      .partialValue
+  }
+}

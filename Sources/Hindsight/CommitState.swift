@@ -1,0 +1,166 @@
+import DequeModule
+import HindsightCore
+
+/// Group commit without a hand-off (DESIGN §4), as a state machine: its methods say what to do,
+/// `Engine` does it after unlocking.
+///
+/// There is one *write role*. Who finds it free writes ONE frame for all that wait, then hands it
+/// over. Only the journal's own thread syncs, rotates and rescues, since those block.
+struct CommitState: Sendable {
+  /// A caller that waits for an acknowledgement.
+  struct Waiter: Sendable {
+    var id: UInt64
+    var sequence: SequenceNumber
+    var continuation: UnsafeContinuation<WaitOutcome, Never>
+  }
+
+  /// What becomes of a wait.
+  enum WaitOutcome: Sendable {
+    case acknowledged
+    /// The waiter now holds the write role, and writes the next frame.
+    case writeRole
+    case failed(CacheError)
+  }
+
+  /// Waiters to resume once the lock is released.
+  typealias Resumption = (Waiter, WaitOutcome)
+
+  var written: SequenceNumber
+  var durable: SequenceNumber
+  /// Whether somebody holds the write role.
+  var isWriting = false
+  /// The journal's thread found the role taken, and gets it next.
+  var threadWantsRole = false
+  /// The segment is full: the next frame goes to a new one.
+  var isRotationDue = false
+  /// Somebody wants everything durable, without waiting for it.
+  var isSyncRequested = false
+  /// When the open frame got its first event, in boot time.
+  var frameBegan: Microseconds?
+  /// Whether the journal's thread knows that the open frame has begun, and that it is full.
+  var isTimed = false
+  var isFullSignaled = false
+  /// When the next background sync is due, in boot time.
+  var nextSync: Microseconds?
+  /// Why the journal can't be written at present.
+  var trouble: JournalTrouble?
+
+  private var writeWaiters: Deque<Waiter> = []
+  private var syncWaiters: Deque<Waiter> = []
+
+  init(durable: SequenceNumber) {
+    written = durable
+    self.durable = durable
+  }
+
+  var hasWriteWaiters: Bool { !writeWaiters.isEmpty }
+  var hasSyncWaiters: Bool { !syncWaiters.isEmpty }
+
+  func isAcknowledged(_ sequence: SequenceNumber, _ level: Acknowledgement) -> Bool {
+    switch level {
+    case .enqueued: true
+    case .written: written >= sequence
+    case .durable: durable >= sequence
+    }
+  }
+
+  /// Takes the write role if it is free and a caller's thread may write.
+  mutating func takeRoleForCaller() -> Bool {
+    guard !isWriting, !isRotationDue, !threadWantsRole, trouble == nil else { return false }
+    isWriting = true
+    return true
+  }
+
+  /// Takes the write role for the journal's thread, or has it handed over as soon as it is free.
+  mutating func takeRoleForThread() -> Bool {
+    threadWantsRole = isWriting
+    if isWriting { return false }
+    isWriting = true
+    return true
+  }
+
+  /// How a waiter was received.
+  enum Arrival {
+    /// There is nothing to wait for; the waiter wasn't kept.
+    case acknowledged
+    /// Whoever holds the write role will see it.
+    case queued
+    /// Only the journal's thread can answer it, and has to be signalled.
+    case needsThread
+  }
+
+  mutating func arrive(_ waiter: Waiter, _ level: Acknowledgement) -> Arrival {
+    if isAcknowledged(waiter.sequence, level) { return .acknowledged }
+    if level == .durable {
+      syncWaiters.append(waiter)
+      return .needsThread
+    }
+    writeWaiters.append(waiter)
+    return isWriting ? .queued : .needsThread
+  }
+
+  /// Takes a cancelled waiter out; `nil` if it has been answered already.
+  mutating func cancel(_ id: UInt64) -> Waiter? {
+    if let at = writeWaiters.firstIndex(where: { $0.id == id }) { return writeWaiters.remove(at: at) }
+    if let at = syncWaiters.firstIndex(where: { $0.id == id }) { return syncWaiters.remove(at: at) }
+    return nil
+  }
+
+  /// Everything up to `sequence` is in the page cache. The role goes to the journal's thread if it
+  /// wants it, else to the first who still waits, else it is free.
+  /// - Returns: whom to resume, and whether the journal's thread must be signalled.
+  mutating func wrote(through sequence: SequenceNumber) -> (resume: [Resumption], signal: Bool) {
+    written = max(written, sequence)
+    var resume = Self.take(&writeWaiters, through: written)
+    if !threadWantsRole, !isRotationDue, let next = writeWaiters.popFirst() {
+      resume.append((next, .writeRole))
+      return (resume, false)
+    }
+    isWriting = false
+    return (resume, threadWantsRole || isRotationDue)
+  }
+
+  /// Everything up to `sequence` is on the disk.
+  mutating func synced(through sequence: SequenceNumber) -> [Resumption] {
+    durable = max(durable, sequence)
+    written = max(written, durable)
+    return Self.take(&writeWaiters, through: written) + Self.take(&syncWaiters, through: durable)
+  }
+
+  /// Gives up on everybody who waits: what they did stays in force, its fate is unknown.
+  mutating func failAll(_ error: CacheError) -> [Resumption] {
+    let all = writeWaiters + syncWaiters
+    writeWaiters.removeAll()
+    syncWaiters.removeAll()
+    return all.map { ($0, .failed(error)) }
+  }
+
+  // Waiters come nearly in order of their sequences, but not quite: each appended its events under
+  // the lock and itself a moment later.
+  private static func take(
+    _ waiters: inout Deque<Waiter>, through sequence: SequenceNumber
+  ) -> [Resumption] {
+    guard !waiters.isEmpty else { return [] }
+    var taken: [Resumption] = []
+    waiters.removeAll { waiter in
+      guard waiter.sequence <= sequence else { return false }
+      taken.append((waiter, .acknowledged))
+      return true
+    }
+    return taken
+  }
+}
+
+/// Why the journal can't be written at present.
+struct JournalTrouble: Sendable {
+  var error: CacheError
+  /// When it is tried again, in boot time.
+  var retryAt: Microseconds
+}
+
+extension [CommitState.Resumption] {
+  /// Resumes everybody. Never call it with the lock held.
+  func resume() {
+    for (waiter, outcome) in self { waiter.continuation.resume(returning: outcome) }
+  }
+}

@@ -1,0 +1,95 @@
+import HindsightCore
+import HindsightJournal
+
+// The end: asked for by `close` or by the handle's deinit, carried out by the background work.
+// The journal's thread writes `closed` and syncs, then the projector drains and ends, then the
+// journal's thread closes its files and lets go of the directory.
+
+extension Engine {
+  /// Asks for the end, without waiting for it.
+  func requestClose() {
+    let (room, isAlone) = locked { state -> ([CommitState.Waiter], Bool) in
+      guard state.phase == .open else { return ([], false) }
+      state.phase = .closing
+      state.closing.isProjectorEnded = store == nil
+      state.closing.isJournalEnded = journal == nil
+      defer { state.roomWaiters = [] }
+      return (state.roomWaiters, store == nil && journal == nil)
+    }
+    let closed = CacheError(.closed, "the cache was closed while a write waited for room")
+    room.map { ($0, .failed(closed)) }.resume()
+    if isAlone { return end(nil) }
+    signalJournal()
+    signalProjector()
+    signalUpkeep()
+    signalReader()
+  }
+
+  /// Asks for the end and waits for it. Closing a closed cache does nothing.
+  /// - Throws: whatever kept the journal from being written to its end.
+  nonisolated(nonsending) func close() async throws(CacheError) {
+    requestClose()
+    await withUnsafeContinuation { continuation in
+      let isClosed = locked { state in
+        if state.phase == .closed { return true }
+        state.closing.waiters.append(continuation)
+        return false
+      }
+      if isClosed { continuation.resume() }
+    }
+    if let error = locked({ state in state.closing.error }) { throw error }
+  }
+
+  /// The projector has ended and closed the store.
+  func projectorEnded() {
+    let hasJournal = journal != nil
+    locked { state in state.closing.isProjectorEnded = true }
+    signalReader()
+    if hasJournal { signalJournal() } else { end(nil) }
+  }
+
+  /// Closes the journal's files, on its own thread.
+  func closeJournal(_ journal: Journal) {
+    var failure: CacheError?
+    do throws(StorageError) {
+      try journal.writer.close()
+    } catch {
+      failure = CacheError(storage: error)
+      logger.error("the journal can't be closed", metadata: ["error": "\(error)"])
+    }
+    end(failure)
+  }
+
+  private func end(_ error: CacheError?) {
+    directoryLock?.unlock()
+    typealias Ended = (
+      [UnsafeContinuation<Void, Never>], [CommitState.Resumption], [CommitState.Resumption]
+    )
+    let (waiters, rest, settle) = locked { state -> Ended in
+      state.phase = .closed
+      state.closing.error = state.closing.error ?? error
+      let unknown = CacheError(
+        .outcomeUnknown, "the cache was closed before the journal or the store had it",
+        underlying: state.closing.error)
+      let rest = state.commit.failAll(unknown)
+      let settle = state.settleWaiters
+      state.settleWaiters = []
+      defer { state.closing.waiters = [] }
+      return (state.closing.waiters, rest, settle.map { ($0, .failed(unknown)) })
+    }
+    rest.resume()
+    settle.resume()
+    for waiter in waiters { waiter.resume() }
+  }
+}
+
+extension EngineState {
+  /// Decides `closed`, once, when the end was asked for.
+  mutating func decideCloseIfAsked(_ reading: ClockReading) {
+    guard phase == .closing, !closing.isDecided, commit.trouble == nil else { return }
+    core.decideClose(at: now(reading), into: &decision)
+    absorb(reading)
+    closing.isDecided = true
+    commit.isSyncRequested = true
+  }
+}

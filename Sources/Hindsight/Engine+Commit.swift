@@ -1,0 +1,166 @@
+import HindsightCore
+import HindsightJournal
+
+extension Engine {
+  /// Waits until the journal holds everything up to `sequence` as firmly as `level` says.
+  ///
+  /// A caller that wants `.written` and finds nobody writing writes one frame for all that wait
+  /// (DESIGN §4): no hand-off, no suspension.
+  /// - Throws: `.outcomeUnknown` if the journal failed or the task was cancelled meanwhile. What
+  ///   was done stays in force.
+  nonisolated(nonsending) func acknowledge(
+    _ sequence: SequenceNumber, _ level: Acknowledgement
+  ) async throws(CacheError) {
+    guard level != .enqueued, let journal else { return }
+    let reading = clock.reading()
+    let cut: CutFrame? = locked { state in
+      guard level == .written, !state.commit.isAcknowledged(sequence, level),
+        state.commit.takeRoleForCaller()
+      else { return nil }
+      return state.cut(journal.writer, reading)
+    }
+    if let cut { return try await writeForAll(cut, journal) }
+    switch await wait(for: sequence, level) {
+    case .acknowledged: return
+    case .failed(let error): throw error
+    case .writeRole:
+      let reading = clock.reading()
+      let cut = locked { state in state.cut(journal.writer, reading) }
+      try await writeForAll(cut, journal)
+    }
+  }
+
+  /// Makes everything so far at least this firm.
+  /// - Returns: the last event that is.
+  nonisolated(nonsending) func flush(
+    _ level: Acknowledgement
+  ) async throws(CacheError) -> SequenceNumber {
+    let reading = clock.reading()
+    let sequence = try locked { (state) throws(CacheError) in
+      try state.checkOpen()
+      state.core.decideTouches(at: state.now(reading), into: &state.decision)
+      state.absorb(reading)
+      return state.core.head.sequence
+    }
+    try await acknowledge(sequence, level)
+    return sequence
+  }
+
+  /// Writes a cut frame, holding the write role, and hands the role on.
+  func write(_ cut: CutFrame, _ journal: Journal) -> CacheError? {
+    do throws(StorageError) {
+      try journal.writer.append(cut.frame, durable: cut.durable, bootTime: cut.bootTime)
+    } catch {
+      return wroteInVain(error)
+    }
+    let position = journal.writer.position
+    let (resume, signal) = locked { state in
+      state.noteWritten(cut, position)
+      return state.commit.wrote(through: cut.frame.last)
+    }
+    resume.resume()
+    if signal { signalJournal() }
+    resumeRoomWaiters()
+    return nil
+  }
+
+  /// A failed write: the role is free again, and the journal's thread tries to rescue what the
+  /// segment lacks. Those who wait go on waiting for that.
+  private func wroteInVain(_ error: StorageError) -> CacheError {
+    let trouble = CacheError(storage: error)
+    let retryAt = clock.reading().boot
+    locked { state in
+      state.commit.isWriting = false
+      state.commit.trouble = JournalTrouble(error: trouble, retryAt: retryAt)
+    }
+    logger.error("the journal can't be written", metadata: ["error": "\(error)"])
+    signalJournal()
+    return trouble
+  }
+
+  /// Writes for everybody; where that fails, waits for the rescue like everybody.
+  private nonisolated(nonsending) func writeForAll(
+    _ cut: CutFrame, _ journal: Journal
+  ) async throws(CacheError) {
+    guard write(cut, journal) != nil else { return }
+    if case .failed(let error) = await wait(for: cut.frame.last, .written) { throw error }
+  }
+
+  // MARK: Waiting
+
+  /// Enqueues a waiter and suspends until it is answered. Cancelling the task answers it.
+  private nonisolated(nonsending) func wait(
+    for sequence: SequenceNumber, _ level: Acknowledgement
+  ) async -> CommitState.WaitOutcome {
+    let id = nextWaiterID()
+    return await withTaskCancellationHandler {
+      await withUnsafeContinuation { continuation in
+        let waiter = CommitState.Waiter(
+          id: id, sequence: sequence, continuation: continuation)
+        let arrival = locked { state in state.commit.arrive(waiter, level) }
+        if arrival == .acknowledged { return continuation.resume(returning: .acknowledged) }
+        if arrival == .needsThread { signalJournal() }
+        if Task.isCancelled { cancelWait(id) }
+      }
+    } onCancel: {
+      cancelWait(id)
+    }
+  }
+
+  private func cancelWait(_ id: UInt64) {
+    guard let waiter = locked({ state in state.commit.cancel(id) }) else { return }
+    let error = CacheError(
+      .outcomeUnknown,
+      "the task was cancelled while its write was on the way; the write stays in force")
+    waiter.continuation.resume(returning: .failed(error))
+  }
+}
+
+/// A frame cut from the open one, on its way to the segment.
+struct CutFrame: Sendable {
+  var frame: SealedFrame
+  var durable: SequenceNumber
+  var bootTime: UInt64
+}
+
+extension EngineState {
+  /// Cuts the open frame, `touched` included, and captures a checkpoint where one is due. The
+  /// caller holds the write role.
+  mutating func cut(_ writer: JournalWriter, _ reading: ClockReading) -> CutFrame {
+    core.decideTouches(at: now(reading), into: &decision)
+    absorb(reading)
+    let sealed = frame.take()
+    commit.frameBegan = nil
+    commit.isTimed = false
+    commit.isFullSignaled = false
+    if writer.isSegmentFull(after: sealed.byteCount) { commit.isRotationDue = true }
+    let journalByteCount = writer.journalByteCount
+    if checkpointing.isDue(journalByteCount: journalByteCount)
+      || (commit.isRotationDue && checkpointing.capture == nil)
+    {
+      checkpointing.capture = capture(reading)
+      checkpointing.capturedAt = journalByteCount
+    }
+    return CutFrame(
+      frame: sealed, durable: commit.durable, bootTime: UInt64(max(0, reading.boot.rawValue)))
+  }
+
+  /// The frame is in the page cache, and the segment ends at `position`.
+  mutating func noteWritten(_ cut: CutFrame, _ position: JournalPosition) {
+    if checkpointing.capture?.head.sequence == cut.frame.last, !commit.isRotationDue {
+      checkpointing.capture?.position = position
+    }
+  }
+
+  private func capture(_ reading: ClockReading) -> Checkpointing.Capture {
+    var capture = Checkpointing.Capture(
+      head: core.head, digest: core.digest, bootTime: UInt64(max(0, reading.boot.rawValue)),
+      entries: [])
+    capture.entries.reserveCapacity(core.entryCount)
+    core.forEachSlot { slot in
+      let value = core.isResident(slot, in: .memory) ? payloads[Int(slot)].bytes : nil
+      capture.entries.append((core.image(of: slot), value))
+    }
+    return capture
+  }
+}

@@ -1,0 +1,109 @@
+import HindsightCore
+
+// Waiting for queues and for the store: backpressure and settling.
+
+extension Engine {
+  /// Waits while a queue is at its limit, or fails, as configured. A full queue never grows: every
+  /// write comes through here first.
+  nonisolated(nonsending) func waitForRoom() async throws(CacheError) {
+    while true {
+      let obstacle = locked { state in state.obstacle }
+      guard let obstacle else { return }
+      guard configuration.backpressure == .wait, obstacle.mayPass else { throw obstacle.error }
+      if case .failed(let error) = await suspend(
+        { state, waiter in
+          guard state.obstacle != nil else { return false }
+          state.roomWaiters.append(waiter)
+          return true
+        },
+        cancel: { state, id in
+          state.roomWaiters.firstIndex { $0.id == id }.map { state.roomWaiters.remove(at: $0) }
+        })
+      {
+        throw error
+      }
+    }
+  }
+
+  /// Resumes those who wait for room, if there is some.
+  func resumeRoomWaiters() {
+    let waiters = locked { state -> [CommitState.Waiter] in
+      if let obstacle = state.obstacle, obstacle.mayPass { return [] }
+      defer { state.roomWaiters = [] }
+      return state.roomWaiters
+    }
+    waiters.map { ($0, .acknowledged) }.resume()
+  }
+
+  /// Makes everything so far durable and waits until the store has it.
+  /// - Returns: the last event that it has.
+  nonisolated(nonsending) func settle() async throws(CacheError) -> SequenceNumber {
+    let sequence = try await flush(.durable)
+    guard store != nil else { return sequence }
+    signalProjector()
+    let outcome = await suspend(
+      { state, waiter in
+        guard state.projection.applied < sequence else { return false }
+        var waiter = waiter
+        waiter.sequence = sequence
+        state.settleWaiters.append(waiter)
+        return true
+      },
+      cancel: { state, id in
+        state.settleWaiters.firstIndex { $0.id == id }.map { state.settleWaiters.remove(at: $0) }
+      })
+    if case .failed(let error) = outcome { throw error }
+    return sequence
+  }
+
+  /// Suspends as a waiter that `enqueue` keeps, unless it says that there is nothing to wait for.
+  private nonisolated(nonsending) func suspend(
+    _ enqueue: (inout EngineState, CommitState.Waiter) -> Bool,
+    cancel: @escaping @Sendable (inout EngineState, UInt64) -> CommitState.Waiter?
+  ) async -> CommitState.WaitOutcome {
+    let id = nextWaiterID()
+    let cancelled = CacheError(.cancelled, "the task was cancelled while it waited")
+    let stop: @Sendable () -> Void = {
+      let waiter = self.locked { state in cancel(&state, id) }
+      waiter?.continuation.resume(returning: .failed(cancelled))
+    }
+    return await withTaskCancellationHandler {
+      await withUnsafeContinuation { continuation in
+        let waiter = CommitState.Waiter(id: id, sequence: .zero, continuation: continuation)
+        guard locked({ state in enqueue(&state, waiter) }) else {
+          return continuation.resume(returning: .acknowledged)
+        }
+        if Task.isCancelled { stop() }
+      }
+    } onCancel: {
+      stop()
+    }
+  }
+}
+
+/// Why a write has to wait.
+struct Obstacle {
+  var error: CacheError
+  /// Whether it passes by itself. A store that can't be written doesn't.
+  var mayPass: Bool
+}
+
+extension EngineState {
+  /// What keeps a write from being decided now; `nil` where nothing does.
+  var obstacle: Obstacle? {
+    guard phase == .open else { return nil }  // the decision itself says so
+    if hasJournal, commit.trouble == nil, frame.byteCount > EngineBounds.unwrittenByteCountMax {
+      return Obstacle(
+        error: CacheError(
+          .backpressure,
+          "\(frame.byteCount) bytes of events wait to be written; wait, or write less"),
+        mayPass: true)
+    }
+    guard hasStore, projection.isOverLimit else { return nil }
+    if let trouble = projection.trouble { return Obstacle(error: trouble, mayPass: false) }
+    return Obstacle(
+      error: CacheError(
+        .backpressure,
+        "\(projection.rowCount) rows wait for the store; wait, or write less"), mayPass: true)
+  }
+}

@@ -1,0 +1,234 @@
+import HindsightCore
+import HindsightJournal
+
+// The journal's own thread: what blocks (fdatasync, rotation, rescue), what is timed, and the end.
+
+/// What the journal's thread does next.
+enum JournalTask {
+  case idle(BackgroundWait)
+  case write(CutFrame)
+  case rotate
+  case sync
+  case rescue
+  /// The journal is complete; the projector may end now.
+  case endJournal
+  case shutDown
+}
+
+extension Engine {
+  /// One piece of the journal thread's work.
+  func journalStep() -> BackgroundWait {
+    guard let journal else { return .finished }
+    let reading = clock.reading()
+    let task = locked { state in nextTask(&state, journal, reading) }
+    switch task {
+    case .idle(let wait): return wait
+    case .write(let cut):
+      // A failure is remembered as trouble, which the next step attends to.
+      _ = write(cut, journal)
+    case .rotate: attempt(journal) { (writer) throws(StorageError) in try writer.rotate() }
+    case .sync: sync(journal)
+    case .rescue: rescue(journal)
+    case .endJournal:
+      signalProjector()
+      return .signal
+    case .shutDown:
+      closeJournal(journal)
+      return .finished
+    }
+    return .again
+  }
+
+  private func nextTask(
+    _ state: inout EngineState, _ journal: Journal, _ reading: ClockReading
+  ) -> JournalTask {
+    state.decideCloseIfAsked(reading)
+    if let trouble = state.commit.trouble {
+      return state.taskInTrouble(trouble, reading)
+    }
+    let isSyncDue = state.isSyncDue(
+      reading, configuration.syncInterval, unsynced: journal.writer.unsyncedByteCount)
+    if state.isCutDue(reading, isSyncDue: isSyncDue) {
+      guard state.commit.takeRoleForThread() else { return .idle(.signal) }
+      if state.commit.isRotationDue { return .rotate }
+      return .write(state.cut(journal.writer, reading))
+    }
+    if state.commit.isRotationDue {
+      return state.commit.takeRoleForThread() ? .rotate : .idle(.signal)
+    }
+    if isSyncDue, state.commit.durable < state.commit.written || state.commit.hasSyncWaiters {
+      return .sync
+    }
+    if state.closing.isDecided {
+      state.closing.isJournalEnded = true
+      return state.closing.isProjectorEnded ? .shutDown : .endJournal
+    }
+    return .idle(state.timeToNextTask(reading, configuration.syncInterval))
+  }
+
+  /// Does something that only the role's holder may, then frees the role.
+  private func attempt(
+    _ journal: Journal, _ work: (JournalWriter) throws(StorageError) -> Void
+  ) {
+    let failure: StorageError?
+    do throws(StorageError) {
+      try work(journal.writer)
+      failure = nil
+    } catch {
+      failure = error
+    }
+    let retryAt = clock.reading().boot
+    let durable = journal.writer.durable
+    let position = journal.writer.position
+    let resume = locked { state -> [CommitState.Resumption] in
+      state.commit.isWriting = false
+      if let failure {
+        state.commit.trouble = JournalTrouble(error: CacheError(storage: failure), retryAt: retryAt)
+        return []
+      }
+      state.commit.isRotationDue = false
+      if state.checkpointing.capture?.position == nil {
+        state.checkpointing.capture?.position = position
+      }
+      return state.commit.synced(through: durable)
+    }
+    if let failure { logger.error("the journal can't rotate", metadata: ["error": "\(failure)"]) }
+    resume.resume()
+    becameDurable()
+  }
+
+  private func sync(_ journal: Journal) {
+    let ticket = journal.writer.beginSync()
+    do throws(StorageError) {
+      try ticket.perform()
+      journal.writer.completeSync(ticket)
+    } catch {
+      journal.writer.failSync(ticket)
+      let retryAt = clock.reading().boot
+      locked { state in
+        state.commit.trouble = JournalTrouble(error: CacheError(storage: error), retryAt: retryAt)
+      }
+      return logger.error("the journal can't be synced", metadata: ["error": "\(error)"])
+    }
+    let durable = journal.writer.durable
+    let next = nextSync()
+    let resume = locked { state in
+      state.commit.isSyncRequested = false
+      state.commit.nextSync = next
+      return state.commit.synced(through: durable)
+    }
+    resume.resume()
+    becameDurable()
+  }
+
+  /// Rewrites from memory, to a new segment, what the poisoned one may lack.
+  private func rescue(_ journal: Journal) {
+    do throws(StorageError) {
+      try journal.writer.rescue()
+    } catch {
+      let error = CacheError(storage: error)
+      let retryAt = clock.reading().boot
+      let unknown = CacheError(
+        .outcomeUnknown,
+        "the change is in force, but the journal can't be written: \(error.message)",
+        underlying: error)
+      let resume = locked { state in
+        state.commit.trouble = JournalTrouble(
+          error: error, retryAt: retryAt.later(by: EngineBounds.retryInterval.duration))
+        return state.commit.failAll(unknown)
+      }
+      resume.resume()
+      return
+    }
+    let durable = journal.writer.durable
+    let position = journal.writer.position
+    let resume = locked { state in
+      state.commit.trouble = nil
+      state.commit.isRotationDue = false
+      if state.checkpointing.capture?.position == nil {
+        state.checkpointing.capture?.position = position
+      }
+      return state.commit.synced(through: durable)
+    }
+    logger.notice("the journal can be written again", metadata: ["durable": "\(durable)"])
+    resume.resume()
+    becameDurable()
+  }
+
+  private func becameDurable() {
+    signalProjector()
+    if locked({ state in state.checkpointing.isReady(durable: state.commit.durable) }) {
+      signalUpkeep()
+    }
+  }
+
+  private func nextSync() -> Microseconds? {
+    configuration.syncInterval.map { clock.reading().boot.later(by: $0) }
+  }
+}
+
+extension EngineState {
+  /// Tries again when it is time. At the end there is one last try.
+  fileprivate mutating func taskInTrouble(
+    _ trouble: JournalTrouble, _ reading: ClockReading
+  ) -> JournalTask {
+    if phase == .closing {
+      if closing.isLastTryMade {
+        closing.isJournalEnded = true
+        closing.error = trouble.error
+        return closing.isProjectorEnded ? .shutDown : .endJournal
+      }
+      closing.isLastTryMade = true
+      return .rescue
+    }
+    guard trouble.retryAt <= reading.boot else {
+      return .idle(.after(Microseconds(rawValue: trouble.retryAt.rawValue - reading.boot.rawValue)))
+    }
+    return .rescue
+  }
+
+  fileprivate func isSyncDue(
+    _ reading: ClockReading, _ interval: Duration?, unsynced: UInt64
+  ) -> Bool {
+    if commit.hasSyncWaiters || commit.isSyncRequested { return true }
+    if unsynced > EngineBounds.unsyncedByteCountMax { return true }
+    guard interval != nil, commit.nextSync.map({ $0 <= reading.boot }) ?? false else {
+      return false
+    }
+    return commit.durable < commit.written || !frame.isEmpty || core.hasUntoldTouches
+  }
+
+  fileprivate func isCutDue(_ reading: ClockReading, isSyncDue: Bool) -> Bool {
+    if isSyncDue, core.hasUntoldTouches { return true }
+    guard !frame.isEmpty else { return false }
+    if isSyncDue || commit.hasWriteWaiters { return true }
+    if frame.byteCount >= EngineBounds.frameByteCount { return true }
+    return age(reading) >= EngineBounds.frameAge.rawValue
+  }
+
+  private func age(_ reading: ClockReading) -> Int64 {
+    reading.boot.rawValue - (commit.frameBegan?.rawValue ?? reading.boot.rawValue)
+  }
+
+  /// Nothing is due: when will something be?
+  fileprivate mutating func timeToNextTask(
+    _ reading: ClockReading, _ interval: Duration?
+  ) -> BackgroundWait {
+    var wait: Int64?
+    if !frame.isEmpty { wait = EngineBounds.frameAge.rawValue - age(reading) }
+    if let interval {
+      if commit.nextSync.map({ $0 <= reading.boot }) ?? true {
+        commit.nextSync = reading.boot.later(by: interval)
+      }
+      wait = min(wait ?? .max, commit.nextSync!.rawValue - reading.boot.rawValue)
+    }
+    return wait.map { .after(Microseconds(rawValue: max($0, 0))) } ?? .signal
+  }
+}
+
+extension Microseconds {
+  /// The same clock's reading `duration` later.
+  func later(by duration: Duration) -> Microseconds {
+    Microseconds(rawValue: rawValue &+ duration.microseconds)
+  }
+}

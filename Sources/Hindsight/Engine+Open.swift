@@ -1,0 +1,214 @@
+import HindsightCore
+import HindsightJournal
+import HindsightStore
+import Logging
+
+extension Engine {
+  /// Opens on a thread of the scheduler's, since recovery blocks on the disk.
+  nonisolated(nonsending) static func open(
+    at place: Place, configuration: CacheConfiguration, logger: Logger
+  ) async throws(CacheError) -> Engine {
+    let result: Result<Engine, CacheError> = await withUnsafeContinuation { continuation in
+      _ = configuration.scheduler.start("open") {
+        let opening = Result { () throws(CacheError) in
+          try Opening(place, configuration, logger).run()
+        }
+        continuation.resume(returning: opening)
+        return .finished
+      }
+    }
+    return try result.get()
+  }
+}
+
+/// One opening of a cache, step by step (DESIGN §5).
+private struct Opening {
+  private let place: Place
+  private let configuration: CacheConfiguration
+  private let logger: Logger
+  private let opened: Opened
+  private var summary = RecoverySummary()
+
+  init(
+    _ place: Place, _ configuration: CacheConfiguration, _ logger: Logger
+  ) throws(CacheError) {
+    self.place = place
+    self.configuration = configuration
+    self.logger = logger
+    var hasDirectory = true
+    if case .memory = place { hasDirectory = false }
+    opened = try configuration.opened(
+      hasDirectory: hasDirectory, softwareVersion: hindsightVersion)
+  }
+
+  func run() throws(CacheError) -> Engine {
+    var opening = self
+    return try opening.open()
+  }
+
+  private mutating func open() throws(CacheError) -> Engine {
+    let began = ContinuousClock.now
+    guard let (storage, backend) = try place.open() else {
+      return try openWithoutJournal(began, nil, nil)
+    }
+    let lock: any DirectoryLock
+    do throws(StorageError) {
+      lock = try storage.lock()
+    } catch {
+      throw CacheError(storage: error)
+    }
+    do throws(CacheError) {
+      let store = try openStore(opened.storeLimit == nil ? nil : backend)
+      if configuration.usesJournal {
+        return try openWithJournal(began, storage, store, lock)
+      }
+      return try openWithoutJournal(began, store, lock)
+    } catch {
+      lock.unlock()
+      throw error
+    }
+  }
+
+  // MARK: Store
+
+  private struct OpenedStore {
+    var backend: any StoreBackend
+    var writer: any StoreWriter
+    var mark: StoreMark?
+  }
+
+  /// Opens the store; one that is damaged, or not ours, is put aside.
+  private mutating func openStore(
+    _ backend: (any StoreBackend)?
+  ) throws(CacheError) -> OpenedStore? {
+    guard let backend else { return nil }
+    do throws(StoreError) {
+      do throws(StoreError) {
+        let writer = try backend.openWriter()
+        let mark = try writer.mark()
+        summary.store = mark == nil ? .new : .resumed
+        return OpenedStore(backend: backend, writer: writer, mark: mark)
+      } catch {
+        guard error.remedy == .rebuild || error.remedy == .reconcile else { throw error }
+        logger.error("the store is damaged and is put aside", metadata: ["error": "\(error)"])
+        summary.damage.append("\(error)")
+        if let name = try backend.quarantine() { summary.quarantined.append(name) }
+        summary.store = .rebuilt
+        return OpenedStore(backend: backend, writer: try backend.openWriter(), mark: nil)
+      }
+    } catch {
+      throw CacheError(store: error)
+    }
+  }
+
+  // MARK: Journal
+
+  private func sink(applied: SequenceNumber, keepsValues: Bool) -> RecoverySink {
+    RecoverySink(
+      hashSeed: UInt64.random(in: 0 ... .max), applied: applied, keepsValues: keepsValues)
+  }
+
+  private mutating func openWithJournal(
+    _ began: ContinuousClock.Instant, _ storage: any JournalStorage, _ store: OpenedStore?,
+    _ lock: any DirectoryLock
+  ) throws(CacheError) -> Engine {
+    let clock = configuration.clock
+    let options = JournalOptions(segmentByteCount: configuration.segmentByteCount) {
+      clock.reading().wall
+    }
+    var attempt = Attempt(storage: storage, options: options, store: store?.mark)
+    attempt.usesStore = store != nil
+    let (recovered, sink) = try attempt.run(salvages: configuration.corruption == .salvage) {
+      RecoverySink(hashSeed: .random(in: 0 ... .max), applied: $0, keepsValues: $1)
+    }
+    note(recovered.report)
+    var assembly = Assembly(opened, configuration, sink, recovered, clock)
+    if let store, attempt.needsReconciling {
+      try reconcile(store, &assembly, attempt)
+    }
+    let journal = Engine.Journal(
+      writer: recovered.writer, storage: storage, id: recovered.writer.journalID)
+    let state = try assembly.open(journal)
+    return try start(began, state, journal, store, lock)
+  }
+
+  private mutating func note(_ report: RecoveryReport) {
+    summary.journal = RecoverySummary.Journal(rawValue: report.outcome.rawValue) ?? .unclean
+    summary.lastSequence = report.last.rawValue
+    summary.replayedEvents = report.recordCount
+    summary.checkpoint = report.checkpoint
+    summary.segment = report.segment
+    summary.byteOffset = report.byteOffset
+    summary.droppedBytes = report.byteCountDropped
+    summary.quarantined += report.quarantined
+    summary.damage += report.damage
+  }
+
+  private mutating func reconcile(
+    _ store: OpenedStore, _ assembly: inout Assembly, _ attempt: Attempt
+  ) throws(CacheError) {
+    if summary.store == .resumed { summary.store = .reconciled }
+    var reconciliation = Reconciliation(store.writer)
+    do throws(StoreError) {
+      try reconciliation.run(&assembly, attempt.values())
+    } catch {
+      throw CacheError(store: error)
+    }
+    summary.deletedRows = reconciliation.deletedCount
+    summary.insertedRows = reconciliation.insertedCount
+    summary.lostValues = reconciliation.lost.count
+  }
+
+  // MARK: Without a journal
+
+  /// Without a journal the index is read from the rows, in the order of their origins.
+  private mutating func openWithoutJournal(
+    _ began: ContinuousClock.Instant, _ store: OpenedStore?, _ lock: (any DirectoryLock)?
+  ) throws(CacheError) -> Engine {
+    let sink = RecoverySink(
+      hashSeed: .random(in: 0 ... .max), applied: store?.mark?.applied ?? .zero,
+      keepsValues: false)
+    var assembly = Assembly(opened, configuration, sink, nil, configuration.clock)
+    if let store {
+      do throws(StoreError) {
+        try assembly.restore(rowsOf: store.writer)
+      } catch {
+        throw CacheError(store: error)
+      }
+    }
+    let state = try assembly.open(nil)
+    return try start(began, state, nil, store, lock)
+  }
+
+  // MARK: Starting
+
+  private mutating func start(
+    _ began: ContinuousClock.Instant, _ state: consuming EngineState,
+    _ journal: Engine.Journal?, _ store: OpenedStore?, _ lock: (any DirectoryLock)?
+  ) throws(CacheError) -> Engine {
+    var readers: Engine.Store?
+    if let store {
+      do throws(StoreError) {
+        readers = Engine.Store(
+          backend: store.backend, readers: try StoreReaders(backend: store.backend),
+          requests: RowRequests())
+      } catch {
+        throw CacheError(store: error)
+      }
+    }
+    summary.seconds = (ContinuousClock.now - began) / .seconds(1)
+    let engine = Engine(
+      state: state, configuration: configuration, journal: journal, store: readers,
+      directoryLock: lock, recovery: summary, logger: logger)
+    let projector = store.map {
+      Projector(
+        engine: engine, writer: $0.writer, journalID: journal?.id ?? JournalID(high: 0, low: 0))
+    }
+    engine.start(projector: projector)
+    if !summary.wasClean {
+      logger.notice(
+        "recovered", metadata: ["journal": "\(summary.journal)", "last": "\(summary.lastSequence)"])
+    }
+    return engine
+  }
+}

@@ -1,0 +1,125 @@
+import HindsightCore
+
+/// A hit before its value has its type back.
+struct RawHit: Sendable {
+  var box: any BoxedValue
+  var tier: Tier
+  var origin: SequenceNumber
+  var age: Microseconds
+  var expiresIn: Microseconds
+}
+
+/// The answer to a lookup before its value has its type back.
+enum RawLookup: Sendable {
+  case hit(RawHit)
+  case miss(MissReason)
+}
+
+/// An encoded value on its way to a reader.
+struct EncodedValue: Sendable {
+  var bytes: Bytes
+  var coder: UInt8
+  var origin: SequenceNumber
+}
+
+/// What a lookup needs next.
+enum ReadStep: Sendable {
+  case answer(RawLookup)
+  /// The value is at hand, encoded.
+  case decode(EncodedValue)
+  /// The value is in the row of this origin.
+  case row(SequenceNumber)
+}
+
+/// Turns an encoded value into a boxed one. Runs outside the lock.
+typealias Decode = (EncodedValue) throws -> any BoxedValue
+
+extension Engine {
+  /// S041, the synchronous part: a memory hit, or nothing. Never suspends; allocates only where
+  /// the value, restored by a recovery, has yet to be decoded.
+  func memoryHit(_ key: CacheKey, decode: Decode) -> RawHit? {
+    let reading = clock.coarseReading()
+    let (step, wantsCut) = state.withLock { state in
+      (state.planMemory(key, reading), state.wantsTimedCut())
+    }
+    if wantsCut { signalJournal() }
+    switch step {
+    case .answer(.hit(let hit)): return hit
+    case .decode(let value):
+      guard case .hit(let hit)? = finish(key, value, decode), hit.tier == .memory else {
+        return nil
+      }
+      return hit
+    case .answer(.miss), .row: return nil
+    }
+  }
+
+  /// S041: two tiers, with promotion.
+  ///
+  /// After every await the whole lookup is done again with a fresh now (DESIGN §1): if the origin
+  /// has changed it starts over, so that no stale, expired or half-invalidated value is returned
+  /// or promoted.
+  nonisolated(nonsending) func lookup(
+    _ key: CacheKey, decode: Decode
+  ) async throws(CacheError) -> RawLookup {
+    var missingReads = 0
+    while true {
+      switch try plan(key) {
+      case .answer(let answer): return answer
+      case .decode(let value):
+        if let answer = finish(key, value, decode) { return answer }
+      case .row(let origin):
+        if let value = try await readRow(origin) {
+          if let answer = finish(key, value, decode) { return answer }
+        } else {
+          missingReads += 1
+          if missingReads >= EngineBounds.missingRowReadCountMax { lose(key, origin) }
+        }
+      }
+    }
+  }
+
+  /// S040: whether a live entry is there. Doesn't move it; removes what is past its expiry.
+  func contains(_ key: CacheKey) -> Bool {
+    let reading = clock.reading()
+    let (isThere, wantsCut) = locked { state in
+      (state.contains(key, reading), state.wantsTimedCut())
+    }
+    if wantsCut { signalJournal() }
+    return isThere
+  }
+
+  private func plan(_ key: CacheKey) throws(CacheError) -> ReadStep {
+    let reading = clock.coarseReading()
+    let (step, wantsCut) = try locked { (state) throws(CacheError) in
+      try state.checkOpen()
+      return (state.plan(key, reading), state.wantsTimedCut())
+    }
+    if wantsCut { signalJournal() }
+    return step
+  }
+
+  /// Decodes, looks up again, promotes, answers. `nil`: the entry changed meanwhile, start over.
+  private func finish(_ key: CacheKey, _ value: EncodedValue, _ decode: Decode) -> RawLookup? {
+    let decoded: Result<any BoxedValue, any Error> = Result { try decode(value) }
+    let reading = clock.reading()
+    let (answer, wantsCut) = locked { state in
+      (state.finishRead(key, value, decoded, reading), state.wantsTimedCut())
+    }
+    if wantsCut { signalJournal() }
+    return answer
+  }
+
+  /// The row of a store resident can't be found although its origin stands and the store should
+  /// have it: it is lost, and says so.
+  private func lose(_ key: CacheKey, _ origin: SequenceNumber) {
+    let reading = clock.reading()
+    let (isLost, wantsCut) = locked { state in
+      (state.lose(key, origin, reading), state.wantsTimedCut())
+    }
+    if wantsCut { signalJournal() }
+    if isLost {
+      logger.error("the store has lost a value", metadata: ["key": "\(key)", "origin": "\(origin)"])
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import HindsightCore
+
+extension Engine {
+  var count: TierCounts {
+    let reading = clock.coarseReading()
+    return locked { state in
+      let now = state.timeline.peek(reading, last: state.core.head.at)
+      return TierCounts(
+        memory: state.core.liveCount(in: .memory, at: now),
+        store: state.core.liveCount(in: .store, at: now))
+    }
+  }
+
+  var statistics: CacheStatistics {
+    var (result, slotEnd) = locked { state in (state.snapshotCounters(), state.core.slotEnd) }
+    result.count(journal?.writer.journalByteCount, store.map { Int($0.readers.queryCount) })
+    var slot: Slot = 1
+    while slot < slotEnd {
+      let end = min(slot + 4_096, slotEnd)
+      locked { state in state.core.addRegistries(slots: slot..<end, to: &result.registries) }
+      slot = end
+    }
+    return result
+  }
+}
+
+extension CacheStatistics {
+  fileprivate mutating func count(_ journalByteCount: UInt64?, _ storeQueries: Int?) {
+    self.journalByteCount = journalByteCount ?? 0
+    self.storeQueries = storeQueries ?? 0
+  }
+}
+
+extension EngineState {
+  fileprivate func snapshotCounters() -> CacheStatistics {
+    var result = counters
+    result.entries = TierCounts(
+      memory: core.residentCount(in: .memory), store: core.residentCount(in: .store))
+    result.bytes = TierCounts(
+      memory: Int(core.byteCount(in: .memory)), store: Int(core.byteCount(in: .store)))
+    result.lastSequence = core.head.sequence.rawValue
+    result.writtenSequence = commit.written.rawValue
+    result.durableSequence = commit.durable.rawValue
+    if hasStore {
+      result.appliedSequence = projection.applied.rawValue
+      result.projectionLag =
+        commit.durable > projection.applied
+        ? commit.durable.rawValue - projection.applied.rawValue : 0
+      result.pinnedByteCount = projection.pinnedByteCount
+    }
+    result.journalTrouble = commit.trouble?.error.description
+    result.storeTrouble = projection.trouble?.description
+    return result
+  }
+}
+
+extension CacheState {
+  /// Adds the entries of a slice of slots to the statistics of their registries.
+  fileprivate func addRegistries(
+    slots: Range<Slot>, to registries: inout [String: RegistryStatistics]
+  ) {
+    for slot in slots where isOccupied(slot) {
+      let (name, bytes) = withKey(of: slot) { key in
+        let colon = key.firstIndex(of: UInt8(ascii: ":"))
+        let name = colon.map { String(decoding: key[..<$0], as: UTF8.self) } ?? ""
+        return (name, key.count + Int(image(of: slot).valueByteCount))
+      }
+      registries[name, default: RegistryStatistics()].entries += 1
+      registries[name, default: RegistryStatistics()].bytes += bytes
+    }
+  }
+}

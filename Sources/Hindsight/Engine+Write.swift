@@ -1,0 +1,123 @@
+import HindsightCore
+
+/// A `set` with its value encoded and boxed.
+struct RawSet {
+  var command: SetCommand
+  var box: any BoxedValue
+}
+
+extension Engine {
+  /// S042.
+  nonisolated(nonsending) func set(
+    _ set: RawSet, _ level: Acknowledgement
+  ) async throws(CacheError) -> SequenceNumber {
+    try await waitForRoom()
+    let reading = clock.reading()
+    let sequence = try write { (state) throws(CacheError) in
+      do throws(SetRefusal) {
+        try state.core.decideSet(set.command, at: state.now(reading), into: &state.decision)
+      } catch {
+        throw CacheError(refusal: error)
+      }
+      state.absorb(incoming: Payload(box: set.box, bytes: set.command.value), reading)
+    }.sequence
+    try await acknowledge(sequence, level)
+    return sequence
+  }
+
+  /// S043.
+  nonisolated(nonsending) func invalidate(
+    _ key: CacheKey, reason: String?, _ level: Acknowledgement
+  ) async throws(CacheError) -> Bool {
+    try await waitForRoom()
+    let reading = clock.reading()
+    let (wasThere, sequence) = try write { (state) throws(CacheError) in
+      let wasThere = state.core.decideInvalidate(
+        key.bytes, reason: reason, at: state.now(reading), into: &state.decision)
+      state.absorb(reading)
+      return wasThere
+    }
+    try await acknowledge(sequence, level)
+    return wasThere
+  }
+
+  nonisolated(nonsending) func clear(
+    prefix: Bytes, reason: String?, _ level: Acknowledgement
+  ) async throws(CacheError) -> TierCounts {
+    try await waitForRoom()
+    let reading = clock.reading()
+    let (counts, sequence) = try write { (state) throws(CacheError) in
+      let counts = state.core.decideClear(
+        prefix: prefix, reason: reason, at: state.now(reading), into: &state.decision)
+      state.absorb(reading)
+      return TierCounts(memory: Int(counts.memory), store: Int(counts.store))
+    }
+    try await acknowledge(sequence, level)
+    return counts
+  }
+
+  /// Removes everything past its expiry, in slices, so that nobody waits long for the lock.
+  nonisolated(nonsending) func cleanup(
+    _ level: Acknowledgement
+  ) async throws(CacheError) -> Int {
+    var total = 0
+    while true {
+      try await waitForRoom()
+      let (swept, sequence) = try sweep()
+      total += swept
+      guard swept == EngineBounds.sweepSliceCount else {
+        try await acknowledge(sequence, level)
+        return total
+      }
+    }
+  }
+
+  /// One slice of the sweep.
+  func sweep() throws(CacheError) -> (result: Int, sequence: SequenceNumber) {
+    let reading = clock.reading()
+    return try write { (state) throws(CacheError) in
+      let swept = state.core.decideSweep(
+        at: state.now(reading), entryCountMax: EngineBounds.sweepSliceCount,
+        into: &state.decision)
+      state.absorb(reading)
+      return swept
+    }
+  }
+
+  /// Decides something under the lock, unless writes are refused at present.
+  private func write<R: Sendable>(
+    _ decide: (inout EngineState) throws(CacheError) -> R
+  ) throws(CacheError) -> (result: R, sequence: SequenceNumber) {
+    let (result, sequence, wantsCut) = try locked { (state) throws(CacheError) in
+      try state.checkWritable()
+      let result = try decide(&state)
+      return (result, state.core.head.sequence, state.wantsCut())
+    }
+    if wantsCut { signalJournal() }
+    return (result, sequence)
+  }
+}
+
+extension EngineState {
+  /// Whether the journal's thread has to look at the open frame: it is new, or it is full.
+  fileprivate mutating func wantsCut() -> Bool {
+    let isFull = frame.byteCount >= EngineBounds.frameByteCount
+    if isFull, !commit.isFullSignaled {
+      commit.isFullSignaled = true
+      return true
+    }
+    return wantsTimedCut()
+  }
+}
+
+extension CacheError {
+  init(refusal: SetRefusal) {
+    switch refusal {
+    case .exceedsByteLimit(let count, let most):
+      self.init(
+        .invalidValue,
+        "key and value have \(count) bytes, and the largest limit by bytes is \(most); "
+          + "raise the limit or store less")
+    }
+  }
+}

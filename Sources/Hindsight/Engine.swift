@@ -1,0 +1,122 @@
+import HindsightCore
+import HindsightJournal
+import HindsightStore
+import Logging
+import Synchronization
+
+/// The version that `opened` events name.
+let hindsightVersion = "0.1.0"
+
+/// The live cache without its value type: one lock around memory state, and the background work
+/// that writes, syncs, projects and keeps up (DESIGN §6).
+///
+/// Values are boxed objects here, so that this code is compiled once and concrete; `Cache<Value>`
+/// is the thin generic shell. Background activities retain the engine, never the handle that users
+/// hold: the handle's deinit asks for a shutdown, which they carry out.
+///
+/// Lock order: `state` is the only lock of the engine; nothing is called with it held that takes
+/// another one, but for the store's and the clock's own.
+final class Engine: Sendable {
+  let state: Mutex<EngineState>
+  let clock: any CacheClock
+  let configuration: CacheConfiguration
+  let journal: Journal?
+  let store: Store?
+  /// Held from open to close: one writer a directory.
+  let directoryLock: (any DirectoryLock)?
+  /// What opening found and did.
+  let recovery: RecoverySummary
+  let logger: Logger
+  private let waiterIDs = Atomic<UInt64>(0)
+  private let background = Mutex(Background())
+
+  /// What belongs to whoever holds the write role, and to the journal's thread.
+  struct Journal: Sendable {
+    let writer: JournalWriter
+    let storage: any JournalStorage
+    let id: JournalID
+  }
+
+  /// The store's readers; its writer belongs to the projector.
+  struct Store: Sendable {
+    let backend: any StoreBackend
+    let readers: StoreReaders
+    let requests: RowRequests
+  }
+
+  private struct Background {
+    var journal: (any BackgroundActivity)?
+    var projector: (any BackgroundActivity)?
+    var upkeep: (any BackgroundActivity)?
+    var reader: (any BackgroundActivity)?
+  }
+
+  init(
+    state: consuming EngineState, configuration: CacheConfiguration, journal: Journal?,
+    store: Store?, directoryLock: (any DirectoryLock)?, recovery: RecoverySummary,
+    logger: Logger
+  ) {
+    self.state = Mutex(state)
+    self.configuration = configuration
+    clock = configuration.clock
+    self.journal = journal
+    self.store = store
+    self.directoryLock = directoryLock
+    self.recovery = recovery
+    self.logger = logger
+  }
+
+  /// Runs `body` with the lock held, and releases what callers' values it dropped after unlocking.
+  @discardableResult
+  func locked<R: Sendable, E: Error>(
+    _ body: (inout EngineState) throws(E) -> R
+  ) throws(E) -> R {
+    var garbage: [any BoxedValue] = []
+    defer { garbage.removeAll() }
+    return try state.withLock { (state) throws(E) -> R in
+      defer { swap(&garbage, &state.garbage) }
+      return try body(&state)
+    }
+  }
+
+  func nextWaiterID() -> UInt64 {
+    waiterIDs.wrappingAdd(1, ordering: .relaxed).newValue
+  }
+
+  // MARK: Background work
+
+  /// Starts the background activities. Called once, before anybody else knows the engine.
+  func start(projector: Projector?) {
+    let scheduler = configuration.scheduler
+    background.withLock { background in
+      background.upkeep = scheduler.start("upkeep") { [self] in upkeepStep() }
+      if journal != nil {
+        background.journal = scheduler.start("journal") { [self] in journalStep() }
+      }
+      if let projector, let store {
+        background.projector = scheduler.start("projector") { projector.step() }
+        background.reader = scheduler.start("reader") { [self] in readerStep(store) }
+      }
+    }
+  }
+
+  func signalJournal() { background.withLock { $0.journal }?.signal() }
+  func signalProjector() { background.withLock { $0.projector }?.signal() }
+  func signalUpkeep() { background.withLock { $0.upkeep }?.signal() }
+  func signalReader() { background.withLock { $0.reader }?.signal() }
+}
+
+extension EngineState {
+  /// - Throws: `.closed`, and whatever keeps the journal from being written: writes are refused
+  ///   before anything happens.
+  func checkWritable() throws(CacheError) {
+    try checkOpen()
+    if let trouble = commit.trouble { throw trouble.error }
+  }
+
+  func checkOpen() throws(CacheError) {
+    guard phase == .open else {
+      throw CacheError(.closed, "the cache is closed; open it again to use it")
+    }
+  }
+}

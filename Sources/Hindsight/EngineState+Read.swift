@@ -1,0 +1,201 @@
+import HindsightCore
+
+// The part of a lookup that runs under the lock.
+
+extension EngineState {
+  func find(_ key: CacheKey) -> Slot? {
+    key.withBytes { core.find($0, hash: core.hash(of: $0)) }
+  }
+
+  /// Whether reads may append to the journal at present. If not, they answer all the same, and
+  /// leave the state as it is: a hit never waits for a queue.
+  var canRecord: Bool {
+    phase == .open && commit.trouble == nil
+      && frame.byteCount <= EngineBounds.unwrittenByteCountMax
+  }
+
+  /// Whether the journal's thread must be told that a frame has begun, so that it times its cut.
+  mutating func wantsTimedCut() -> Bool {
+    guard commit.frameBegan != nil, !commit.isTimed else { return false }
+    commit.isTimed = true
+    return true
+  }
+
+  /// A lookup in memory alone.
+  mutating func planMemory(_ key: CacheKey, _ reading: ClockReading) -> ReadStep {
+    let now = timeline.peek(reading, last: core.head.at)
+    guard phase == .open, let slot = find(key), core.isLive(slot, in: .memory, at: now) else {
+      return .answer(.miss(.unknown))
+    }
+    return memoryStep(slot, now, reading)
+  }
+
+  /// A lookup in both tiers, up to where the lock must be left.
+  mutating func plan(_ key: CacheKey, _ reading: ClockReading) -> ReadStep {
+    let now = now(reading)
+    let hash = key.withBytes { core.hash(of: $0) }
+    guard let slot = key.withBytes({ core.find($0, hash: hash) }) else {
+      return .answer(miss(key, misses.reason(hash), at: now, reading))
+    }
+    if core.isLive(slot, in: .memory, at: now) { return memoryStep(slot, now, reading) }
+    guard core.isLive(slot, in: .store, at: now) else {
+      expire(slot, at: now, reading)
+      return .answer(miss(key, .expired, at: now, reading))
+    }
+    guard let bytes = payloads[Int(slot)].bytes else { return .row(core.origin(of: slot)) }
+    return .decode(encoded(bytes, slot))
+  }
+
+  /// The rest of a lookup, once the value is decoded. `nil`: the entry changed meanwhile.
+  mutating func finishRead(
+    _ key: CacheKey, _ value: EncodedValue, _ decoded: Result<any BoxedValue, any Error>,
+    _ reading: ClockReading
+  ) -> RawLookup? {
+    guard phase == .open, let slot = find(key), core.origin(of: slot) == value.origin else {
+      return nil
+    }
+    let now = now(reading)
+    switch decoded {
+    case .success(let box): return adopt(box, value.bytes, key, slot, now, reading)
+    case .failure(let error):
+      if canRecord {
+        _ = core.decideInvalidate(
+          key.bytes, reason: Self.reason("the value does not decode: \(error)"), at: now,
+          into: &decision)
+        absorb(reading)
+      }
+      return miss(key, .invalidated, at: now, reading)
+    }
+  }
+
+  mutating func contains(_ key: CacheKey, _ reading: ClockReading) -> Bool {
+    guard phase == .open, let slot = find(key) else { return false }
+    let now = now(reading)
+    if core.isLive(slot, in: .memory, at: now) || core.isLive(slot, in: .store, at: now) {
+      return true
+    }
+    expire(slot, at: now, reading)
+    return false
+  }
+
+  mutating func lose(
+    _ key: CacheKey, _ origin: SequenceNumber, _ reading: ClockReading
+  ) -> Bool {
+    guard canRecord, let slot = find(key), core.origin(of: slot) == origin,
+      core.isResident(slot, in: .store), payloads[Int(slot)].bytes == nil
+    else { return false }
+    core.decideLost(slot, at: now(reading), into: &decision)
+    absorb(reading)
+    return true
+  }
+
+  // MARK: Steps
+
+  private mutating func memoryStep(
+    _ slot: Slot, _ now: Timestamp, _ reading: ClockReading
+  ) -> ReadStep {
+    guard let box = payloads[Int(slot)].box else {
+      guard let bytes = payloads[Int(slot)].bytes else {
+        preconditionFailure("a memory resident without its value")
+      }
+      return .decode(encoded(bytes, slot))
+    }
+    return .answer(memoryHit(box, slot, now, reading))
+  }
+
+  private mutating func memoryHit(
+    _ box: any BoxedValue, _ slot: Slot, _ now: Timestamp, _ reading: ClockReading
+  ) -> RawLookup {
+    counters.hits.memory += 1
+    if opened.accessLog == .lookups {
+      record(.origin(core.origin(of: slot)), .memoryHit, at: now, reading)
+    } else {
+      core.touch(slot)
+    }
+    return hit(box, .memory, slot, now)
+  }
+
+  private mutating func adopt(
+    _ box: any BoxedValue, _ bytes: Bytes, _ key: CacheKey, _ slot: Slot, _ now: Timestamp,
+    _ reading: ClockReading
+  ) -> RawLookup {
+    if core.isLive(slot, in: .memory, at: now) {
+      if payloads[Int(slot)].box == nil { payloads[Int(slot)].box = box }
+      return memoryHit(box, slot, now, reading)
+    }
+    guard core.isLive(slot, in: .store, at: now) else {
+      expire(slot, at: now, reading)
+      return miss(key, .expired, at: now, reading)
+    }
+    counters.hits.store += 1
+    let answer = hit(box, .store, slot, now)
+    if opened.accessLog == .lookups {
+      record(.origin(core.origin(of: slot)), .storeHit, at: now, reading)
+    }
+    if canRecord { promote(slot, box, bytes, now, reading) }
+    return answer
+  }
+
+  private mutating func promote(
+    _ slot: Slot, _ box: any BoxedValue, _ bytes: Bytes, _ now: Timestamp, _ reading: ClockReading
+  ) {
+    core.decideExpire(slot, at: now, into: &decision)  // its memory residency, where it has one
+    core.decidePromote(slot, at: now, into: &decision)
+    absorb(reading)
+    if core.isResident(slot, in: .memory) {
+      payloads[Int(slot)].box = box
+      payloads[Int(slot)].bytes = bytes
+    }
+  }
+
+  private mutating func expire(_ slot: Slot, at now: Timestamp, _ reading: ClockReading) {
+    guard canRecord else { return }
+    core.decideExpire(slot, at: now, into: &decision)
+    absorb(reading)
+  }
+
+  private mutating func miss(
+    _ key: CacheKey, _ reason: MissReason, at now: Timestamp, _ reading: ClockReading
+  ) -> RawLookup {
+    counters.misses += 1
+    if opened.accessLog == .lookups, find(key) == nil {
+      record(.key(key.bytes), .miss, at: now, reading)
+    }
+    return .miss(reason)
+  }
+
+  private mutating func record(
+    _ subject: LookupSubject, _ outcome: LookupOutcome, at now: Timestamp,
+    _ reading: ClockReading
+  ) {
+    guard canRecord else {
+      counters.lookupsNotLogged += 1
+      if case .origin(let origin) = subject, let slot = core.find(origin: origin) {
+        core.touch(slot)
+      }
+      return
+    }
+    core.decideLookedUp(subject, outcome, at: now, into: &decision)
+    absorb(reading)
+  }
+
+  private func encoded(_ bytes: Bytes, _ slot: Slot) -> EncodedValue {
+    EncodedValue(bytes: bytes, coder: core.coder(of: slot), origin: core.origin(of: slot))
+  }
+
+  private func hit(
+    _ box: any BoxedValue, _ tier: Tier, _ slot: Slot, _ now: Timestamp
+  ) -> RawLookup {
+    .hit(
+      RawHit(
+        box: box, tier: tier, origin: core.origin(of: slot), age: now.since(core.setAt(of: slot)),
+        expiresIn: core.expiry(of: slot, in: tier).since(now)))
+  }
+
+  /// A reason of our own making, cut to what a reason may have.
+  static func reason(_ text: String) -> String {
+    var cut = text
+    while cut.utf8.count > Bounds.reasonByteCountMax { cut.removeLast() }
+    return cut
+  }
+}

@@ -1,0 +1,176 @@
+import DequeModule
+import HindsightCore
+import HindsightJournal
+import HindsightStore
+
+/// A caller's value as an object, so that the engine need not be generic.
+typealias BoxedValue = AnyObject & Sendable
+
+/// What the engine keeps beside an index entry: its value.
+struct Payload: Sendable {
+  /// The decoded value, boxed; only for memory residents, and there once it is first needed.
+  var box: (any BoxedValue)?
+  /// The encoded value: of memory residents, for checkpoints, and of what the store lacks.
+  var bytes: Bytes?
+  /// The store doesn't have the value yet. A pin is not residency.
+  var isPinned = false
+}
+
+/// Everything that the engine's lock guards. Memory operations only: no I/O, no callback, no
+/// release of a caller's value.
+struct EngineState: ~Copyable, Sendable {
+  enum Phase {
+    case open
+    /// The handle is gone or `close` was called; background work finishes.
+    case closing
+    case closed
+  }
+
+  var core: CacheState
+  var timeline: Timeline
+  var phase = Phase.open
+  let opened: Opened
+  let hasJournal: Bool
+  var decision = Decision()
+  var payloads: [Payload] = []
+  var misses = MissMemory()
+  var counters = CacheStatistics()
+  var frame: OpenFrame
+  var commit: CommitState
+  var projection: Projection
+  var checkpointing = Checkpointing()
+  /// Callers that wait for room in a queue, and those that wait for the store to catch up.
+  var roomWaiters: [CommitState.Waiter] = []
+  var settleWaiters: [CommitState.Waiter] = []
+  var closing = Closing()
+  /// Callers' values that were dropped: released only after unlocking, for their deinit may call
+  /// the cache.
+  var garbage: [any BoxedValue] = []
+
+  init(
+    core: consuming CacheState, timeline: Timeline, opened: Opened, hasJournal: Bool,
+    payloads: [Payload], projection: Projection, durable: SequenceNumber
+  ) {
+    self.core = core
+    self.timeline = timeline
+    self.opened = opened
+    self.hasJournal = hasJournal
+    self.payloads = payloads
+    self.projection = projection
+    frame = OpenFrame()
+    commit = CommitState(durable: durable)
+  }
+
+  var hasStore: Bool { opened.storeLimit != nil }
+
+  /// The time of a decision.
+  mutating func now(_ reading: ClockReading) -> Timestamp {
+    timeline.now(reading, last: core.head.at)
+  }
+
+  /// Draws the consequences of the decision at hand: values, rows, the open frame, statistics.
+  /// - Parameter incoming: the value of the entry that the decision inserts, where it does.
+  mutating func absorb(incoming: Payload? = nil, _ reading: ClockReading) {
+    let sequence = core.head.sequence
+    for effect in decision.effects { absorb(effect, incoming, sequence) }
+    for record in decision.records {
+      count(record.event)
+      if hasJournal { frame.append(record) }
+    }
+    if hasJournal {
+      if commit.frameBegan == nil, !frame.isEmpty { commit.frameBegan = reading.boot }
+    } else {
+      commit.written = sequence
+      commit.durable = sequence
+    }
+    decision.removeAll()
+  }
+
+  private mutating func absorb(
+    _ effect: Effect, _ incoming: Payload?, _ sequence: SequenceNumber
+  ) {
+    switch effect {
+    case .inserted(let slot):
+      guard let incoming, let bytes = incoming.bytes else {
+        preconditionFailure("a set without a value")
+      }
+      while payloads.count < Int(core.slotEnd) { payloads.append(Payload()) }
+      payloads[Int(slot)] = incoming
+      guard core.isResident(slot, in: .store) else { return }
+      payloads[Int(slot)].isPinned = true
+      let image = core.image(of: slot)
+      projection.append(
+        .insert(
+          StoredRow(
+            origin: image.origin, key: image.key, value: bytes, coder: image.coder,
+            createdAt: image.setAt, expiry: image.storeExpiry!)), at: sequence)
+    case .memoryBegan: break
+    case .memoryEnded(let slot, _): dropValue(slot)
+    case .storeEnded(let slot, let origin, _):
+      projection.append(.delete(origin: origin), at: sequence)
+      payloads[Int(slot)].isPinned = false
+    case .removed(let slot, let keyHash, let ending):
+      dropValue(slot)
+      payloads[Int(slot)] = Payload()
+      misses.remember(keyHash, ending)
+    }
+  }
+
+  private mutating func dropValue(_ slot: Slot) {
+    if let box = payloads[Int(slot)].box { garbage.append(box) }
+    payloads[Int(slot)].box = nil
+    if !payloads[Int(slot)].isPinned { payloads[Int(slot)].bytes = nil }
+  }
+
+  private mutating func count(_ event: Event) {
+    switch event {
+    case .set: counters.sets += 1
+    case .invalidated: counters.invalidations += 1
+    case .promoted: counters.promotions += 1
+    case .evicted(_, .memory, _): counters.evictions.memory += 1
+    case .evicted(_, .store, _): counters.evictions.store += 1
+    case .expired(_, .memory): counters.expiries.memory += 1
+    case .expired(_, .store): counters.expiries.store += 1
+    default: break
+    }
+  }
+}
+
+/// How far the end has come.
+struct Closing {
+  /// The `closed` event is decided; nothing follows it.
+  var isDecided = false
+  /// The journal is durable as far as it will ever be.
+  var isJournalEnded = false
+  var isLastTryMade = false
+  var isProjectorEnded = false
+  var error: CacheError?
+  var waiters: [UnsafeContinuation<Void, Never>] = []
+}
+
+/// A checkpoint on its way: captured under the lock at a frame's end, written in the background.
+struct Checkpointing {
+  /// The state as of a frame's end.
+  struct Capture {
+    var head: StateHead
+    var digest: UInt64
+    var bootTime: UInt64
+    var entries: [(image: EntryImage, value: Bytes?)]
+    /// Where replay goes on after it; known once the frame is written.
+    var position: JournalPosition?
+  }
+
+  var capture: Capture?
+  var nextNumber: UInt32 = 1
+  /// How large the journal was at the last capture, and the last checkpoint became.
+  var capturedAt: UInt64 = 0
+  var lastByteCount: UInt64 = 0
+
+  func isDue(journalByteCount: UInt64) -> Bool {
+    let grown = journalByteCount - min(journalByteCount, capturedAt)
+    return capture == nil
+      && grown
+        >= max(
+          EngineBounds.checkpointByteCountMin, EngineBounds.checkpointGrowthFactor * lastByteCount)
+  }
+}

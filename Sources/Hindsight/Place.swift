@@ -1,0 +1,55 @@
+import HindsightJournal
+import HindsightStore
+
+/// Where a cache lives: the seams of storage and store.
+enum Place: Sendable {
+  case memory
+  case directory(String)
+  /// Somebody else's storage, and store where the cache uses one.
+  case custom(any JournalStorage, (any StoreBackend)?)
+
+  func open() throws(CacheError) -> (any JournalStorage, (any StoreBackend)?)? {
+    switch self {
+    case .memory: return nil
+    case .custom(let storage, let store): return (storage, store)
+    case .directory(let path):
+      do throws(StorageError) {
+        return (try PosixStorage(path: path), SQLiteStore(directory: path))
+      } catch {
+        throw CacheError(storage: error)
+      }
+    }
+  }
+}
+
+extension CacheError {
+  init(storage error: StorageError) {
+    if error.operation == "lock", error.code == .wouldBlock {
+      let holder = error.holder.map { "process \($0)" } ?? "another process"
+      self.init(
+        .locked, "\(error.file) is open in \(holder); close it there first", underlying: error)
+    } else if error.isOutOfSpace {
+      self.init(
+        .outOfSpace, "\(error); free some space, the cache resumes by itself", underlying: error)
+    } else {
+      self.init(.system, "\(error)", underlying: error)
+    }
+  }
+
+  init(store error: StoreError) {
+    self.init(
+      error.code == .closed ? .closed : .storeUnavailable, "\(error)", underlying: error)
+  }
+
+  init(journal error: JournalError) {
+    switch error {
+    case .storage(let error): self.init(storage: error)
+    case .corrupt(let damage):
+      self.init(
+        .journalCorrupt,
+        "\(damage). Nothing was changed. Run 'hindsight verify' to see all damage, and "
+          + "'hindsight repair' (or open with corruption = .salvage) to keep what is whole",
+        underlying: damage)
+    }
+  }
+}

@@ -1,0 +1,121 @@
+import HindsightCore
+import HindsightStore
+
+/// Materializes the store: durable events → one transaction (rows and applied sequence) → unpin.
+///
+/// Owns the one writing connection; nothing else writes.
+final class Projector: @unchecked Sendable {
+  // Proof of Sendable: `writer` and the fields below are used by `step` alone, which the scheduler
+  // never runs on two threads at once, and by `init`, before that.
+  private let engine: Engine
+  private let writer: any StoreWriter
+  private let journalID: JournalID
+  private var isWALCheckpointDue = false
+  private var lastSync: Microseconds
+
+  init(engine: Engine, writer: any StoreWriter, journalID: JournalID) {
+    self.engine = engine
+    self.writer = writer
+    self.journalID = journalID
+    lastSync = engine.clock.reading().boot
+  }
+
+  /// One transaction, or one WAL checkpoint.
+  func step() -> BackgroundWait {
+    let (batch, isClosing) = engine.locked { state in
+      (state.projection.next(durable: state.commit.durable), state.phase == .closing)
+    }
+    do throws(StoreError) {
+      if let batch {
+        try apply(batch)
+        return .again
+      }
+      if isClosing, engine.locked({ state in state.closing.isJournalEnded }) {
+        // The readers first: their snapshots would hold the log back.
+        engine.store?.readers.close()
+        _ = try writer.checkpoint(.truncate)
+        end()
+        return .finished
+      }
+      try checkpointIfDue()
+    } catch {
+      return failed(error, isClosing: isClosing)
+    }
+    return isWALCheckpointDue ? .after(EngineBounds.retryInterval) : .signal
+  }
+
+  private func apply(_ batch: Projection.Batch) throws(StoreError) {
+    try writer.apply(
+      batch.operations, mark: StoreMark(journalID: journalID, applied: batch.applied))
+    let settled = engine.locked { state in
+      state.projection.trouble = nil
+      state.projection.committed(batch)
+      for origin in batch.inserted { state.unpin(origin) }
+      return state.takeSettled()
+    }
+    settled.resume()
+    engine.resumeRoomWaiters()
+    isWALCheckpointDue = true
+    if writer.walByteCount >= EngineBounds.walByteCount { try checkpointNow() }
+  }
+
+  /// The WAL goes into the database when it is large, or when there has been time.
+  private func checkpointIfDue() throws(StoreError) {
+    guard isWALCheckpointDue else { return }
+    let now = engine.clock.reading().boot
+    guard now.rawValue - lastSync.rawValue >= EngineBounds.retryInterval.rawValue else { return }
+    try checkpointNow()
+  }
+
+  private func checkpointNow() throws(StoreError) {
+    let outcome = try writer.checkpoint(.passive)
+    lastSync = engine.clock.reading().boot
+    isWALCheckpointDue = outcome.isBlockedByReader
+    guard let synced = outcome.synced else { return }
+    engine.locked { state in
+      state.projection.synced = max(state.projection.synced, synced.applied)
+    }
+    engine.signalUpkeep()
+  }
+
+  private func failed(_ error: StoreError, isClosing: Bool) -> BackgroundWait {
+    let trouble = CacheError(store: error)
+    let isNew = engine.locked { state in
+      defer { state.projection.trouble = trouble }
+      return state.projection.trouble == nil
+    }
+    if isNew {
+      engine.logger.error("the store can't be written", metadata: ["error": "\(error)"])
+      engine.resumeRoomWaiters()
+    }
+    // At the end there is no second try: the journal has it all.
+    if isClosing, engine.locked({ state in state.closing.isJournalEnded }) {
+      end()
+      return .finished
+    }
+    return .after(EngineBounds.retryInterval)
+  }
+
+  private func end() {
+    writer.close()
+    engine.store?.readers.close()
+    engine.projectorEnded()
+  }
+}
+
+extension EngineState {
+  /// The store has this origin's value now.
+  fileprivate mutating func unpin(_ origin: SequenceNumber) {
+    guard let slot = core.find(origin: origin) else { return }
+    payloads[Int(slot)].isPinned = false
+    if !core.isResident(slot, in: .memory) { payloads[Int(slot)].bytes = nil }
+  }
+
+  /// Whom the store's progress satisfies.
+  mutating func takeSettled() -> [CommitState.Resumption] {
+    let applied = projection.applied
+    let settled = settleWaiters.filter { $0.sequence <= applied }
+    settleWaiters.removeAll { $0.sequence <= applied }
+    return settled.map { ($0, .acknowledged) }
+  }
+}

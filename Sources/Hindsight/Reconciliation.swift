@@ -1,0 +1,143 @@
+import HindsightCore
+import HindsightStore
+
+/// Makes a store that can't simply go on the projection of the journal again, row by row (DESIGN
+/// §5): rows that are no store resident's are deleted, missing ones inserted from the journal, and
+/// a value that is found nowhere is lost.
+///
+/// Until the last transaction the store is marked as nobody's, so that a crash begins it again.
+struct Reconciliation {
+  private let writer: any StoreWriter
+  private(set) var deletedCount = 0
+  private(set) var insertedCount = 0
+  private(set) var lost: [SequenceNumber] = []
+  private var operations: [RowOperation] = []
+
+  init(_ writer: any StoreWriter) { self.writer = writer }
+
+  mutating func run(
+    _ assembly: inout Assembly, _ values: ValueCollector
+  ) throws(StoreError) {
+    let present = try deleteVoidRows(assembly.core)
+    var missing: [Slot] = []
+    assembly.core.forEachSlot { slot in
+      if assembly.core.isResident(slot, in: .store),
+        !present.contains(assembly.core.origin(of: slot))
+      {
+        missing.append(slot)
+      }
+    }
+    for slot in missing {
+      let image = assembly.core.image(of: slot)
+      guard let value = assembly.payloads[Int(slot)].bytes ?? values.value(image.origin) else {
+        lost.append(image.origin)
+        continue
+      }
+      insertedCount += 1
+      try add(
+        .insert(
+          StoredRow(
+            origin: image.origin, key: image.key, value: value, coder: image.coder,
+            createdAt: image.setAt, expiry: image.storeExpiry ?? .zero)))
+    }
+    assembly.lost = lost
+    try flush()
+    let applied = assembly.core.head.sequence
+    assembly.projection = Projection(applied: applied)
+    try writer.apply([], mark: StoreMark(journalID: assembly.journalID, applied: applied))
+  }
+
+  /// Deletes every row that is not exactly a store resident's.
+  /// - Returns: the origins of the others.
+  private mutating func deleteVoidRows(
+    _ core: borrowing CacheState
+  ) throws(StoreError) -> Set<SequenceNumber> {
+    var present: Set<SequenceNumber> = []
+    var last = SequenceNumber.zero
+    while true {
+      let rows = try writer.rows(after: last, limit: StoreBounds.rowsPerPage, detail: .hashes)
+      guard let end = rows.last else { break }
+      last = end.origin
+      for row in rows {
+        if core.holds(row) {
+          present.insert(row.origin)
+        } else {
+          deletedCount += 1
+          try add(.delete(origin: row.origin))
+        }
+      }
+    }
+    try flush()
+    return present
+  }
+
+  private mutating func add(_ operation: RowOperation) throws(StoreError) {
+    operations.append(operation)
+    if operations.count >= EngineBounds.transactionRowCount { try flush() }
+  }
+
+  private mutating func flush() throws(StoreError) {
+    guard !operations.isEmpty else { return }
+    try writer.apply(
+      operations, mark: StoreMark(journalID: JournalID(high: 0, low: 0), applied: .zero))
+    operations.removeAll(keepingCapacity: true)
+  }
+}
+
+extension CacheState {
+  /// Whether a row is exactly what a store resident's should be.
+  fileprivate func holds(_ row: RowImage) -> Bool {
+    guard let slot = find(origin: row.origin) else { return false }
+    let image = image(of: slot)
+    return image.key == row.key && image.storeExpiry == row.expiry && image.coder == row.coder
+      && image.valueHash == row.valueHash && image.valueByteCount == row.valueByteCount
+  }
+}
+
+extension CacheState {
+  fileprivate func hasRoom(for image: EntryImage) -> Bool {
+    guard let limit = head.opened?.storeLimit else { return false }
+    let byteCount = UInt64(image.key.count) + UInt64(image.valueByteCount)
+    return UInt64(residentCount(in: .store)) < limit.entryCountMax
+      && self.byteCount(in: .store) + byteCount <= limit.byteCountMax ?? .max
+  }
+}
+
+extension Assembly {
+  /// Journal off, store on: the rows are all there is (DESIGN §6). The newest come first, until the
+  /// limits are reached; the rest is deleted.
+  mutating func restore(rowsOf writer: any StoreWriter) throws(StoreError) {
+    var images: [EntryImage] = []
+    try writer.forEachRow(detail: .hashes) { (row) throws(StoreError) in
+      images.append(
+        EntryImage(
+          key: row.key, origin: row.origin, setAt: row.createdAt, coder: row.coder,
+          valueByteCount: row.valueByteCount, valueHash: row.valueHash ?? 0, memoryExpiry: nil,
+          storeExpiry: row.expiry))
+    }
+    let sequence = max(images.last?.origin ?? .zero, projection.applied)
+    let at = images.map(\.setAt).max() ?? .zero
+    core.restore(
+      StateHead(sequence: sequence, at: at, opened: opened, isClosed: true),
+      orderIsTold: true)
+    var void: [RowOperation] = []
+    for image in images.reversed() {
+      guard core.hasRoom(for: image), core.find(image.key) == nil else {
+        void.append(.delete(origin: image.origin))
+        continue
+      }
+      do throws(StateError) {
+        try core.restore(image)
+      } catch {
+        preconditionFailure("a row that fits can't be restored: \(error)")
+      }
+    }
+    while payloads.count < Int(core.slotEnd) { payloads.append(Payload()) }
+    projection = Projection(applied: sequence)
+    let mark = StoreMark(journalID: JournalID(high: 0, low: 0), applied: sequence)
+    while !void.isEmpty {
+      try writer.apply(Array(void.prefix(EngineBounds.transactionRowCount)), mark: mark)
+      void.removeFirst(min(void.count, EngineBounds.transactionRowCount))
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import HindsightCore
+import HindsightJournal
+import HindsightStore
+
+/// Takes in a replay: index, values, and what the store lacks.
+final class RecoverySink: ReplaySink {
+  private let hashSeed: UInt64
+  /// What the store has applied: later events become row operations.
+  private let applied: SequenceNumber
+  /// Whether values of store residents are kept although the store should have them: for a store
+  /// that is to be compared row by row.
+  private let keepsValues: Bool
+  private(set) var state: CacheState
+  private(set) var payloads: [Payload] = []
+  private(set) var projection: Projection
+  private var effects: [Effect] = []
+
+  init(hashSeed: UInt64, applied: SequenceNumber, keepsValues: Bool) {
+    self.hashSeed = hashSeed
+    self.applied = applied
+    self.keepsValues = keepsValues
+    state = CacheState(hashSeed: hashSeed)
+    projection = Projection(applied: applied)
+  }
+
+  func begin() {
+    state = CacheState(hashSeed: hashSeed)
+    payloads = []
+    projection = Projection(applied: applied)
+  }
+
+  func restore(_ head: StateHead) {
+    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+  }
+
+  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
+    let slot = try state.restore(image)
+    grow()
+    guard image.memoryExpiry == nil || value != nil else {
+      throw .impossibleResidency(image.origin)
+    }
+    // A slice would keep the whole block.
+    payloads[Int(slot)].bytes = value.map { Bytes(Array($0)) }
+  }
+
+  func finishRestore(digest: UInt64) throws(StateError) {
+    try state.finishRestore(digest: digest)
+  }
+
+  func apply(_ record: Record) throws(StateError) {
+    effects.removeAll(keepingCapacity: true)
+    try state.apply(record, into: &effects)
+    for effect in effects { absorb(effect, record) }
+  }
+
+  func endFrame(at position: JournalPosition) {}
+
+  /// Hands the state over.
+  func take() -> CacheState {
+    var taken = CacheState(hashSeed: hashSeed)
+    swap(&taken, &state)
+    return taken
+  }
+
+  /// The value that the `set` at `origin` made, where it is at hand.
+  func value(_ origin: SequenceNumber) -> Bytes? {
+    state.find(origin: origin).flatMap { payloads[Int($0)].bytes }
+  }
+
+  private func grow() {
+    while payloads.count < Int(state.slotEnd) { payloads.append(Payload()) }
+  }
+
+  private func absorb(_ effect: Effect, _ record: Record) {
+    switch effect {
+    case .inserted(let slot): insert(slot, record)
+    case .memoryBegan: break
+    case .memoryEnded(let slot, _):
+      dropUnneeded(slot, isStoreResident: state.isResident(slot, in: .store))
+    case .storeEnded(let slot, let origin, _):
+      payloads[Int(slot)].isPinned = false
+      dropUnneeded(slot, isStoreResident: false)
+      if record.sequence > applied {
+        projection.append(.delete(origin: origin), at: record.sequence)
+      }
+    case .removed(let slot, _, _): payloads[Int(slot)] = Payload()
+    }
+  }
+
+  private func insert(_ slot: Slot, _ record: Record) {
+    guard case .set(let set) = record.event else {
+      preconditionFailure("only a set makes an entry")
+    }
+    grow()
+    let isLacking = set.storeExpiry != nil && record.sequence > applied
+    guard set.memoryExpiry != nil || isLacking || keepsValues else { return }
+    // A slice would keep the whole frame.
+    let bytes = Bytes(Array(set.value))
+    payloads[Int(slot)] = Payload(box: nil, bytes: bytes, isPinned: isLacking)
+    guard isLacking, let expiry = set.storeExpiry else { return }
+    projection.append(
+      .insert(
+        StoredRow(
+          origin: record.sequence, key: Bytes(Array(set.key)), value: bytes, coder: set.coder,
+          createdAt: record.at, expiry: expiry)), at: record.sequence)
+  }
+
+  /// Drops the value of an entry that is not memory resident, unless the store lacks it.
+  private func dropUnneeded(_ slot: Slot, isStoreResident: Bool) {
+    let payload = payloads[Int(slot)]
+    if payload.isPinned || (keepsValues && isStoreResident) { return }
+    if !state.isResident(slot, in: .memory) { payloads[Int(slot)].bytes = nil }
+  }
+}

@@ -1,0 +1,55 @@
+/// What opening a cache found and did.
+public struct RecoverySummary: Sendable, Hashable, Codable {
+  /// How the journal was found.
+  public enum Journal: String, Sendable, Hashable, Codable {
+    /// There is none.
+    case none
+    /// There was none yet.
+    case new
+    /// It had been closed properly.
+    case clean
+    /// It had not been closed; nothing was damaged.
+    case unclean
+    /// It had not been closed, and what was being written last was cut off.
+    case tornTail
+    /// Damage was cut out on request.
+    case salvaged
+  }
+
+  /// What became of the store.
+  public enum Store: String, Sendable, Hashable, Codable {
+    case none
+    case new
+    /// It goes on where it was.
+    case resumed
+    /// It was compared with the journal row by row.
+    case reconciled
+    /// It was damaged or no store of ours, was put aside, and is built anew.
+    case rebuilt
+  }
+
+  public var journal = Journal.none
+  public var store = Store.none
+  /// The last event that was there.
+  public var lastSequence: UInt64 = 0
+  /// Events that were replayed, from which checkpoint on.
+  public var replayedEvents = 0
+  public var checkpoint: UInt32?
+  /// Where something was cut off, and how much.
+  public var segment: UInt32 = 0
+  public var byteOffset: UInt64 = 0
+  public var droppedBytes: UInt64 = 0
+  public var quarantined: [String] = []
+  /// What was found damaged.
+  public var damage: [String] = []
+  /// Values that could not be found anywhere.
+  public var lostValues = 0
+  /// Rows that reconciling deleted and inserted.
+  public var deletedRows = 0
+  public var insertedRows = 0
+  /// How long opening took.
+  public var seconds = 0.0
+
+  /// Whether the cache had been closed properly, or is new.
+  public var wasClean: Bool { journal == .none || journal == .new || journal == .clean }
+}

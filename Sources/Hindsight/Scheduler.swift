@@ -1,0 +1,27 @@
+public import HindsightCore
+
+/// Who runs the cache's background work: the seam by which tests and a simulator decide every step.
+///
+/// Each activity (the journal's writing and syncing, the projector, upkeep, the store's reader) is a
+/// function that does one piece of work and says when it wants to run again.
+public protocol BackgroundScheduler: Sendable {
+  /// Starts an activity. `step` is never run by two threads at once, and may block.
+  func start(
+    _ name: String, step: @escaping @Sendable () -> BackgroundWait
+  ) -> any BackgroundActivity
+}
+
+/// When an activity wants to run again. A signal makes it run at once in every case but `finished`.
+public enum BackgroundWait: Equatable, Sendable {
+  case again
+  case signal
+  case after(Microseconds)
+  /// Never: its thread may end.
+  case finished
+}
+
+/// A running activity.
+public protocol BackgroundActivity: Sendable {
+  /// Makes the activity run soon. Cheap, never blocks, and is never lost.
+  func signal()
+}

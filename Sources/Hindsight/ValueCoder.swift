@@ -1,0 +1,61 @@
+import Foundation
+
+/// How values become bytes and come back.
+///
+/// A value is encoded once, by `set`, outside any lock; memory holds the decoded value. A value
+/// that no longer decodes is a miss, and is invalidated with that as its reason.
+public struct ValueCoder<Value: Sendable>: Sendable {
+  /// Stored beside each value: 1 JSON, 2 raw bytes, 128 to 255 for the caller's own. A value that
+  /// another coder wrote does not decode.
+  public let id: UInt8
+  public let encode: @Sendable (Value) throws -> [UInt8]
+  public let decode: @Sendable ([UInt8]) throws -> Value
+
+  /// A coder of the caller's own.
+  /// - Parameters:
+  ///   - id: 128 to 255.
+  ///   - encode: must give the same bytes for the same value wherever digests are compared.
+  ///   - decode: throws where the bytes are not a value.
+  public init(
+    id: UInt8, encode: @escaping @Sendable (Value) throws -> [UInt8],
+    decode: @escaping @Sendable ([UInt8]) throws -> Value
+  ) {
+    precondition(id >= 128, "coder ids below 128 are Hindsight's own")
+    self.init(reserved: id, encode: encode, decode: decode)
+  }
+
+  init(
+    reserved id: UInt8, encode: @escaping @Sendable (Value) throws -> [UInt8],
+    decode: @escaping @Sendable ([UInt8]) throws -> Value
+  ) {
+    self.id = id
+    self.encode = encode
+    self.decode = decode
+  }
+}
+
+extension ValueCoder where Value: Codable {
+  /// JSON with sorted keys, so that equal values have equal bytes.
+  public static var json: ValueCoder {
+    ValueCoder(
+      reserved: 1,
+      encode: { value in
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return [UInt8](try encoder.encode(value))
+      },
+      decode: { try JSONDecoder().decode(Value.self, from: Data($0)) })
+  }
+}
+
+extension ValueCoder where Value == [UInt8] {
+  /// The bytes as they are.
+  public static var bytes: ValueCoder {
+    ValueCoder(reserved: 2, encode: { $0 }, decode: { $0 })
+  }
+
+  /// JSON text as it is, which other programs then see as JSON. The caller vouches for it.
+  public static var jsonText: ValueCoder {
+    ValueCoder(reserved: 1, encode: { $0 }, decode: { $0 })
+  }
+}

@@ -1,0 +1,124 @@
+import CZlib
+import HindsightCore
+
+/// Why bytes don't decode. The place is added by who knows the file.
+public enum FormatError: Error, Equatable, Sendable {
+  case truncated
+  case badMagic
+  case unknownVersion(UInt8)
+  case headerChecksum
+  case bodyChecksum
+  case lengthOutOfBounds(UInt64)
+  case inflation
+  case unknownTag(UInt8)
+  case badField(String)
+  case trailingBytes(Int)
+}
+
+extension FormatError: CustomStringConvertible {
+  public var description: String {
+    switch self {
+    case .truncated: "the bytes end too early"
+    case .badMagic: "the magic number is wrong"
+    case .unknownVersion(let version): "format version \(version) is not known to this software"
+    case .headerChecksum: "the header's checksum is wrong"
+    case .bodyChecksum: "the body's checksum is wrong"
+    case .lengthOutOfBounds(let length): "a length of \(length) is out of bounds"
+    case .inflation: "the body does not inflate to its stated length"
+    case .unknownTag(let tag): "event tag \(tag) is unknown"
+    case .badField(let field): "the field '\(field)' is out of bounds"
+    case .trailingBytes(let count): "\(count) bytes are left over"
+    }
+  }
+}
+
+/// zlib's CRC-32.
+func crc32(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+  UInt32(
+    truncatingIfNeeded: crc32_z(
+      0, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count))
+}
+
+extension [UInt8] {
+  mutating func append(varint value: UInt64) {
+    var rest = value
+    while rest >= 0x80 {
+      append(UInt8(truncatingIfNeeded: rest) | 0x80)
+      rest >>= 7
+    }
+    append(UInt8(truncatingIfNeeded: rest))
+  }
+
+  mutating func append<T: FixedWidthInteger>(fixed value: T) {
+    Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
+  }
+
+  mutating func append(prefixed bytes: Bytes) {
+    append(varint: UInt64(bytes.count))
+    append(contentsOf: bytes)
+  }
+
+  func fixed<T: FixedWidthInteger>(_ offset: Int, as type: T.Type = T.self) -> T {
+    withUnsafeBytes { T(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: T.self)) }
+  }
+
+  func checksum(_ range: Range<Int>) -> UInt32 {
+    withUnsafeBytes { crc32(UnsafeRawBufferPointer(rebasing: $0[range])) }
+  }
+}
+
+/// Reads numbers and bytes from a buffer, checking every length before it believes it.
+struct ByteReader {
+  let bytes: [UInt8]
+  private(set) var at = 0
+
+  init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+  var isAtEnd: Bool { at == bytes.count }
+  var remaining: Int { bytes.count - at }
+
+  mutating func byte() throws(FormatError) -> UInt8 {
+    guard at < bytes.count else { throw .truncated }
+    at += 1
+    return bytes[at - 1]
+  }
+
+  mutating func varint() throws(FormatError) -> UInt64 {
+    var value: UInt64 = 0
+    var shift: UInt64 = 0
+    while true {
+      let byte = try byte()
+      if shift == 63, byte > 1 { throw .lengthOutOfBounds(.max) }
+      value |= UInt64(byte & 0x7F) << shift
+      if byte < 0x80 { return value }
+      shift += 7
+      if shift > 63 { throw .lengthOutOfBounds(.max) }
+    }
+  }
+
+  mutating func fixed64() throws(FormatError) -> UInt64 {
+    guard remaining >= 8 else { throw .truncated }
+    at += 8
+    return bytes.fixed(at - 8)
+  }
+
+  /// So many bytes, sharing the buffer.
+  mutating func slice(_ count: UInt64) throws(FormatError) -> Bytes {
+    guard count <= UInt64(remaining) else { throw .truncated }
+    at += Int(count)
+    return bytes[at - Int(count)..<at]
+  }
+
+  /// Length-prefixed bytes of at most `max`.
+  mutating func prefixed(max: Int, _ field: String) throws(FormatError) -> Bytes {
+    let count = try varint()
+    guard count <= UInt64(max) else { throw .badField(field) }
+    return try slice(count)
+  }
+
+  /// Bytes as UTF-8 text.
+  mutating func text(_ bytes: Bytes, _ field: String) throws(FormatError) -> String {
+    guard let text = String(validating: bytes, as: UTF8.self) else { throw .badField(field) }
+    return text
+  }
+}

@@ -1,0 +1,124 @@
+// The on-disk contract, version 1. A change needs a new version; old versions stay readable, and
+// golden journals in Fixtures prove it. All fixed numbers are little-endian. A varint is LEB128,
+// at most 10 bytes. CRC means zlib's CRC-32. "Deflated" means raw deflate without header (RFC 1951).
+//
+// DIRECTORY
+//   00000001.journal      segments, numbered from 1 without holes
+//   00000001.checkpoint   checkpoints, numbered for themselves
+//   *.tmp                 unfinished; removed at the next opening
+//   *.quarantine          what a recovery cut off; kept for people
+//   lock                  held with flock(2); holds the holder's process id
+//   store.sqlite          the store tier
+//
+// SEGMENT = segment header, frames, then zeros (space allocated ahead) or the file's end.
+// Segments appear by write, sync, rename, directory sync: a bad header is damage, never a tear.
+// A segment ends where its successor continues; what it holds beyond is void.
+//
+//   offset size  segment header
+//   0      8     magic "HINDSEG1"
+//   8      4     version
+//   12     4     segment number
+//   16     16    journal id, high half first
+//   32     8     salt, random: every frame of the segment repeats it
+//   40     8     follows: the sequence after which this segment continues (0: from the beginning)
+//   48     8     created at, µs since 1970
+//   56     4     zero
+//   60     4     CRC of bytes 0..<60
+//
+// FRAME = frame header, body. A frame holds whole decisions.
+//
+//   offset size  frame header
+//   0      4     magic "HFRM"
+//   4      1     version
+//   5      1     flags: bit 0 = the body is deflated; others zero
+//   6      2     zero
+//   8      4     body length as stored, at most 64 MiB
+//   12     4     body length inflated, at most 64 MiB
+//   16     4     number of events, at least 1
+//   20     4     CRC of the body as stored
+//   24     8     sequence of the first event
+//   32     8     durable sequence when the frame was cut
+//   40     8     boot time when the frame was cut, µs
+//   48     8     the segment's salt
+//   56     4     CRC of the previous frame's header; for the first one, of the segment's header
+//   60     4     CRC of bytes 0..<60
+//
+// BODY = events. Sequences count up from the header's. An event is its tag, one byte, then the
+// varint by which its `at` exceeds the previous event's (the first one's: 0), then:
+//
+//   1  opened       limits: memory entries, memory bytes + 1 or 0, store entries or 0, store bytes
+//                   + 1 or 0; memory TTL, store TTL (µs); access log; format version; boot id
+//                   (8 bytes); software version (text)
+//   2  closed       1 if clean
+//   3  set          coder (1 byte), memory expiry, store expiry, key (bytes), value (bytes)
+//   4  set, reason  as 3, then the reason (text)
+//   5  invalidated  origin, reason
+//   6  invalidated  key (bytes), reason: nothing was there
+//   7  cleared      prefix (bytes), reason, memory count, store count
+//   8  expired      tier, origin
+//   9  evicted      tier + 2 × cause, origin
+//   10 promoted     origin, memory expiry
+//   11 touched      count, origins
+//   12 looked up    outcome, origin
+//   13 looked up    outcome, key (bytes)
+//   14 recovered    cause, segment, byte offset, byte count
+//   15 gap          cause, first, number of sequences; must be a frame's first event, whose own
+//                   sequence is the one after the gap
+//
+// Numbers are varints unless said otherwise. An origin is given as the event's own sequence minus
+// it. An expiry is 0 for none, else how far it lies after the event's `at`, plus 1. Bytes and text
+// are a varint length and the bytes; a reason is length + 1, or 0 for none. Text is UTF-8.
+//
+// CHECKPOINT = checkpoint header, blocks, an empty block.
+//
+//   offset size  checkpoint header
+//   0      8     magic "HINDCKP1"
+//   8      4     version
+//   12     4     checkpoint number
+//   16     16    journal id
+//   32     8     sequence of the state
+//   40     8     `at` of the state
+//   48     8     digest of the state
+//   56     8     number of entries
+//   64     4     segment where replay goes on
+//   68     4     flags: bit 0 = the last event was `closed`, bit 1 = a configuration follows
+//   72     8     byte offset there
+//   80     8     boot time of the last frame, µs
+//   88     36    zero
+//   124    4     CRC of bytes 0..<124
+//
+//   offset size  block header
+//   0      4     length as stored
+//   4      4     length inflated, at most 64 MiB; equal to the stored length if not deflated
+//   8      4     CRC of the block as stored; of bytes 0..<8 for the empty block
+//
+// The first block holds the configuration as an `opened` event, or nothing. The others hold entries,
+// most recent first: key (bytes), sequence of the state minus origin, state's `at` minus set-at,
+// coder (1 byte), value length, value hash (8 bytes), memory expiry, store expiry (0 for none, else
+// expiry minus set-at plus 1), then 1 and the value, or 0.
+
+import HindsightCore
+
+enum Format {
+  static let version: UInt8 = 1
+  static let segmentMagic: UInt64 = 0x3147_4553_444E_4948  // "HINDSEG1"
+  static let checkpointMagic: UInt64 = 0x3150_4B43_444E_4948  // "HINDCKP1"
+  static let frameMagic: UInt32 = 0x4D52_4648  // "HFRM"
+  static let segmentHeaderByteCount = 64
+  static let frameHeaderByteCount = 64
+  static let checkpointHeaderByteCount = 128
+  static let blockHeaderByteCount = 12
+  /// A frame's body, inflated or stored.
+  static let bodyByteCountMax = 64 << 20
+  /// Deflate can't do better than 1,032 to 1 (zlib's technical notes): more is a bomb.
+  static let inflationMax = 1_032
+  /// A checkpoint's block is cut at this size.
+  static let blockByteCount = 1 << 20
+  static let sequenceMax: UInt64 = 1 << 62
+}
+
+/// The format version that this software writes.
+public let journalFormatVersion: UInt8 = Format.version
+
+/// A frame may hold at most this many bytes of encoded events.
+public let frameByteCountMax = Format.bodyByteCountMax

@@ -1,0 +1,127 @@
+import HindsightCore
+
+/// Walks the frames of one segment, checking everything; reads ahead in large pieces.
+struct FrameReader {
+  /// What stands at the reader's place.
+  enum Found {
+    case frame(Frame)
+    /// The file's end, or nothing but zeros up to it.
+    case end
+    /// Something that is no frame of this segment.
+    case bad(FormatError)
+  }
+
+  struct Frame {
+    var header: FrameHeader
+    var headerChecksum: UInt32
+    var offset: UInt64
+    var stored: [UInt8]
+    var end: UInt64 {
+      offset + UInt64(Format.frameHeaderByteCount) + UInt64(stored.count)
+    }
+  }
+
+  private static let readAhead = 1 << 20
+
+  let file: any JournalFile
+  let salt: UInt64
+  private(set) var offset: UInt64
+  /// What the next frame must repeat; `nil` where that isn't known.
+  private(set) var previousChecksum: UInt32?
+  private var buffer: [UInt8] = []
+  private var bufferOffset: UInt64 = 0
+
+  init(file: any JournalFile, salt: UInt64, offset: UInt64, previousChecksum: UInt32?) {
+    self.file = file
+    self.salt = salt
+    self.offset = offset
+    self.previousChecksum = previousChecksum
+  }
+
+  /// The next frame; the reader moves behind it only if it is one.
+  mutating func next() throws(StorageError) -> Found {
+    let head = try bytes(at: offset, count: Format.frameHeaderByteCount)
+    if head.allSatisfy({ $0 == 0 }) {
+      return try isZero(from: offset + UInt64(head.count)) ? .end : .bad(.badMagic)
+    }
+    let header: FrameHeader
+    do throws(FormatError) {
+      header = try FrameHeader(head)
+    } catch {
+      return .bad(error)
+    }
+    guard header.salt == salt else { return .bad(.badField("salt")) }
+    if let previousChecksum, header.previousChecksum != previousChecksum {
+      return .bad(.badField("previous checksum"))
+    }
+    let stored = try bytes(
+      at: offset + UInt64(Format.frameHeaderByteCount), count: Int(header.storedByteCount))
+    guard stored.count == Int(header.storedByteCount) else { return .bad(.truncated) }
+    guard stored.withUnsafeBytes({ crc32($0) }) == header.bodyChecksum else {
+      return .bad(.bodyChecksum)
+    }
+    let frame = Frame(
+      header: header, headerChecksum: head.fixed(60), offset: offset, stored: stored)
+    offset = frame.end
+    previousChecksum = frame.headerChecksum
+    return .frame(frame)
+  }
+
+  /// Looks behind a bad place for a whole header of this segment that says that `sequence` had
+  /// been durable: proof that what is bad there was once good.
+  func provesDurable(_ sequence: SequenceNumber) throws(StorageError) -> Bool {
+    var at = offset + 1
+    var window: [UInt8] = []
+    let end = try file.size()
+    while at < end {
+      window = try file.read(at: at, count: Self.readAhead + Format.frameHeaderByteCount)
+      guard window.count >= Format.frameHeaderByteCount else { return false }
+      for start in 0...(window.count - Format.frameHeaderByteCount)
+      where window[start] == UInt8(truncatingIfNeeded: Format.frameMagic) {
+        guard window.fixed(start, as: UInt32.self) == Format.frameMagic else { continue }
+        let bytes = [UInt8](window[start..<start + Format.frameHeaderByteCount])
+        if Self.proves(bytes, sequence, salt) { return true }
+      }
+      at += UInt64(window.count - Format.frameHeaderByteCount + 1)
+    }
+    return false
+  }
+
+  private static func proves(_ bytes: [UInt8], _ sequence: SequenceNumber, _ salt: UInt64) -> Bool {
+    do throws(FormatError) {
+      let header = try FrameHeader(bytes)
+      return header.salt == salt && header.durable >= sequence
+    } catch {
+      return false  // Chance bytes that look like a beginning.
+    }
+  }
+
+  private func isZero(from start: UInt64) throws(StorageError) -> Bool {
+    var at = start
+    while true {
+      let bytes = try file.read(at: at, count: Self.readAhead)
+      if bytes.isEmpty { return true }
+      let isZero = bytes.withUnsafeBytes { bytes in
+        bytes.allSatisfy { $0 == 0 }
+      }
+      guard isZero else { return false }
+      at += UInt64(bytes.count)
+    }
+  }
+
+  /// So many bytes, or fewer at the file's end.
+  private mutating func bytes(at offset: UInt64, count: Int) throws(StorageError) -> [UInt8] {
+    let isBuffered =
+      offset >= bufferOffset
+      && offset + UInt64(count) <= bufferOffset + UInt64(buffer.count)
+    if !isBuffered {
+      // Never more than the file has: lengths come from the file itself.
+      let left = try file.size()
+      let wanted = max(count, Self.readAhead)
+      buffer = try file.read(at: offset, count: Int(min(UInt64(wanted), left &- min(offset, left))))
+      bufferOffset = offset
+    }
+    let start = Int(offset - bufferOffset)
+    return [UInt8](buffer[start..<min(start + count, buffer.count)])
+  }
+}

@@ -1,0 +1,101 @@
+public import HindsightCore
+
+/// What the files of a journal's directory say they are.
+public struct JournalDirectory {
+  struct Segment {
+    var header: SegmentHeader
+    var headerChecksum: UInt32
+    var file: any JournalFile
+    var name: String { FileName.segment(header.number) }
+  }
+
+  let storage: any JournalStorage
+  /// In the order of their numbers.
+  let segments: [Segment]
+  /// Newest first.
+  public let checkpoints: [UInt32]
+  /// Files that are left over from something unfinished.
+  let leftovers: [String]
+
+  public var isEmpty: Bool { segments.isEmpty }
+  public var journalID: JournalID? { segments.first?.header.journalID }
+  /// The numbers of all segments.
+  public var segmentNumbers: [UInt32] { segments.map(\.header.number) }
+
+  /// Reads all segment headers.
+  /// - Throws: `DamageError` where a header is damaged, a segment is missing or is another
+  ///   journal's.
+  public init(_ storage: any JournalStorage, forWriting: Bool) throws(DamageError) {
+    self.storage = storage
+    let names = try DamageError.wrap { () throws(StorageError) in try storage.list() }
+    var segments: [Segment] = []
+    for number in names.compactMap({ FileName.number($0, suffix: ".journal") }).sorted() {
+      let segment = try Self.segment(storage, number, forWriting: forWriting)
+      if let last = segments.last { try Self.check(segment, after: last) }
+      segments.append(segment)
+    }
+    self.segments = segments
+    checkpoints = names.compactMap { FileName.number($0, suffix: ".checkpoint") }
+      .sorted(by: >)
+    leftovers = names.filter { $0.hasSuffix(".tmp") }
+  }
+
+  /// A part of a journal, for a salvage.
+  init(_ storage: any JournalStorage, segments: [Segment], checkpoints: [UInt32]) {
+    self.storage = storage
+    self.segments = segments
+    self.checkpoints = checkpoints
+    leftovers = []
+  }
+
+  /// The place in `segments` of the segment that holds what follows `sequence`: the last one that
+  /// continues from there or from before.
+  func segmentIndex(after sequence: SequenceNumber) -> Int? {
+    segments.lastIndex { $0.header.follows <= sequence }
+  }
+
+  static func segment(
+    _ storage: any JournalStorage, _ number: UInt32, forWriting: Bool
+  ) throws(DamageError) -> Segment {
+    let name = FileName.segment(number)
+    let file = try DamageError.wrap { () throws(StorageError) in
+      try storage.open(name, forWriting: forWriting)
+    }
+    let bytes = try DamageError.wrap { () throws(StorageError) in
+      try file.read(at: 0, count: Format.segmentHeaderByteCount)
+    }
+    do throws(FormatError) {
+      let (header, checksum) = try SegmentHeader.decode(bytes)
+      guard header.number == number else { throw .badField("number") }
+      return Segment(header: header, headerChecksum: checksum, file: file)
+    } catch {
+      throw .format(file: name, offset: 0, error)
+    }
+  }
+
+  static func check(_ segment: Segment, after last: Segment) throws(DamageError) {
+    let number = last.header.number + 1
+    guard segment.header.number == number else {
+      throw .structure(file: FileName.segment(number), "the segment is missing")
+    }
+    guard segment.header.journalID == last.header.journalID else {
+      throw .structure(
+        file: segment.name,
+        "the segment belongs to journal \(segment.header.journalID), not to "
+          + "\(last.header.journalID)")
+    }
+    guard segment.header.follows >= last.header.follows else {
+      throw .structure(file: segment.name, "the segment continues from before its predecessor")
+    }
+  }
+}
+
+extension DamageError {
+  static func wrap<R>(_ body: () throws(StorageError) -> R) throws(DamageError) -> R {
+    do throws(StorageError) {
+      return try body()
+    } catch {
+      throw .storage(error)
+    }
+  }
+}

@@ -1,0 +1,270 @@
+public import HindsightCore
+
+/// Why a journal can't be opened.
+public enum JournalError: Error, Sendable {
+  case storage(StorageError)
+  /// Something that had been durable is damaged. Nothing was changed.
+  case corrupt(DamageError)
+}
+
+/// What an opening found and did.
+public struct RecoveryReport: Equatable, Sendable {
+  public enum Outcome: String, Sendable {
+    /// There was no journal.
+    case new
+    /// The journal had been closed properly.
+    case clean
+    /// It hadn't been closed; nothing was damaged.
+    case unclean
+    /// A torn tail was quarantined and dropped.
+    case tornTail
+    /// Damage was cut out on request; the damaged bytes are kept aside.
+    case salvaged
+  }
+
+  public var outcome: Outcome
+  /// The last event that is there.
+  public var last: SequenceNumber
+  /// Where the journal was cut, and how many bytes were dropped there.
+  public var segment: UInt32 = 0
+  public var byteOffset: UInt64 = 0
+  public var byteCountDropped: UInt64 = 0
+  /// Files that hold what was dropped.
+  public var quarantined: [String] = []
+  /// Numbering resumes after this, where that is later than `last`.
+  public var resumeAfter: SequenceNumber
+  /// The checkpoint that the replay began with, and how many events and frames it replayed.
+  public var checkpoint: UInt32?
+  public var recordCount = 0
+  public var frameCount = 0
+  /// What was wrong with checkpoints that were passed over, and with what was salvaged.
+  public var damage: [String] = []
+  /// Boot time of the last frame, in µs.
+  public var bootTime: UInt64?
+}
+
+/// A journal, ready to be written.
+public struct RecoveredJournal {
+  public let writer: JournalWriter
+  public let report: RecoveryReport
+}
+
+/// Opens a journal for writing, and recovers it where it wasn't closed (DESIGN §5).
+///
+/// It may be stopped anywhere and run again: nothing is dropped before it is kept aside, and a new
+/// segment appears whole or not at all.
+public struct JournalRecovery {
+  private let storage: any JournalStorage
+  private let options: JournalOptions
+  private let store: (id: JournalID, applied: SequenceNumber)?
+
+  /// - Parameter store: whose projection the store is, and how far; `nil` without a store.
+  public init(
+    _ storage: any JournalStorage, _ options: JournalOptions,
+    store: (id: JournalID, applied: SequenceNumber)?
+  ) {
+    self.storage = storage
+    self.options = options
+    self.store = store
+  }
+
+  /// Replays into `sink` and opens for writing.
+  /// - Parameters:
+  ///   - start: where the replay begins. With a store, it must not be after what that has applied.
+  ///   - salvages: whether damage to what had been durable is cut out instead of refused.
+  /// - Throws: `.corrupt` where such damage is found and not salvaged; `.storage`.
+  public func open(
+    from start: ReplayStart, salvages: Bool, into sink: any ReplaySink
+  ) throws(JournalError) -> RecoveredJournal {
+    do throws(DamageError) {
+      return try openUnlessDamaged(from: start, into: sink)
+    } catch {
+      if case .storage(let failure) = error { throw .storage(failure) }
+      guard salvages else { throw .corrupt(error) }
+      do throws(StorageError) {
+        return try JournalSalvage(storage, options, storeApplied: store?.applied ?? .zero)
+          .open(error, into: sink)
+      } catch {
+        throw .storage(error)
+      }
+    }
+  }
+
+  private func openUnlessDamaged(
+    from start: ReplayStart, into sink: any ReplaySink
+  ) throws(DamageError) -> RecoveredJournal {
+    let directory = try JournalDirectory(storage, forWriting: true)
+    try DamageError.wrap { () throws(StorageError) in
+      for name in directory.leftovers { try storage.remove(name) }
+    }
+    guard let last = directory.segments.last else {
+      guard directory.checkpoints.isEmpty else {
+        throw .structure(file: FileName.segment(1), "there are checkpoints, but no segment")
+      }
+      sink.begin()
+      return try DamageError.wrap { () throws(StorageError) in try create() }
+    }
+    try DamageError.wrap { () throws(StorageError) in
+      try last.file.sync()
+      try storage.syncDirectory()
+    }
+    let end = try JournalReplay(directory).run(from: start, into: sink)
+    let verdict = RecoveryVerdict(try observe(directory, end))
+    if case .corrupt(let evidence) = verdict {
+      throw .structure(
+        file: FileName.segment(end.position.segment),
+        "offset \(end.position.byteOffset): the journal ends after event \(end.last), but "
+          + evidence.rawValue)
+    }
+    return try DamageError.wrap { () throws(StorageError) in
+      try go(on: directory, end, verdict)
+    }
+  }
+
+  private func observe(
+    _ directory: JournalDirectory, _ end: ReplayEnd
+  ) throws(DamageError) -> RecoveryObservation {
+    var seen = RecoveryObservation(
+      last: end.last, tail: end.tail == .end ? .end : .bad, isClosed: end.isClosed)
+    if let store, store.id == directory.journalID { seen.storeApplied = store.applied }
+    for number in directory.checkpoints {
+      do throws(DamageError) {
+        let header = try CheckpointReader(storage, number: number).header
+        guard header.journalID == directory.journalID else { continue }
+        seen.newestCheckpoint = max(seen.newestCheckpoint, header.head.sequence)
+      } catch {
+        continue  // A damaged checkpoint proves nothing; verify names it.
+      }
+    }
+    guard seen.tail == .bad, let segment = directory.segments.last else { return seen }
+    let reader = FrameReader(
+      file: segment.file, salt: segment.header.salt, offset: end.position.byteOffset,
+      previousChecksum: nil)
+    seen.laterFrameProves = try DamageError.wrap { () throws(StorageError) in
+      try reader.provesDurable(end.last.next)
+    }
+    return seen
+  }
+
+  // MARK: Acting
+
+  private func create() throws(StorageError) -> RecoveredJournal {
+    let id = JournalID(high: options.random(), low: options.random())
+    let segment = try JournalWriter.createSegment(
+      storage, options, id, number: 1, follows: .zero, frames: [])
+    let writer = JournalWriter(
+      storage: storage, options: options, journalID: id, current: segment, last: .zero,
+      olderByteCount: 0)
+    return RecoveredJournal(
+      writer: writer,
+      report: RecoveryReport(outcome: .new, last: .zero, resumeAfter: .zero))
+  }
+
+  private func go(
+    on directory: JournalDirectory, _ end: ReplayEnd, _ verdict: RecoveryVerdict
+  ) throws(StorageError) -> RecoveredJournal {
+    let last = directory.segments[directory.segments.count - 1]
+    var report = RecoveryReport(
+      outcome: .clean, last: end.last, resumeAfter: end.last, checkpoint: end.checkpoint,
+      recordCount: end.recordCount, frameCount: end.frameCount,
+      damage: end.damagedCheckpoints.map(\.description), bootTime: end.bootTime)
+    if verdict == .clean, let checksum = end.previousChecksum,
+      end.position.byteOffset < options.segmentByteCount
+    {
+      let segment = JournalWriter.OpenSegment(
+        file: last.file, number: last.header.number, salt: last.header.salt,
+        offset: end.position.byteOffset, previousChecksum: checksum)
+      try segment.file.allocate(max(options.segmentByteCount, end.position.byteOffset))
+      return RecoveredJournal(writer: writer(directory, segment, end.last), report: report)
+    }
+    report.outcome = verdict == .clean ? .clean : .unclean
+    if verdict == .tornTail {
+      report.outcome = .tornTail
+      try quarantineTail(last, end.position, &report)
+    }
+    // Past what is proven durable, even what reads well may exist in the page cache only (a sync
+    // may have failed before the crash): write it again, to a new segment, and sync it there.
+    let unproven = try frames(of: last, after: end.proven, upTo: end.position.byteOffset)
+    let segment = try JournalWriter.createSegment(
+      storage, options, last.header.journalID, number: last.header.number + 1,
+      follows: unproven.frames.isEmpty ? end.last : unproven.follows, frames: unproven.frames)
+    try last.file.truncate(to: unproven.offset)
+    try last.file.sync()
+    return RecoveredJournal(writer: writer(directory, segment, end.last), report: report)
+  }
+
+  private func writer(
+    _ directory: JournalDirectory, _ segment: JournalWriter.OpenSegment, _ last: SequenceNumber
+  ) -> JournalWriter {
+    var older: UInt64 = 0
+    for other in directory.segments where other.header.number != segment.number {
+      // Only a statistic: a size that can't be read counts as nothing.
+      older += (try? other.file.size()) ?? 0
+    }
+    return JournalWriter(
+      storage: storage, options: options, journalID: directory.segments[0].header.journalID,
+      current: segment, last: last, olderByteCount: older)
+  }
+
+  /// Keeps aside what stands behind the last good frame.
+  private func quarantineTail(
+    _ segment: JournalDirectory.Segment, _ position: JournalPosition,
+    _ report: inout RecoveryReport
+  ) throws(StorageError) {
+    let name = FileName.quarantine(segment.name, offset: position.byteOffset)
+    report.segment = segment.header.number
+    report.byteOffset = position.byteOffset
+    report.byteCountDropped = try Quarantine.copy(
+      segment.file, from: position.byteOffset, to: name, storage)
+    report.quarantined = [name]
+  }
+
+  private struct Unproven {
+    var frames: [EncodedFrame]
+    /// Where the first of them begins in the old segment, and after which event.
+    var offset: UInt64
+    var follows: SequenceNumber
+  }
+
+  /// The frames after `proven`, which are all in the last segment: a successor is proof.
+  private func frames(
+    of segment: JournalDirectory.Segment, after proven: SequenceNumber, upTo end: UInt64
+  ) throws(StorageError) -> Unproven {
+    var reader = FrameReader(
+      file: segment.file, salt: segment.header.salt,
+      offset: UInt64(Format.segmentHeaderByteCount), previousChecksum: segment.headerChecksum)
+    var unproven = Unproven(frames: [], offset: end, follows: segment.header.follows)
+    while reader.offset < end, case .frame(let frame) = try reader.next() {
+      let last = SequenceNumber(frame.header.first.rawValue + UInt64(frame.header.count) - 1)
+      guard frame.header.first > proven else {
+        unproven.follows = last
+        continue
+      }
+      unproven.offset = min(unproven.offset, frame.offset)
+      unproven.frames.append(EncodedFrame(header: frame.header, last: last, body: frame.stored))
+    }
+    return unproven
+  }
+}
+
+/// Keeping damaged bytes for people.
+enum Quarantine {
+  /// Copies what stands from `offset` on, less trailing zeros, to a file of its own, and makes that
+  /// durable.
+  /// - Returns: how many bytes that are.
+  static func copy(
+    _ file: any JournalFile, from offset: UInt64, to name: String, _ storage: any JournalStorage
+  ) throws(StorageError) -> UInt64 {
+    let size = try file.size()
+    let bytes = try file.read(at: offset, count: Int(size - min(offset, size)))
+    let count = (bytes.lastIndex { $0 != 0 } ?? -1) + 1
+    if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
+    let copy = try storage.create(name + ".tmp")
+    try copy.write([UInt8](bytes[..<count]), at: 0)
+    try copy.sync()
+    try copy.close()
+    try storage.rename(name + ".tmp", to: name)
+    try storage.syncDirectory()
+    return UInt64(count)
+  }
+}

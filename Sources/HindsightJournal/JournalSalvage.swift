@@ -1,0 +1,209 @@
+import HindsightCore
+
+/// Opens a damaged journal on request: keeps what can be replayed from the newest whole checkpoint
+/// up to the first damage, keeps everything else aside, and numbers on above all that was ever used.
+struct JournalSalvage {
+  private let storage: any JournalStorage
+  private let options: JournalOptions
+  private let storeApplied: SequenceNumber
+
+  init(_ storage: any JournalStorage, _ options: JournalOptions, storeApplied: SequenceNumber) {
+    self.storage = storage
+    self.options = options
+    self.storeApplied = storeApplied
+  }
+
+  /// - Parameter damage: what made it necessary.
+  func open(
+    _ damage: DamageError, into sink: any ReplaySink
+  ) throws(StorageError) -> RecoveredJournal {
+    let names = try storage.list()
+    let numbers = names.compactMap { FileName.number($0, suffix: ".journal") }.sorted()
+    let checkpoints = names.compactMap { FileName.number($0, suffix: ".checkpoint") }
+    var report = RecoveryReport(
+      outcome: .salvaged, last: .zero, resumeAfter: .zero, damage: [damage.description])
+    report.resumeAfter = try highestUse(numbers, checkpoints)
+    for run in runs(numbers).reversed() {
+      let directory = JournalDirectory(
+        storage, segments: run, checkpoints: checkpoints.sorted(by: >))
+      guard let end = replay(directory, sink, &report) else { continue }
+      return try keep(directory, end, numbers, checkpoints, &report)
+    }
+    return try startAnew(numbers, checkpoints, sink, &report)
+  }
+
+  /// Segments whose headers are whole, in runs without holes.
+  private func runs(_ numbers: [UInt32]) -> [[JournalDirectory.Segment]] {
+    var runs: [[JournalDirectory.Segment]] = []
+    for number in numbers {
+      do throws(DamageError) {
+        let segment = try JournalDirectory.segment(storage, number, forWriting: true)
+        if let last = runs.last?.last, last.header.number + 1 == number,
+          last.header.journalID == segment.header.journalID,
+          last.header.follows <= segment.header.follows
+        {
+          runs[runs.count - 1].append(segment)
+        } else {
+          runs.append([segment])
+        }
+      } catch {
+        continue  // It goes into quarantine.
+      }
+    }
+    return runs
+  }
+
+  private func replay(
+    _ directory: JournalDirectory, _ sink: any ReplaySink, _ report: inout RecoveryReport
+  ) -> ReplayEnd? {
+    do throws(DamageError) {
+      let end = try JournalReplay(directory).run(from: .newest, stopsAtDamage: true, into: sink)
+      guard case .state? = end.damage else { return end }
+      // An event that can't be has spoilt the sink: once more, up to the frame before it.
+      return try JournalReplay(directory).run(
+        from: .newest, stopsAtDamage: true, into: LimitedSink(sink, through: end.last))
+    } catch {
+      report.damage.append(error.description)
+      return nil
+    }
+  }
+
+  private func keep(
+    _ directory: JournalDirectory, _ end: ReplayEnd, _ numbers: [UInt32],
+    _ checkpoints: [UInt32], _ report: inout RecoveryReport
+  ) throws(StorageError) -> RecoveredJournal {
+    report.last = end.last
+    report.resumeAfter = max(report.resumeAfter, end.last)
+    report.checkpoint = end.checkpoint
+    report.recordCount = end.recordCount
+    report.frameCount = end.frameCount
+    report.bootTime = end.bootTime
+    report.segment = end.position.segment
+    report.byteOffset = end.position.byteOffset
+    if let damage = end.damage { report.damage.append(damage.description) }
+    let kept = directory.segments.filter { $0.header.number <= end.position.segment }
+    let last = kept[kept.count - 1]
+    let name = FileName.quarantine(last.name, offset: end.position.byteOffset)
+    report.byteCountDropped = try Quarantine.copy(
+      last.file, from: end.position.byteOffset, to: name, storage)
+    report.quarantined.append(name)
+    let keptNumbers = Set(kept.map(\.header.number))
+    try setAside(numbers.filter { !keptNumbers.contains($0) }.map(FileName.segment), &report)
+    try setAside(try lateCheckpoints(checkpoints, end.last), &report)
+    let segment = try JournalWriter.createSegment(
+      storage, options, last.header.journalID, number: last.header.number + 1, follows: end.last,
+      frames: [])
+    try last.file.truncate(to: end.position.byteOffset)
+    try last.file.sync()
+    return RecoveredJournal(
+      writer: JournalWriter(
+        storage: storage, options: options, journalID: last.header.journalID, current: segment,
+        last: end.last, olderByteCount: 0), report: report)
+  }
+
+  /// Nothing can be replayed: everything goes aside, and an empty journal begins.
+  private func startAnew(
+    _ numbers: [UInt32], _ checkpoints: [UInt32], _ sink: any ReplaySink,
+    _ report: inout RecoveryReport
+  ) throws(StorageError) -> RecoveredJournal {
+    sink.begin()
+    try setAside(
+      numbers.map(FileName.segment) + checkpoints.map(FileName.checkpoint), &report)
+    let id = JournalID(high: options.random(), low: options.random())
+    let segment = try JournalWriter.createSegment(
+      storage, options, id, number: 1, follows: .zero, frames: [])
+    return RecoveredJournal(
+      writer: JournalWriter(
+        storage: storage, options: options, journalID: id, current: segment, last: .zero,
+        olderByteCount: 0), report: report)
+  }
+
+  private func setAside(
+    _ names: [String], _ report: inout RecoveryReport
+  ) throws(StorageError) {
+    for name in names {
+      let aside = FileName.quarantine(name, offset: 0)
+      try storage.rename(name, to: aside)
+      report.quarantined.append(aside)
+    }
+    try storage.syncDirectory()
+  }
+
+  /// Checkpoints that contain more than what is kept, or that can't be read.
+  private func lateCheckpoints(
+    _ numbers: [UInt32], _ last: SequenceNumber
+  ) throws(StorageError) -> [String] {
+    numbers.filter { number in
+      do throws(DamageError) {
+        return try CheckpointReader(storage, number: number).header.head.sequence > last
+      } catch {
+        return true
+      }
+    }.map(FileName.checkpoint)
+  }
+
+  /// The highest sequence number that any file speaks of.
+  private func highestUse(
+    _ numbers: [UInt32], _ checkpoints: [UInt32]
+  ) throws(StorageError) -> SequenceNumber {
+    var highest = storeApplied
+    for number in checkpoints {
+      do throws(DamageError) {
+        highest = max(
+          highest, try CheckpointReader(storage, number: number).header.head.sequence)
+      } catch {
+        continue
+      }
+    }
+    for number in numbers {
+      do throws(DamageError) {
+        let segment = try JournalDirectory.segment(storage, number, forWriting: false)
+        highest = max(highest, segment.header.follows)
+        highest = max(highest, try lastSequence(segment))
+      } catch {
+        continue
+      }
+    }
+    return highest
+  }
+
+  private func lastSequence(
+    _ segment: JournalDirectory.Segment
+  ) throws(DamageError) -> SequenceNumber {
+    var reader = FrameReader(
+      file: segment.file, salt: segment.header.salt,
+      offset: UInt64(Format.segmentHeaderByteCount), previousChecksum: nil)
+    var highest = SequenceNumber.zero
+    while case .frame(let frame) = try DamageError.wrap({ () throws(StorageError) in
+      try reader.next()
+    }) {
+      highest = SequenceNumber(frame.header.first.rawValue + UInt64(frame.header.count) - 1)
+    }
+    return highest
+  }
+}
+
+/// Passes on what comes up to an event, and ends the replay there.
+private final class LimitedSink: ReplaySink {
+  private let sink: any ReplaySink
+  private let last: SequenceNumber
+
+  init(_ sink: any ReplaySink, through last: SequenceNumber) {
+    self.sink = sink
+    self.last = last
+  }
+
+  func begin() { sink.begin() }
+  func restore(_ head: StateHead) { sink.restore(head) }
+  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
+    try sink.restore(image, value: value)
+  }
+  func finishRestore(digest: UInt64) throws(StateError) { try sink.finishRestore(digest: digest) }
+  func apply(_ record: Record) throws(StateError) {
+    guard record.sequence <= last else {
+      throw .sequenceBroken(expected: last, found: record.sequence)
+    }
+    try sink.apply(record)
+  }
+  func endFrame(at position: JournalPosition) { sink.endFrame(at: position) }
+}

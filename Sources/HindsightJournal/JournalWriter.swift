@@ -1,0 +1,295 @@
+public import HindsightCore
+import Synchronization
+
+/// Where the journal goes on: the end of the last frame, or a later segment's beginning.
+public struct JournalPosition: Equatable, Sendable {
+  public var segment: UInt32
+  public var byteOffset: UInt64
+
+  public init(segment: UInt32, byteOffset: UInt64) {
+    self.segment = segment
+    self.byteOffset = byteOffset
+  }
+}
+
+/// What a journal is written with.
+public struct JournalOptions: Sendable {
+  /// Segments are cut at this size.
+  public var segmentByteCount: UInt64
+  /// Gives random numbers: journal ids and salts. A seam, so that a test can decide them.
+  public var random: @Sendable () -> UInt64
+  /// Gives the time that segments are stamped with.
+  public var now: @Sendable () -> Timestamp
+
+  public init(
+    segmentByteCount: UInt64 = 16 << 20,
+    random: @escaping @Sendable () -> UInt64 = { .random(in: 0 ... .max) },
+    now: @escaping @Sendable () -> Timestamp
+  ) {
+    self.segmentByteCount = segmentByteCount
+    self.random = random
+    self.now = now
+  }
+}
+
+/// Writes frames to segments.
+///
+/// One owner at a time (the engine's write role) appends, rotates and rescues; a sync may run on
+/// another thread at the same time as appends.
+///
+/// A failed write or sync poisons its segment: its descriptor is never synced again, for the
+/// kernel has dropped the pages. What isn't durable is kept in memory until it is, and `rescue`
+/// writes it to a new segment.
+public final class JournalWriter: @unchecked Sendable {
+  // Proof of Sendable: `current`, `deflater` and `nextNumber` belong to the owner of the write
+  // role, which is one at a time by the engine's protocol; what a sync shares with it is in
+  // `shared`, behind its lock.
+  private let storage: any JournalStorage
+  private let options: JournalOptions
+  private let deflater = Deflater()
+  private var current: OpenSegment
+  private var nextNumber: UInt32
+  private let shared: Mutex<Shared>
+  public let journalID: JournalID
+
+  struct OpenSegment {
+    var file: any JournalFile
+    var number: UInt32
+    var salt: UInt64
+    var offset: UInt64
+    var previousChecksum: UInt32
+  }
+
+  fileprivate struct Shared {
+    var durable: SequenceNumber
+    /// In the page cache.
+    var written: SequenceNumber
+    /// Written, or tried to be.
+    var appended: SequenceNumber
+    /// What a sync syncs.
+    var file: any JournalFile
+    /// Encoded frames that aren't durable, oldest first.
+    var retained: [EncodedFrame] = []
+    var retainedByteCount: UInt64 = 0
+    var isPoisoned = false
+    /// Bytes of all segments but the current one.
+    var olderByteCount: UInt64
+    var position: JournalPosition
+  }
+
+  init(
+    storage: any JournalStorage, options: JournalOptions, journalID: JournalID,
+    current: OpenSegment, last: SequenceNumber, olderByteCount: UInt64
+  ) {
+    self.storage = storage
+    self.options = options
+    self.journalID = journalID
+    self.current = current
+    nextNumber = current.number + 1
+    shared = Mutex(
+      Shared(
+        durable: last, written: last, appended: last, file: current.file,
+        olderByteCount: olderByteCount,
+        position: JournalPosition(segment: current.number, byteOffset: current.offset)))
+  }
+
+  // MARK: Numbers, from any thread
+
+  /// Everything up to here survives a power loss.
+  public var durable: SequenceNumber { shared.withLock { $0.durable } }
+  /// Bytes that are kept in memory since they aren't durable.
+  public var unsyncedByteCount: UInt64 { shared.withLock { $0.retainedByteCount } }
+  /// Bytes of all segments, space allocated ahead not counted.
+  public var journalByteCount: UInt64 {
+    shared.withLock { $0.olderByteCount + $0.position.byteOffset }
+  }
+  /// The end of the last frame written.
+  public var position: JournalPosition { shared.withLock { $0.position } }
+
+  /// So many bytes of segments were removed.
+  func removed(_ byteCount: UInt64) {
+    shared.withLock { $0.olderByteCount -= min(byteCount, $0.olderByteCount) }
+  }
+
+  // MARK: Writing, by the owner
+
+  /// Whether the segment is to be followed by another one after so many further bytes.
+  public func isSegmentFull(after byteCount: Int) -> Bool {
+    current.offset + UInt64(byteCount) / 2 + UInt64(Format.frameHeaderByteCount)
+      >= options.segmentByteCount
+  }
+
+  /// Compresses a frame and writes it into the page cache.
+  /// - Throws: `StorageError`; the segment is poisoned then, and the frame kept for `rescue`.
+  public func append(
+    _ sealed: SealedFrame, durable: SequenceNumber, bootTime: UInt64
+  ) throws(StorageError) {
+    var frame = EncodedFrame(sealed, durable: durable, bootTime: bootTime, deflater)
+    let isPoisoned = shared.withLock { shared in
+      shared.retained.append(frame)
+      shared.retainedByteCount += UInt64(frame.byteCount)
+      shared.appended = frame.last
+      return shared.isPoisoned
+    }
+    guard !isPoisoned else {
+      throw StorageError("write", FileName.segment(current.number), .ioError)
+    }
+    do throws(StorageError) {
+      try Self.write(&frame, to: &current)
+    } catch {
+      poison()
+      throw error
+    }
+    noteWritten(frame.last)
+  }
+
+  /// Begins a new segment. The old one is synced first, so that a successor is evidence that its
+  /// predecessor was complete.
+  /// - Throws: `StorageError`; `rescue` then goes on.
+  public func rotate() throws(StorageError) {
+    do throws(StorageError) {
+      try current.file.sync()
+    } catch {
+      poison()
+      throw error
+    }
+    let last = shared.withLock { shared in
+      shared.forget(through: shared.appended)
+      return shared.appended
+    }
+    try current.file.truncate(to: current.offset)
+    try beginSegment(follows: last, frames: [])
+  }
+
+  /// Writes everything that isn't durable to a new segment, and makes it durable there.
+  /// - Throws: `StorageError`; it may be called again.
+  public func rescue() throws(StorageError) {
+    let (durable, frames) = shared.withLock { ($0.durable, $0.retained) }
+    try beginSegment(follows: durable, frames: frames)
+    shared.withLock { shared in
+      shared.forget(through: frames.last?.last ?? shared.durable)
+      shared.isPoisoned = false
+    }
+  }
+
+  /// Gives back the space allocated ahead, syncs and closes.
+  /// - Throws: `StorageError` where the end of the journal may not be durable.
+  public func close() throws(StorageError) {
+    let isPoisoned = shared.withLock { $0.isPoisoned }
+    if !isPoisoned {
+      try current.file.truncate(to: current.offset)
+      try current.file.sync()
+    }
+    try current.file.close()
+  }
+
+  // MARK: Syncing, on any one thread
+
+  /// A sync on its way.
+  public struct SyncTicket: Sendable {
+    fileprivate let file: any JournalFile
+    fileprivate let last: SequenceNumber
+    fileprivate let isPoisoned: Bool
+
+    /// fdatasync(2): blocks.
+    public func perform() throws(StorageError) {
+      guard !isPoisoned else { throw StorageError("sync", "a poisoned segment", .ioError) }
+      try file.sync()
+    }
+  }
+
+  /// Notes what a sync that begins now will cover. Call it with appends held off, or accept that
+  /// it covers only what was written before.
+  public func beginSync() -> SyncTicket {
+    shared.withLock {
+      SyncTicket(file: $0.file, last: $0.written, isPoisoned: $0.isPoisoned)
+    }
+  }
+
+  /// The sync succeeded.
+  public func completeSync(_ ticket: SyncTicket) {
+    shared.withLock { $0.forget(through: ticket.last) }
+  }
+
+  /// The sync failed: the segment is poisoned.
+  public func failSync(_ ticket: SyncTicket) { poison() }
+
+  // MARK: Steps
+
+  private func poison() { shared.withLock { $0.isPoisoned = true } }
+
+  private func noteWritten(_ last: SequenceNumber) {
+    let position = JournalPosition(segment: current.number, byteOffset: current.offset)
+    shared.withLock { shared in
+      shared.written = max(shared.written, last)
+      shared.position = position
+    }
+  }
+
+  /// Makes the next segment, with these frames in it and durable, the current one.
+  private func beginSegment(
+    follows: SequenceNumber, frames: [EncodedFrame]
+  ) throws(StorageError) {
+    let segment = try Self.createSegment(
+      storage, options, journalID, number: nextNumber, follows: follows, frames: frames)
+    let old = current
+    current = segment
+    nextNumber += 1
+    shared.withLock { shared in
+      shared.file = segment.file
+      shared.olderByteCount += old.offset
+    }
+    noteWritten(frames.last?.last ?? follows)
+    try old.file.close()
+  }
+
+  /// Creates a segment by write, sync, rename, directory sync: it is there whole, or not at all.
+  static func createSegment(
+    _ storage: any JournalStorage, _ options: JournalOptions, _ journalID: JournalID,
+    number: UInt32, follows: SequenceNumber, frames: [EncodedFrame]
+  ) throws(StorageError) -> OpenSegment {
+    let name = FileName.segment(number)
+    if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
+    let header = SegmentHeader(
+      number: number, journalID: journalID, salt: options.random(), follows: follows,
+      createdAt: options.now())
+    let (bytes, checksum) = header.encoded()
+    let file = try storage.create(name + ".tmp")
+    var segment = OpenSegment(
+      file: file, number: number, salt: header.salt, offset: UInt64(bytes.count),
+      previousChecksum: checksum)
+    let needed = frames.reduce(segment.offset) { $0 + UInt64($1.byteCount) }
+    try file.allocate(max(options.segmentByteCount, needed))
+    try file.write(bytes, at: 0)
+    for frame in frames {
+      var frame = frame
+      try write(&frame, to: &segment)
+    }
+    try file.sync()
+    try storage.rename(name + ".tmp", to: name)
+    try storage.syncDirectory()
+    return segment
+  }
+
+  /// Completes a frame's header for its place, and writes it there.
+  private static func write(
+    _ frame: inout EncodedFrame, to segment: inout OpenSegment
+  ) throws(StorageError) {
+    frame.header.salt = segment.salt
+    frame.header.previousChecksum = segment.previousChecksum
+    let (header, checksum) = frame.header.encoded()
+    try segment.file.write(header + frame.body, at: segment.offset)
+    segment.offset += UInt64(frame.byteCount)
+    segment.previousChecksum = checksum
+  }
+}
+
+extension JournalWriter.Shared {
+  /// Everything up to `last` is durable.
+  fileprivate mutating func forget(through last: SequenceNumber) {
+    durable = max(durable, last)
+    let count = retained.prefix { $0.last <= last }.count
+    for frame in retained.prefix(count) { retainedByteCount -= UInt64(frame.byteCount) }
+    retained.removeFirst(count)
+  }
+}

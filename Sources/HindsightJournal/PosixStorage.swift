@@ -1,0 +1,210 @@
+import SystemPackage
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// A real directory. Files are 0600 and the directory 0700 whatever the umask; symlinks, FIFOs and
+/// directories in place of a file are refused.
+public struct PosixStorage: JournalStorage {
+  public let path: String
+
+  /// Uses the directory at `path`, creating it (its parent must exist).
+  /// - Throws: `StorageError` where it can't be created or is no directory.
+  public init(path: String) throws(StorageError) {
+    self.path = path
+    if mkdir(path, 0o700) == 0 {
+      // mkdir(2) subtracts the umask; the mode is part of our promise.
+      guard chmod(path, 0o700) == 0 else { throw Self.failure("set mode of", path) }
+    } else if errno != EEXIST {
+      throw Self.failure("create directory", path)
+    }
+    var status = stat()
+    guard stat(path, &status) == 0 else { throw Self.failure("examine", path) }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+      throw StorageError("use as directory", path, .notDirectory)
+    }
+  }
+
+  public func list() throws(StorageError) -> [String] {
+    guard let directory = opendir(path) else { throw Self.failure("list", path) }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while true {
+      errno = 0
+      guard let entry = readdir(directory) else {
+        if errno != 0 { throw Self.failure("list", path) }
+        return names.sorted()
+      }
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
+        name.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
+      }
+      if entry.pointee.d_type == UInt8(DT_DIR) { continue }
+      names.append(name)
+    }
+  }
+
+  public func open(_ name: String, forWriting: Bool) throws(StorageError) -> any JournalFile {
+    // O_NONBLOCK: a FIFO in place of a file must not hang us.
+    let flags = (forWriting ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
+    return try file(name, flags)
+  }
+
+  public func create(_ name: String) throws(StorageError) -> any JournalFile {
+    let file = try file(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_EXCL)
+    guard fchmod(file.descriptor, 0o600) == 0 else { throw Self.failure("set mode of", name) }
+    return file
+  }
+
+  public func rename(_ name: String, to other: String) throws(StorageError) {
+    guard Glibc.rename(path + "/" + name, path + "/" + other) == 0 else {
+      throw Self.failure("rename", name)
+    }
+  }
+
+  public func remove(_ name: String) throws(StorageError) {
+    guard unlink(path + "/" + name) == 0 else { throw Self.failure("remove", name) }
+  }
+
+  public func syncDirectory() throws(StorageError) {
+    let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw Self.failure("open", path) }
+    defer { Glibc.close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw Self.failure("sync", path) }
+  }
+
+  public func lock() throws(StorageError) -> any DirectoryLock {
+    let file = try file("lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_NONBLOCK)
+    guard fchmod(file.descriptor, 0o600) == 0 else { throw Self.failure("set mode of", "lock") }
+    guard flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      let code = Errno(rawValue: errno)
+      let digits = try file.read(at: 0, count: 16).prefix { $0 >= 48 && $0 <= 57 }
+      throw StorageError(
+        "lock", path, code, holder: Int32(String(decoding: digits, as: UTF8.self)))
+    }
+    try file.truncate(to: 0)
+    try file.write([UInt8]("\(getpid())\n".utf8), at: 0)
+    return FileLock(file)
+  }
+
+  private func file(_ name: String, _ flags: Int32) throws(StorageError) -> PosixFile {
+    var descriptor: Int32
+    repeat {
+      descriptor = Glibc.open(path + "/" + name, flags, 0o600)
+    } while descriptor < 0 && errno == EINTR
+    guard descriptor >= 0 else { throw Self.failure("open", name) }
+    let file = PosixFile(descriptor: descriptor, name: name)
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw Self.failure("examine", name) }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw StorageError("use as a regular file", name, .invalidArgument)
+    }
+    return file
+  }
+
+  fileprivate static func failure(_ operation: String, _ name: String) -> StorageError {
+    StorageError(operation, name, Errno(rawValue: errno))
+  }
+}
+
+/// One wrapper a system call, retried on EINTR.
+private final class PosixFile: JournalFile, @unchecked Sendable {
+  // Proof of Sendable: `descriptor` changes in `close` and `deinit` only, after which the owner
+  // makes no call; the system calls themselves may run on any thread.
+  private(set) var descriptor: Int32
+  let name: String
+
+  init(descriptor: Int32, name: String) {
+    self.descriptor = descriptor
+    self.name = name
+  }
+
+  deinit {
+    if descriptor >= 0 { Glibc.close(descriptor) }
+  }
+
+  func read(at offset: UInt64, count: Int) throws(StorageError) -> [UInt8] {
+    var failure: StorageError?
+    let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      while initialized < count {
+        let result = pread(
+          descriptor, buffer.baseAddress! + initialized, count - initialized,
+          Int(offset) + initialized)
+        if result > 0 {
+          initialized += result
+        } else if result == 0 {
+          return
+        } else if errno != EINTR {
+          return failure = PosixStorage.failure("read", name)
+        }
+      }
+    }
+    if let failure { throw failure }
+    return bytes
+  }
+
+  func write(_ bytes: [UInt8], at offset: UInt64) throws(StorageError) {
+    var failure: StorageError?
+    bytes.withUnsafeBytes { buffer in
+      var done = 0
+      while done < buffer.count {
+        let result = pwrite(
+          descriptor, buffer.baseAddress! + done, buffer.count - done, Int(offset) + done)
+        if result > 0 {
+          done += result
+        } else if result == 0 || errno != EINTR {
+          return failure = PosixStorage.failure("write", name)
+        }
+      }
+    }
+    if let failure { throw failure }
+  }
+
+  func allocate(_ byteCount: UInt64) throws(StorageError) {
+    var code: Int32
+    repeat { code = posix_fallocate(descriptor, 0, Int(byteCount)) } while code == EINTR
+    // Not every file system can; writing then allocates.
+    if code == EOPNOTSUPP || code == EINVAL { return try truncate(to: byteCount) }
+    guard code == 0 else {
+      throw StorageError("allocate space for", name, Errno(rawValue: code))
+    }
+  }
+
+  func truncate(to byteCount: UInt64) throws(StorageError) {
+    while ftruncate(descriptor, Int(byteCount)) != 0 {
+      guard errno == EINTR else { throw PosixStorage.failure("truncate", name) }
+    }
+  }
+
+  func sync() throws(StorageError) {
+    while fdatasync(descriptor) != 0 {
+      guard errno == EINTR else { throw PosixStorage.failure("sync", name) }
+    }
+  }
+
+  func size() throws(StorageError) -> UInt64 {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw PosixStorage.failure("examine", name) }
+    return UInt64(status.st_size)
+  }
+
+  func close() throws(StorageError) {
+    let old = descriptor
+    descriptor = -1
+    guard old < 0 || Glibc.close(old) == 0 else { throw PosixStorage.failure("close", name) }
+  }
+}
+
+/// flock(2) is bound to the open file: it ends with it, also when the process is killed.
+private final class FileLock: DirectoryLock {
+  private let file: PosixFile
+
+  init(_ file: PosixFile) { self.file = file }
+
+  func unlock() {
+    // Closing alone would do; a child that inherited nothing can't hold it either (O_CLOEXEC).
+    flock(file.descriptor, LOCK_UN)
+  }
+}

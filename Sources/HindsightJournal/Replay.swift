@@ -1,0 +1,229 @@
+public import HindsightCore
+
+/// Who takes in a replay: a checkpoint's entries first, where there is one, then the records.
+public protocol ReplaySink: AnyObject {
+  /// A replay begins; whatever came before is void.
+  func begin()
+  func restore(_ head: StateHead)
+  /// The checkpoint's next entry, most recent first, its value where the checkpoint has it.
+  func restore(_ image: EntryImage, value: Bytes?) throws(StateError)
+  func finishRestore(digest: UInt64) throws(StateError)
+  func apply(_ record: Record) throws(StateError)
+  /// The frame that the last records came from ends here.
+  func endFrame(at position: JournalPosition)
+}
+
+/// Where a replay begins.
+public enum ReplayStart: Equatable, Sendable {
+  /// At the newest checkpoint that is whole.
+  case newest
+  /// At the newest whole checkpoint that contains nothing after this event.
+  case notAfter(SequenceNumber)
+  /// At the oldest place from which everything that is left can be replayed.
+  case oldest
+}
+
+/// How far a replay came, and what it found there.
+public struct ReplayEnd: Sendable {
+  /// What stands behind the last good frame of the last segment.
+  public enum Tail: Equatable, Sendable {
+    case end
+    case bad(FormatError)
+  }
+
+  /// The checkpoint that it began with.
+  public internal(set) var checkpoint: UInt32?
+  /// Checkpoints that were damaged, and so passed over.
+  public internal(set) var damagedCheckpoints: [DamageError] = []
+  public internal(set) var last = SequenceNumber.zero
+  public internal(set) var position = JournalPosition(segment: 0, byteOffset: 0)
+  public internal(set) var tail = Tail.end
+  public internal(set) var recordCount = 0
+  public internal(set) var frameCount = 0
+  /// Whether the last event was `closed`.
+  public internal(set) var isClosed = false
+  /// Boot time of the last frame, in µs.
+  public internal(set) var bootTime: UInt64?
+  /// What ended a salvaging replay early.
+  public internal(set) var damage: DamageError?
+  /// The highest sequence that some frame, checkpoint or successor proves to have been durable.
+  public internal(set) var proven = SequenceNumber.zero
+  /// Checksum of the last frame's header; `nil` where the replay began behind it.
+  var previousChecksum: UInt32?
+}
+
+/// Replays a journal into a sink; changes nothing.
+public struct JournalReplay {
+  let directory: JournalDirectory
+  private let inflater = Inflater()
+
+  public init(_ directory: JournalDirectory) { self.directory = directory }
+
+  /// Replays from `start` to the end of what is whole.
+  /// - Throws: `DamageError` where something is damaged that a later segment proves to have been
+  ///   whole, or an event can't be. What stands at the end of the last segment is not judged here.
+  /// - Parameter stopsAtDamage: damage behind the replay's beginning ends it instead of throwing.
+  public func run(
+    from start: ReplayStart, stopsAtDamage: Bool = false, into sink: any ReplaySink
+  ) throws(DamageError) -> ReplayEnd {
+    var end = ReplayEnd()
+    sink.begin()
+    try restore(start, sink, &end)
+    guard var index = directory.segmentIndex(after: end.last) else {
+      if directory.isEmpty, end.last == .zero { return end }
+      let name = directory.segments.first?.name ?? FileName.segment(1)
+      throw .structure(
+        file: name, "the journal before it is missing, and no whole checkpoint reaches up to it")
+    }
+    while index < directory.segments.count {
+      do throws(DamageError) {
+        try replay(index, sink, &end)
+      } catch {
+        guard stopsAtDamage else { throw error }
+        end.damage = error
+        return end
+      }
+      index += 1
+    }
+    return end
+  }
+
+  // MARK: Checkpoints
+
+  private func restore(
+    _ start: ReplayStart, _ sink: any ReplaySink, _ end: inout ReplayEnd
+  ) throws(DamageError) {
+    let startsAtZero = directory.segments.first?.header.follows == .zero
+    if start == .oldest, startsAtZero { return }
+    let numbers = start == .oldest ? directory.checkpoints.reversed() : directory.checkpoints
+    for number in numbers {
+      do throws(DamageError) {
+        let reader = try CheckpointReader(directory.storage, number: number)
+        if case .notAfter(let sequence) = start, reader.header.head.sequence > sequence { continue }
+        try restore(reader, sink, &end)
+        return
+      } catch {
+        end.damagedCheckpoints.append(error)
+        sink.begin()
+      }
+    }
+  }
+
+  private func restore(
+    _ reader: CheckpointReader, _ sink: any ReplaySink, _ end: inout ReplayEnd
+  ) throws(DamageError) {
+    let header = reader.header
+    let name = FileName.checkpoint(header.number)
+    if let id = directory.journalID, header.journalID != id {
+      throw .structure(file: name, "the checkpoint belongs to journal \(header.journalID)")
+    }
+    sink.restore(header.head)
+    try reader.forEachEntry { (image, value) throws(StateError) in
+      try sink.restore(image, value: value)
+    }
+    do throws(StateError) {
+      try sink.finishRestore(digest: header.digest)
+    } catch {
+      throw .state(file: name, offset: 0, error)
+    }
+    end.checkpoint = header.number
+    end.last = header.head.sequence
+    end.proven = header.head.sequence
+    end.position = header.position
+    end.isClosed = header.head.isClosed
+    end.bootTime = header.bootTime
+  }
+
+  // MARK: Segments
+
+  private func replay(
+    _ index: Int, _ sink: any ReplaySink, _ end: inout ReplayEnd
+  ) throws(DamageError) {
+    let segment = directory.segments[index]
+    let successor = index + 1 < directory.segments.count ? directory.segments[index + 1] : nil
+    end.proven = max(end.proven, segment.header.follows)
+    var reader = self.reader(segment, end)
+    end.previousChecksum = reader.previousChecksum
+    while true {
+      if let successor, end.last >= successor.header.follows { return }
+      let found = try DamageError.wrap { () throws(StorageError) in try reader.next() }
+      switch found {
+      case .frame(let frame):
+        let last = try take(frame, segment, successor, sink, &end)
+        end.position = JournalPosition(
+          segment: segment.header.number, byteOffset: reader.offset)
+        end.previousChecksum = frame.headerChecksum
+        guard last else { return }
+      case .end, .bad:
+        try settle(found, segment, successor, reader, &end)
+        return
+      }
+    }
+  }
+
+  /// A reader at the checkpoint's place, or at the segment's beginning.
+  private func reader(_ segment: JournalDirectory.Segment, _ end: ReplayEnd) -> FrameReader {
+    let header = UInt64(Format.segmentHeaderByteCount)
+    if end.frameCount == 0, end.checkpoint != nil, end.position.segment == segment.header.number,
+      end.position.byteOffset > header
+    {
+      return FrameReader(
+        file: segment.file, salt: segment.header.salt, offset: end.position.byteOffset,
+        previousChecksum: nil)
+    }
+    return FrameReader(
+      file: segment.file, salt: segment.header.salt, offset: header,
+      previousChecksum: segment.headerChecksum)
+  }
+
+  /// Applies a frame's events.
+  /// - Returns: whether the segment goes on behind it.
+  private func take(
+    _ frame: FrameReader.Frame, _ segment: JournalDirectory.Segment,
+    _ successor: JournalDirectory.Segment?, _ sink: any ReplaySink, _ end: inout ReplayEnd
+  ) throws(DamageError) -> Bool {
+    let name = segment.name
+    let records: [Record]
+    do throws(FormatError) {
+      records = try frame.header.records(frame.stored, inflater)
+    } catch {
+      throw .format(file: name, offset: frame.offset, error)
+    }
+    end.proven = max(end.proven, frame.header.durable)
+    guard let last = records.last?.sequence, last > end.last else { return true }
+    // Beyond where its successor continues, a segment is void.
+    if let successor, last > successor.header.follows { return false }
+    for record in records where record.sequence > end.last {
+      do throws(StateError) {
+        try sink.apply(record)
+      } catch {
+        throw .state(file: name, offset: frame.offset, error)
+      }
+      end.last = record.sequence
+      end.recordCount += 1
+      if case .closed = record.event { end.isClosed = true } else { end.isClosed = false }
+    }
+    end.frameCount += 1
+    end.bootTime = frame.header.bootTime
+    sink.endFrame(
+      at: JournalPosition(segment: segment.header.number, byteOffset: frame.end))
+    return true
+  }
+
+  /// The frames of a segment have ended: where a successor continues from later, that is damage.
+  private func settle(
+    _ found: FrameReader.Found, _ segment: JournalDirectory.Segment,
+    _ successor: JournalDirectory.Segment?, _ reader: FrameReader, _ end: inout ReplayEnd
+  ) throws(DamageError) {
+    end.position = JournalPosition(segment: segment.header.number, byteOffset: reader.offset)
+    end.previousChecksum = reader.previousChecksum
+    if case .bad(let error) = found {
+      if successor != nil { throw .format(file: segment.name, offset: reader.offset, error) }
+      end.tail = .bad(error)
+    } else if let successor {
+      throw .structure(
+        file: successor.name,
+        "it continues after \(successor.header.follows), but \(segment.name) ends at \(end.last)")
+    }
+  }
+}

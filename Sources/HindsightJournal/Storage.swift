@@ -1,0 +1,61 @@
+public import SystemPackage
+
+/// The journal's directory: the seam at which tests and a simulator replace the file system.
+public protocol JournalStorage: Sendable {
+  /// The names of all regular files.
+  func list() throws(StorageError) -> [String]
+  /// Opens an existing regular file.
+  func open(_ name: String, forWriting: Bool) throws(StorageError) -> any JournalFile
+  /// Creates a file that must not exist yet, readable by the owner only.
+  func create(_ name: String) throws(StorageError) -> any JournalFile
+  /// Renames atomically, replacing what was there.
+  func rename(_ name: String, to other: String) throws(StorageError)
+  func remove(_ name: String) throws(StorageError)
+  /// Makes creations, renames and removals durable.
+  func syncDirectory() throws(StorageError)
+  /// Takes the directory for this process.
+  /// - Throws: `StorageError` whose `holder` is the process id of who has it.
+  func lock() throws(StorageError) -> any DirectoryLock
+}
+
+/// An open file. Offsets and counts are in bytes. Writing and syncing may run at the same time.
+public protocol JournalFile: AnyObject, Sendable {
+  /// Reads up to `count` bytes; fewer only at the end of the file.
+  func read(at offset: UInt64, count: Int) throws(StorageError) -> [UInt8]
+  /// Writes all bytes, or throws.
+  func write(_ bytes: [UInt8], at offset: UInt64) throws(StorageError)
+  /// Makes the file this long, with space set aside where the file system can.
+  func allocate(_ byteCount: UInt64) throws(StorageError)
+  func truncate(to byteCount: UInt64) throws(StorageError)
+  /// fdatasync(2). After a failure, never call it again on the same file: the kernel has dropped
+  /// the pages, and the next call would lie.
+  func sync() throws(StorageError)
+  func size() throws(StorageError) -> UInt64
+  func close() throws(StorageError)
+}
+
+/// A directory held for this process.
+public protocol DirectoryLock: AnyObject, Sendable {
+  func unlock()
+}
+
+/// A failed operation of the storage: what, where, and why.
+public struct StorageError: Error, Equatable, Sendable, CustomStringConvertible {
+  public var operation: String
+  public var file: String
+  public var code: Errno
+  /// Who holds the lock, where that is what failed.
+  public var holder: Int32?
+
+  public init(_ operation: String, _ file: String, _ code: Errno, holder: Int32? = nil) {
+    self.operation = operation
+    self.file = file
+    self.code = code
+    self.holder = holder
+  }
+
+  /// Whether space or quota has run out.
+  public var isOutOfSpace: Bool { code == .noSpace || code == .diskQuotaExceeded }
+
+  public var description: String { "\(operation) \(file): \(code)" }
+}

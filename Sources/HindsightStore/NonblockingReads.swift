@@ -1,0 +1,96 @@
+import CSQLite
+import Glibc
+
+// Why this exists: a store hit should be answered where it was asked, but the threads that ask
+// are few and must not wait for the disk (DESIGN §7). SQLite knows no reads that refuse to block.
+// Linux does: preadv2(2) with RWF_NOWAIT serves what is in the page cache and refuses the rest.
+// So SQLite's one read call is replaced by ours, through the entry that its VFS has for this
+// (`sqlite3_vfs.xSetSystemCall`), for the whole process. Ours asks a thread-specific flag: outside
+// of `NonblockingReads.run` it passes every call straight on, so other users of SQLite in the
+// process see no difference. A refused read fails SQLite's step, and the reader thread repeats it.
+//
+// What is exempt: the -shm file (mapped, and in memory while in use) and locks (never waited for).
+// A second descriptor of our own is no alternative: closing it would drop SQLite's POSIX locks.
+
+/// Runs SQLite calls on this thread so that none of them waits for the disk.
+enum NonblockingReads {
+  /// Replaces SQLite's read call, once for the process. To be called before connections are opened.
+  static func install() { _ = replaced }
+
+  /// Runs `body` with reads that refuse to block.
+  ///
+  /// - Returns: what `body` returns, and whether a read was refused: `body` then failed.
+  @inline(__always)
+  static func run<Result>(_ body: () -> Result) -> (result: Result, isRefused: Bool) {
+    // The key is the process's own and the values are no addresses: neither call can fail.
+    pthread_setspecific(key, Flag.refuse)
+    let result = body()
+    let isRefused = pthread_getspecific(key) != Flag.refuse
+    pthread_setspecific(key, nil)
+    return (result, isRefused)
+  }
+
+  /// Whether reads in place are possible at all in this process.
+  static var isSupported: Bool { replaced != nil && preadv2 != nil }
+
+  // MARK: The replacement
+
+  private typealias Pread = @convention(c) (CInt, UnsafeMutableRawPointer?, Int, off_t) -> Int
+  private typealias Preadv2 =
+    @convention(c) (CInt, UnsafePointer<iovec>?, CInt, off_t, CInt) -> Int
+
+  /// Values of the thread-specific flag; none of them is followed as an address.
+  private enum Flag {
+    static var refuse: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 1) }
+    static var refused: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: 2) }
+  }
+
+  /// linux/fs.h; the importer doesn't see it.
+  private static let refuseToWait: CInt = 0x8
+
+  private static let key: pthread_key_t = {
+    var key = pthread_key_t()
+    let code = pthread_key_create(&key, nil)
+    precondition(code == 0, "no thread-specific key is left")
+    return key
+  }()
+
+  /// glibc declares it only under _GNU_SOURCE, which the importer doesn't set.
+  private static let preadv2: Preadv2? = dlsym(nil, "preadv2").map {
+    unsafeBitCast($0, to: Preadv2.self)
+  }
+
+  /// What SQLite read with before; `nil` where it can't be replaced.
+  private static let replaced: Pread? = {
+    guard let vfs = sqlite3_vfs_find(nil), vfs.pointee.iVersion >= 3,
+      let get = vfs.pointee.xGetSystemCall, let set = vfs.pointee.xSetSystemCall
+    else { return nil }
+    for name in ["pread64", "pread"] {
+      guard let original = get(vfs, name) else { continue }
+      let ours: Pread = { read($0, $1, $2, $3) }
+      guard set(vfs, name, unsafeBitCast(ours, to: sqlite3_syscall_ptr.self)) == SQLITE_OK else {
+        return nil
+      }
+      return unsafeBitCast(original, to: Pread.self)
+    }
+    return nil
+  }()
+
+  private static func read(
+    _ descriptor: CInt, _ buffer: UnsafeMutableRawPointer?, _ count: Int, _ offset: off_t
+  ) -> Int {
+    guard pthread_getspecific(key) != nil else {
+      guard let replaced else { preconditionFailure("installed without the original") }
+      return replaced(descriptor, buffer, count, offset)
+    }
+    var part = iovec(iov_base: buffer, iov_len: count)
+    let got = preadv2?(descriptor, &part, 1, offset, refuseToWait) ?? -1
+    // 0 means the end of the file, but some kernels also say it for what is not cached. EOPNOTSUPP
+    // (a file system that can't) and every other error: let the reader thread find out.
+    if got > 0 { return got }
+    if got < 0 && errno == EINTR { return got }
+    pthread_setspecific(key, Flag.refused)
+    errno = EAGAIN
+    return -1
+  }
+}

@@ -1,0 +1,129 @@
+import CSQLite
+
+/// A connection to one database file, with the statements prepared on it.
+///
+/// Not thread-safe: each is kept inside the `Mutex` of its one owner. SQLite's own mutex is off.
+final class SQLiteConnection {
+  enum Access {
+    case readWrite
+    case readOnly
+  }
+
+  let path: String
+  private var handle: OpaquePointer?
+  private var statements: [SQLiteStatement] = []
+
+  /// Opens the file, which must exist.
+  init(path: String, access: Access) throws(StoreError) {
+    let mode = access == .readWrite ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY
+    let flags = mode | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE
+    var opened: OpaquePointer?
+    let code = sqlite3_open_v2(path, &opened, flags, nil)
+    guard code == SQLITE_OK, let opened else {
+      let error = StoreError(resultCode: code, operation: .open, handle: opened, path: path)
+      sqlite3_close_v2(opened)
+      throw error
+    }
+    self.path = path
+    handle = opened
+  }
+
+  deinit { close() }
+
+  /// The pointer for calls that have no wrapper here.
+  func rawHandle(_ operation: StoreError.Operation) throws(StoreError) -> OpaquePointer {
+    guard let handle else {
+      throw StoreError(
+        code: .closed, operation: operation, message: "the store is closed", path: path)
+    }
+    return handle
+  }
+
+  /// Whether no transaction is open. True once closed.
+  var isAutocommit: Bool { handle.map { sqlite3_get_autocommit($0) != 0 } ?? true }
+
+  /// Prepares a statement that lives as long as the connection.
+  func prepare(
+    _ sql: String, _ operation: StoreError.Operation
+  ) throws(StoreError) -> SQLiteStatement {
+    let handle = try rawHandle(operation)
+    var prepared: OpaquePointer?
+    let code = sqlite3_prepare_v3(
+      handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &prepared, nil)
+    guard code == SQLITE_OK, let prepared else { throw error(code, operation) }
+    let statement = SQLiteStatement(prepared, of: self, for: operation)
+    statements.append(statement)
+    return statement
+  }
+
+  /// Runs statements that bring no rows that matter.
+  func execute(_ sql: String, _ operation: StoreError.Operation) throws(StoreError) {
+    let code = sqlite3_exec(try rawHandle(operation), sql, nil, nil, nil)
+    guard code == SQLITE_OK else { throw error(code, operation) }
+  }
+
+  /// Runs `sql` once and returns what `body` makes of each of its rows.
+  func query<Element>(
+    _ sql: String, _ operation: StoreError.Operation,
+    _ body: (SQLiteStatement) throws(StoreError) -> Element
+  ) throws(StoreError) -> [Element] {
+    let statement = try prepare(sql, operation)
+    statements.removeLast()
+    defer { statement.finalize() }
+    var elements: [Element] = []
+    while try statement.step() { elements.append(try body(statement)) }
+    return elements
+  }
+
+  /// The error that a result code of this connection stands for.
+  func error(_ code: Int32, _ operation: StoreError.Operation) -> StoreError {
+    StoreError(resultCode: code, operation: operation, handle: handle, path: path)
+  }
+
+  func setBusyTimeout(milliseconds: Int32) {
+    if let handle { sqlite3_busy_timeout(handle, milliseconds) }
+  }
+
+  /// Finalizes the statements and closes. Again: nothing.
+  func close() {
+    guard let handle else { return }
+    for statement in statements { statement.finalize() }
+    statements = []
+    self.handle = nil
+    let code = sqlite3_close_v2(handle)
+    precondition(code == SQLITE_OK, "sqlite3_close_v2 fails only on misuse")
+  }
+}
+
+extension StoreError {
+  /// What SQLite said, in our terms (sqlite.org/rescode.html).
+  init(resultCode: Int32, operation: Operation, handle: OpaquePointer?, path: String) {
+    let described = handle.flatMap { sqlite3_errmsg($0) } ?? sqlite3_errstr(resultCode)
+    self.init(
+      code: Code(resultCode: resultCode), extendedCode: resultCode, operation: operation,
+      message: described.map { String(cString: $0) } ?? "no description", path: path)
+  }
+
+  /// Whether a sync failed, after which what was written can't be relied on.
+  var isSyncFailure: Bool {
+    extendedCode == SQLITE_IOERR | (4 << 8)  // SQLITE_IOERR_FSYNC
+      || extendedCode == SQLITE_IOERR | (5 << 8)  // SQLITE_IOERR_DIR_FSYNC
+  }
+}
+
+extension StoreError.Code {
+  fileprivate init(resultCode: Int32) {
+    switch resultCode & 0xFF {
+    case SQLITE_BUSY, SQLITE_LOCKED, SQLITE_PROTOCOL: self = .busy
+    case SQLITE_FULL: self = .full
+    case SQLITE_IOERR: self = .ioError
+    case SQLITE_CORRUPT: self = .corrupt
+    case SQLITE_NOTADB: self = .notADatabase
+    case SQLITE_SCHEMA: self = .foreign
+    case SQLITE_READONLY: self = .readOnly
+    case SQLITE_CANTOPEN, SQLITE_PERM: self = .cantOpen
+    case SQLITE_CONSTRAINT: self = .conflict
+    default: self = .other
+    }
+  }
+}

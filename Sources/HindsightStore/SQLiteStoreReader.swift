@@ -1,0 +1,133 @@
+import CSQLite
+import HindsightCore
+import Synchronization
+
+/// Reads rows by their origin, in place or blocking.
+final class SQLiteStoreReader: StoreReader {
+  private let gate: SnapshotGate
+  private let state: Mutex<State>
+
+  init(_ connection: sending SQLiteConnection, gate: SnapshotGate) throws(StoreError) {
+    self.gate = gate
+    state = Mutex(try State(connection))
+    gate.register(self)
+  }
+
+  func read(origin: SequenceNumber, mode: ReadMode) throws(StoreError) -> StoreReadResult {
+    try state.withLock { (state) throws(StoreError) in
+      _ = try state.connection.rawHandle(.read)
+      switch mode {
+      case .inPlace: return try state.readInPlace(origin, gate)
+      case .mayBlock: return try state.readBlocking(origin, gate)
+      }
+    }
+  }
+
+  /// Gives up the snapshot, if one is kept. Waits for a read that is under way.
+  func endSnapshot() { state.withLock { $0.endSnapshot() } }
+
+  func close() {
+    state.withLock {
+      $0.endSnapshot()
+      $0.connection.close()
+    }
+  }
+}
+
+private struct State {
+  let connection: SQLiteConnection
+  private let begin: SQLiteStatement
+  private let commit: SQLiteStatement
+  private let select: SQLiteStatement
+  /// The generation of the snapshot that is kept; `nil`: none is.
+  private var snapshot: UInt64?
+  private var mode: ReadMode?
+
+  init(_ connection: SQLiteConnection) throws(StoreError) {
+    self.connection = connection
+    begin = try connection.prepare("BEGIN", .read)
+    commit = try connection.prepare("COMMIT", .read)
+    select = try connection.prepare(
+      "SELECT expires_at, coder, value FROM entries WHERE origin = ?1", .read)
+  }
+
+  mutating func readInPlace(
+    _ origin: SequenceNumber, _ gate: SnapshotGate
+  ) throws(StoreError) -> StoreReadResult {
+    guard NonblockingReads.isSupported else { return .wouldBlock }
+    setMode(.inPlace)
+    try renewSnapshot(gate)
+    select.bind(origin, at: 1)
+    let (code, isRefused) = NonblockingReads.run { select.stepCode() }
+    defer { select.reset() }
+    if isRefused || code & 0xFF == SQLITE_BUSY {
+      noteFailure()
+      return .wouldBlock
+    }
+    return try result(code)
+  }
+
+  mutating func readBlocking(
+    _ origin: SequenceNumber, _ gate: SnapshotGate
+  ) throws(StoreError) -> StoreReadResult {
+    setMode(.mayBlock)
+    try renewSnapshot(gate)
+    select.bind(origin, at: 1)
+    let code = select.stepCode()
+    defer { select.reset() }
+    return try result(code)
+  }
+
+  mutating func endSnapshot() {
+    guard snapshot != nil else { return }
+    snapshot = nil
+    // Ending a transaction that only read writes nothing and waits for nothing.
+    let code = commit.stepCode()
+    precondition(code == SQLITE_DONE, "a transaction that only read can be ended")
+    commit.reset()
+  }
+
+  // MARK: Parts
+
+  /// Makes the next step read in a snapshot that contains all that was committed by now.
+  private mutating func renewSnapshot(_ gate: SnapshotGate) throws(StoreError) {
+    let generation = gate.generation
+    if snapshot == generation { return }
+    endSnapshot()
+    guard gate.mayKeepSnapshots else { return }
+    try begin.run()
+    snapshot = generation
+  }
+
+  private mutating func result(_ code: Int32) throws(StoreError) -> StoreReadResult {
+    switch code {
+    case SQLITE_ROW: break
+    case SQLITE_DONE: return .missing
+    default:
+      let error = connection.error(code, .read)
+      noteFailure()
+      throw error
+    }
+    guard select.isInteger(0), let coder = UInt8(exactly: select.integer(1)), select.isBlob(2),
+      select.bytesUnsafely(2).count <= Bounds.valueByteCountMax
+    else {
+      throw StoreError(
+        code: .corrupt, operation: .read, message: "the row is none of ours", path: connection.path)
+    }
+    return .row(
+      value: select.bytes(2), coder: coder, expiry: Timestamp(rawValue: select.integer(0)))
+  }
+
+  /// A failed step may have ended the transaction. (The reset before lets it go.)
+  private mutating func noteFailure() {
+    select.reset()
+    if connection.isAutocommit { snapshot = nil }
+  }
+
+  private mutating func setMode(_ mode: ReadMode) {
+    if self.mode == mode { return }
+    self.mode = mode
+    connection.setBusyTimeout(
+      milliseconds: mode == .inPlace ? 0 : StoreBounds.busyTimeoutMilliseconds)
+  }
+}

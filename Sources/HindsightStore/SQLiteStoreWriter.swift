@@ -1,0 +1,62 @@
+import CSQLite
+import HindsightCore
+import Synchronization
+
+/// The one connection that writes.
+///
+/// **What survives a loss of power.** With `synchronous = NORMAL` a commit is written to the log,
+/// not synced. SQLite syncs the log before a checkpoint moves it and the database after a
+/// checkpoint that moved all of it (sqlite.org/pragma.html#pragma_synchronous). So after a complete
+/// checkpoint everything committed before it is safe. Where a reader of another process prevents
+/// that, the log itself is synced through its own VFS file: what `FULL` does at each commit,
+/// later. Either way the mark is safe together with the rows, because they are one transaction.
+final class SQLiteStoreWriter: StoreWriter {
+  private let gate: SnapshotGate
+  private let state: Mutex<WriterState>
+
+  init(_ connection: sending SQLiteConnection, gate: SnapshotGate) throws(StoreError) {
+    self.gate = gate
+    state = Mutex(try WriterState(connection))
+  }
+
+  func mark() throws(StoreError) -> StoreMark? {
+    try state.withLock { (state) throws(StoreError) in
+      try state.open(.readMark).storedMark.read()
+    }
+  }
+
+  func apply(_ operations: [RowOperation], mark: StoreMark) throws(StoreError) {
+    try state.withLock { (state) throws(StoreError) in
+      try state.apply(operations, mark: mark)
+      gate.noteCommit()
+    }
+  }
+
+  func checkpoint(_ kind: CheckpointKind) throws(StoreError) -> CheckpointOutcome {
+    try state.withLock { (state) throws(StoreError) in
+      try gate.withoutSnapshots { () throws(StoreError) in try state.checkpoint(kind) }
+    }
+  }
+
+  var walByteCount: UInt64 { state.withLock { $0.log.byteCount } }
+
+  var isCheckpointDue: Bool { state.withLock { $0.log.isCheckpointDue } }
+
+  func rows(
+    after origin: SequenceNumber, limit: Int, detail: RowDetail
+  ) throws(StoreError) -> [RowImage] {
+    try state.withLock { (state) throws(StoreError) in
+      try state.open(.scan).scan.page(after: origin, limit: limit, detail: detail)
+    }
+  }
+
+  func rowCount() throws(StoreError) -> UInt64 {
+    try state.withLock { (state) throws(StoreError) in try state.open(.scan).scan.rowCount() }
+  }
+
+  func quickCheck() throws(StoreError) -> [String] {
+    try state.withLock { (state) throws(StoreError) in try state.open(.check).scan.quickCheck() }
+  }
+
+  func close() { state.withLock { $0.connection.close() } }
+}

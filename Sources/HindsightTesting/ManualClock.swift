@@ -1,0 +1,43 @@
+public import Hindsight
+public import HindsightCore
+import Synchronization
+
+/// A clock that stands still until it is told otherwise.
+///
+///     let clock = ManualClock()
+///     configuration.clock = clock
+///     clock.advance(by: .seconds(61))
+public final class ManualClock: CacheClock {
+  private let now: Mutex<ClockReading>
+  /// Change it through `reboot`.
+  private let boot: Mutex<UInt64>
+
+  /// Begins at the given microseconds since 1970, an hour after the machine's boot.
+  public init(wall: Timestamp = Timestamp(microseconds: 1_767_225_600_000_000)) {
+    now = Mutex(ClockReading(wall: wall, boot: Microseconds(rawValue: 3_600_000_000)))
+    boot = Mutex(1)
+  }
+
+  public var bootID: UInt64 { boot.withLock { $0 } }
+  public func reading() -> ClockReading { now.withLock { $0 } }
+  public func coarseReading() -> ClockReading { now.withLock { $0 } }
+
+  /// Lets time pass on both clocks.
+  public func advance(by duration: Duration) {
+    let (seconds, attoseconds) = duration.components
+    let microseconds = seconds * 1_000_000 + attoseconds / 1_000_000_000_000
+    now.withLock { now in
+      now.wall = Timestamp(microseconds: now.wall.rawValue + microseconds)
+      now.boot = Microseconds(rawValue: now.boot.rawValue + microseconds)
+    }
+  }
+
+  /// Sets the wall clock alone, in either direction, as an administrator or NTP would.
+  public func setWall(_ wall: Timestamp) { now.withLock { $0.wall = wall } }
+
+  /// The machine boots again: its boot clock begins anew, under another id.
+  public func reboot() {
+    now.withLock { $0.boot = Microseconds(rawValue: 1_000_000) }
+    boot.withLock { $0 += 1 }
+  }
+}

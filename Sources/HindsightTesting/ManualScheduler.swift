@@ -1,0 +1,120 @@
+public import Hindsight
+import Synchronization
+
+/// Runs background work only when it is told to, on the caller's thread: for tests that decide
+/// every step.
+///
+///     let value = try await scheduler.run { try await cache.get(key) }
+public final class ManualScheduler: BackgroundScheduler {
+  private struct Entry {
+    var activity: Activity
+    var isRunnable = true
+    /// Whether it asked to be run after a time, which `runTimers` then does.
+    var isTimed = false
+  }
+
+  private let entries = Mutex<[Entry]>([])
+
+  public init() {}
+
+  public func start(
+    _ name: String, step: @escaping @Sendable () -> BackgroundWait
+  ) -> any BackgroundActivity {
+    let activity = Activity(name: name, step: step, scheduler: self)
+    entries.withLock { $0.append(Entry(activity: activity)) }
+    return activity
+  }
+
+  /// Runs one activity that has something to do.
+  /// - Returns: its name; `nil` where none has.
+  @discardableResult
+  public func runOne() -> String? {
+    let next = entries.withLock { entries -> Activity? in
+      guard let at = entries.firstIndex(where: { $0.isRunnable }) else { return nil }
+      var entry = entries.remove(at: at)
+      entry.isRunnable = false
+      entry.isTimed = false
+      entries.append(entry)  // in turn
+      return entry.activity
+    }
+    guard let next else { return nil }
+    let wait = next.step()
+    entries.withLock { entries in
+      guard let at = entries.firstIndex(where: { $0.activity === next }) else { return }
+      switch wait {
+      case .again: entries[at].isRunnable = true
+      case .signal: break
+      case .after: entries[at].isTimed = true
+      case .finished: entries.remove(at: at)
+      }
+    }
+    return next.name
+  }
+
+  /// Runs until nothing has anything to do without time passing.
+  public func runUntilIdle() {
+    while runOne() != nil {}
+  }
+
+  /// Runs what waits for a time, as if that had come.
+  public func runTimers() {
+    entries.withLock { entries in
+      for at in entries.indices where entries[at].isTimed { entries[at].isRunnable = true }
+    }
+    runUntilIdle()
+  }
+
+  /// Runs an operation, and background work beside it for as long as it takes.
+  public func run<R: Sendable>(
+    _ operation: @escaping @Sendable () async throws -> R
+  ) async throws -> R {
+    let answer = Answer<R>()
+    let task = Task {
+      do {
+        answer.set(.success(try await operation()))
+      } catch {
+        answer.set(.failure(error))
+      }
+    }
+    defer { task.cancel() }
+    while true {
+      runUntilIdle()
+      if let result = answer.result {
+        runUntilIdle()
+        return try result.get()
+      }
+      await Task.yield()
+    }
+  }
+
+  private final class Answer<R: Sendable>: Sendable {
+    private let value = Mutex<Result<R, any Error>?>(nil)
+    var result: Result<R, any Error>? { value.withLock { $0 } }
+    func set(_ result: Result<R, any Error>) { value.withLock { $0 = result } }
+  }
+
+  private func makeRunnable(_ activity: Activity) {
+    entries.withLock { entries in
+      if let at = entries.firstIndex(where: { $0.activity === activity }) {
+        entries[at].isRunnable = true
+      }
+    }
+  }
+
+  private final class Activity: BackgroundActivity {
+    let name: String
+    let step: @Sendable () -> BackgroundWait
+    // Strong: a scheduler outlives its activities, or nobody would run them.
+    let scheduler: ManualScheduler
+
+    init(
+      name: String, step: @escaping @Sendable () -> BackgroundWait, scheduler: ManualScheduler
+    ) {
+      self.name = name
+      self.step = step
+      self.scheduler = scheduler
+    }
+
+    func signal() { scheduler.makeRunnable(self) }
+  }
+}

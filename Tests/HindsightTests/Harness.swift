@@ -1,0 +1,61 @@
+import Foundation
+import Hindsight
+import HindsightTesting
+import Testing
+
+/// A directory of a test's own, removed at its end.
+struct TemporaryDirectory: ~Copyable {
+  let path: String
+
+  init() throws {
+    path = FileManager.default.temporaryDirectory
+      .appendingPathComponent("hindsight-test-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit {
+    do {
+      try FileManager.default.removeItem(atPath: path)
+    } catch {
+      Issue.record("the test's directory can't be removed: \(error)")
+    }
+  }
+
+  /// A directory for a cache, not there yet.
+  var cache: String { path + "/cache" }
+}
+
+/// What the tests cache: like the first user's metadata.
+struct Package: Codable, Sendable, Equatable {
+  var name: String
+  var exists = true
+}
+
+typealias PackageCache = Cache<Package?>
+
+func pypi(_ name: String) throws -> CacheKey { try CacheKey(registry: "pypi", package: name) }
+
+/// Small limits and a clock that the test moves; nothing happens by itself but the projector.
+func configuration(
+  clock: ManualClock = ManualClock(), memory: UInt64 = 1_000, store: UInt64 = 100_000,
+  _ change: (inout CacheConfiguration) -> Void = { _ in }
+) -> CacheConfiguration {
+  var configuration = CacheConfiguration()
+  configuration.clock = clock
+  configuration.memoryLimit = TierLimit(entryCountMax: memory)
+  configuration.storeLimit = TierLimit(entryCountMax: store)
+  configuration.sweepInterval = nil
+  change(&configuration)
+  return configuration
+}
+
+/// The tier that answers, and what; `nil` for a miss.
+func answer<Value>(_ lookup: Lookup<Value>) -> (tier: Tier, value: Value)? {
+  guard case .hit(let hit) = lookup else { return nil }
+  return (hit.tier, hit.value)
+}
+
+func reason<Value>(_ lookup: Lookup<Value>) -> MissReason? {
+  guard case .miss(let reason) = lookup else { return nil }
+  return reason
+}
