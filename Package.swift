@@ -48,13 +48,17 @@ let package = Package(
       swiftSettings: settings),
     .target(
       name: "HindsightTesting",
-      dependencies: ["Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay"],
+      dependencies: [
+        "Hindsight", "HindsightCore", "HindsightJournal", "HindsightStore", "HindsightReplay",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
       swiftSettings: settings),
     .executableTarget(
       name: "HindsightCLI",
       dependencies: [
-        "Hindsight", "HindsightReplay", "HindsightTesting",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay", "HindsightStore",
+        "HindsightTesting", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Tools/hindsight", swiftSettings: settings),
     .executableTarget(

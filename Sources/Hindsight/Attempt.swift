@@ -26,7 +26,8 @@ struct Attempt {
     salvages: Bool,
     makeSink: (_ applied: SequenceNumber, _ keepsValues: Bool) -> RecoverySink
   ) throws(CacheError) -> (RecoveredJournal, RecoverySink) {
-    let recovery = JournalRecovery(storage, options, store: store.map { ($0.journalID, $0.applied) })
+    let recovery = JournalRecovery(
+      storage, options, store: store.map { ($0.journalID, $0.applied) })
     if let store, isOurs(store) {
       do throws(JournalError) {
         let sink = makeSink(store.applied, false)

@@ -51,7 +51,7 @@ public final class Cache<Value: Sendable>: Sendable {
     return try await open(at: place, coder: coder, configuration: configuration, logger: logger)
   }
 
-  nonisolated(nonsending) static func open(
+  package nonisolated(nonsending) static func open(
     at place: Place, coder: ValueCoder<Value>, configuration: CacheConfiguration, logger: Logger
   ) async throws(CacheError) -> Cache {
     let engine = try await Engine.open(at: place, configuration: configuration, logger: logger)
@@ -280,7 +280,8 @@ public nonisolated(nonsending) func withCache<Value: Sendable, R>(
 /// Opens a cache of `Codable` values, runs `body`, and closes it on every way out.
 /// - Throws: as `withCache(at:coder:configuration:_:)`.
 public nonisolated(nonsending) func withCache<Value: Codable & Sendable, R>(
-  at directory: String?, of type: Value.Type, configuration: CacheConfiguration = CacheConfiguration(),
+  at directory: String?, of type: Value.Type,
+  configuration: CacheConfiguration = CacheConfiguration(),
   _ body: nonisolated(nonsending) (Cache<Value>) async throws -> R
 ) async throws -> R {
   try await withCache(at: directory, coder: .json, configuration: configuration, body)

@@ -1,11 +1,11 @@
 public import HindsightCore
+import Synchronization
 
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
   import Musl
 #endif
-import Synchronization
 
 /// Where the cache's time comes from: the seam that tests replace by a manual clock.
 public protocol CacheClock: Sendable {

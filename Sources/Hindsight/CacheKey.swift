@@ -56,7 +56,9 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
 
   public var description: String { rawValue }
 
-  public static func == (a: Self, b: Self) -> Bool { a.rawValue.utf8.elementsEqual(b.rawValue.utf8) }
+  public static func == (a: Self, b: Self) -> Bool {
+    a.rawValue.utf8.elementsEqual(b.rawValue.utf8)
+  }
 
   public func hash(into hasher: inout Hasher) {
     withBytes { hasher.combine(bytes: $0) }

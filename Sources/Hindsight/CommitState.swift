@@ -101,7 +101,9 @@ struct CommitState: Sendable {
 
   /// Takes a cancelled waiter out; `nil` if it has been answered already.
   mutating func cancel(_ id: UInt64) -> Waiter? {
-    if let at = writeWaiters.firstIndex(where: { $0.id == id }) { return writeWaiters.remove(at: at) }
+    if let at = writeWaiters.firstIndex(where: { $0.id == id }) {
+      return writeWaiters.remove(at: at)
+    }
     if let at = syncWaiters.firstIndex(where: { $0.id == id }) { return syncWaiters.remove(at: at) }
     return nil
   }

@@ -119,7 +119,8 @@ extension Engine {
     }
     if wantsCut { signalJournal() }
     if isLost {
-      logger.error("the store has lost a value", metadata: ["key": "\(key)", "origin": "\(origin)"])
+      logger.error(
+        "the store has lost a value", metadata: ["key": "\(key)", "origin": "\(origin)"])
     }
   }
 }

@@ -1,8 +1,8 @@
-import HindsightJournal
-import HindsightStore
+package import HindsightJournal
+package import HindsightStore
 
 /// Where a cache lives: the seams of storage and store.
-enum Place: Sendable {
+package enum Place: Sendable {
   case memory
   case directory(String)
   /// Somebody else's storage, and store where the cache uses one.

@@ -150,6 +150,8 @@ public final class CheckpointWriter {
 /// Reads a checkpoint, block by block.
 public struct CheckpointReader {
   public let header: CheckpointHeader
+  /// The file.
+  public var name: String { FileName.checkpoint(header.number) }
   private let file: any JournalFile
   private let firstEntryOffset: UInt64
 

@@ -205,5 +205,7 @@ private final class LimitedSink: ReplaySink {
     }
     try sink.apply(record)
   }
-  func endFrame(at position: JournalPosition) { sink.endFrame(at: position) }
+  func endFrame(at position: JournalPosition) throws(StateError) {
+    try sink.endFrame(at: position)
+  }
 }

@@ -6,6 +6,9 @@ public struct JournalPosition: Equatable, Sendable {
   public var segment: UInt32
   public var byteOffset: UInt64
 
+  /// The segment's file.
+  public var segmentName: String { FileName.segment(segment) }
+
   public init(segment: UInt32, byteOffset: UInt64) {
     self.segment = segment
     self.byteOffset = byteOffset

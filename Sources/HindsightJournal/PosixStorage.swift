@@ -89,6 +89,13 @@ public struct PosixStorage: JournalStorage {
     return FileLock(file)
   }
 
+  public func isLocked() throws(StorageError) -> Bool {
+    guard try list().contains("lock") else { return false }
+    let file = try file("lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    // Shared, and given back at once when the file closes: readers don't exclude each other.
+    return flock(file.descriptor, LOCK_SH | LOCK_NB) != 0
+  }
+
   private func file(_ name: String, _ flags: Int32) throws(StorageError) -> PosixFile {
     var descriptor: Int32
     repeat {
@@ -137,7 +144,8 @@ private final class PosixFile: JournalFile, @unchecked Sendable {
         } else if result == 0 {
           return
         } else if errno != EINTR {
-          return failure = PosixStorage.failure("read", name)
+          failure = PosixStorage.failure("read", name)
+          return
         }
       }
     }
@@ -155,7 +163,8 @@ private final class PosixFile: JournalFile, @unchecked Sendable {
         if result > 0 {
           done += result
         } else if result == 0 || errno != EINTR {
-          return failure = PosixStorage.failure("write", name)
+          failure = PosixStorage.failure("write", name)
+          return
         }
       }
     }

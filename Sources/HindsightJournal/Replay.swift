@@ -10,7 +10,8 @@ public protocol ReplaySink: AnyObject {
   func finishRestore(digest: UInt64) throws(StateError)
   func apply(_ record: Record) throws(StateError)
   /// The frame that the last records came from ends here.
-  func endFrame(at position: JournalPosition)
+  /// - Throws: `StateError` where the state is not what something else says it is.
+  func endFrame(at position: JournalPosition) throws(StateError)
 }
 
 /// Where a replay begins.
@@ -21,6 +22,9 @@ public enum ReplayStart: Equatable, Sendable {
   case notAfter(SequenceNumber)
   /// At the oldest place from which everything that is left can be replayed.
   case oldest
+  /// At the oldest whole checkpoint that contains something after this event: to go on behind
+  /// damage.
+  case after(SequenceNumber)
 }
 
 /// How far a replay came, and what it found there.
@@ -93,13 +97,20 @@ public struct JournalReplay {
   private func restore(
     _ start: ReplayStart, _ sink: any ReplaySink, _ end: inout ReplayEnd
   ) throws(DamageError) {
-    let startsAtZero = directory.segments.first?.header.follows == .zero
-    if start == .oldest, startsAtZero { return }
-    let numbers = start == .oldest ? directory.checkpoints.reversed() : directory.checkpoints
+    var numbers = directory.checkpoints
+    switch start {
+    case .oldest:
+      if directory.segments.first?.header.follows == .zero { return }
+      numbers.reverse()
+    case .after: numbers.reverse()
+    case .newest, .notAfter: break
+    }
     for number in numbers {
       do throws(DamageError) {
         let reader = try CheckpointReader(directory.storage, number: number)
-        if case .notAfter(let sequence) = start, reader.header.head.sequence > sequence { continue }
+        let sequence = reader.header.head.sequence
+        if case .notAfter(let most) = start, sequence > most { continue }
+        if case .after(let least) = start, sequence <= least { continue }
         try restore(reader, sink, &end)
         return
       } catch {
@@ -205,8 +216,12 @@ public struct JournalReplay {
     }
     end.frameCount += 1
     end.bootTime = frame.header.bootTime
-    sink.endFrame(
-      at: JournalPosition(segment: segment.header.number, byteOffset: frame.end))
+    do throws(StateError) {
+      try sink.endFrame(
+        at: JournalPosition(segment: segment.header.number, byteOffset: frame.end))
+    } catch {
+      throw .state(file: name, offset: frame.end, error)
+    }
     return true
   }
 

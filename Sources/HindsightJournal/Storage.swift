@@ -16,6 +16,8 @@ public protocol JournalStorage: Sendable {
   /// Takes the directory for this process.
   /// - Throws: `StorageError` whose `holder` is the process id of who has it.
   func lock() throws(StorageError) -> any DirectoryLock
+  /// Whether somebody holds the lock at present: a writer is at work beside a reader.
+  func isLocked() throws(StorageError) -> Bool
 }
 
 /// An open file. Offsets and counts are in bytes. Writing and syncing may run at the same time.

@@ -64,6 +64,9 @@ public final class ManualScheduler: BackgroundScheduler {
     runUntilIdle()
   }
 
+  /// Forgets all activities, as if their process were gone.
+  public func abandon() { entries.withLock { $0.removeAll() } }
+
   /// Runs an operation, and background work beside it for as long as it takes.
   public func run<R: Sendable>(
     _ operation: @escaping @Sendable () async throws -> R

@@ -1,0 +1,88 @@
+public import HindsightCore
+public import HindsightJournal
+
+/// An event with the keys that it is about, which later events leave out.
+public struct ResolvedEvent: Sendable {
+  public var record: Record
+  /// The key, where the event is about one.
+  public var key: Bytes?
+  /// The keys that a `touched` moved to the front, in its order; empty for other events.
+  public var touchedKeys: [Bytes] = []
+}
+
+/// Replays a journal as a stream of events, oldest first, each checked by the state machine.
+public struct EventStream {
+  private let storage: any JournalStorage
+
+  /// A stream of the journal in `storage`. Reading changes nothing, and a writer may be at work.
+  public init(_ storage: any JournalStorage) { self.storage = storage }
+
+  /// Calls `body` with every event that is left in the journal.
+  /// - Throws: `DamageError` where the journal can't be replayed on.
+  public func forEach(_ body: @escaping (ResolvedEvent) -> Void) throws(DamageError) -> ReplayEnd {
+    let sink = ResolvingSink(body)
+    return try JournalReplay(JournalDirectory(reading: storage)).run(from: .oldest, into: sink)
+  }
+}
+
+extension JournalDirectory {
+  /// Opens for reading, beside a writer that may remove files meanwhile.
+  init(reading storage: any JournalStorage) throws(DamageError) {
+    for _ in 0..<8 {
+      do throws(DamageError) {
+        self = try JournalDirectory(storage, forWriting: false)
+        return
+      } catch {
+        guard case .storage(let failure) = error, failure.code == .noSuchFileOrDirectory else {
+          throw error
+        }
+      }
+    }
+    self = try JournalDirectory(storage, forWriting: false)
+  }
+}
+
+/// Applies every event, and resolves origins to keys on the way.
+private final class ResolvingSink: ReplaySink {
+  private var state = CacheState()
+  private var effects: [Effect] = []
+  private let body: (ResolvedEvent) -> Void
+
+  init(_ body: @escaping (ResolvedEvent) -> Void) { self.body = body }
+
+  func begin() { state = CacheState() }
+  func restore(_ head: StateHead) {
+    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+  }
+  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) { try state.restore(image) }
+  func finishRestore(digest: UInt64) throws(StateError) { try state.finishRestore(digest: digest) }
+  func endFrame(at position: JournalPosition) {}
+
+  func apply(_ record: Record) throws(StateError) {
+    let resolved = resolve(record)
+    effects.removeAll(keepingCapacity: true)
+    try state.apply(record, into: &effects)
+    body(resolved)
+  }
+
+  private func resolve(_ record: Record) -> ResolvedEvent {
+    switch record.event {
+    case .set(let set): ResolvedEvent(record: record, key: set.key)
+    case .invalidated(let it): ResolvedEvent(record: record, key: key(it.subject))
+    case .lookedUp(let subject, _): ResolvedEvent(record: record, key: key(subject))
+    case .expired(let origin, _), .evicted(let origin, _, _), .promoted(let origin, _):
+      ResolvedEvent(record: record, key: key(.origin(origin)))
+    case .touched(let origins):
+      ResolvedEvent(
+        record: record, key: nil, touchedKeys: origins.compactMap { key(.origin($0)) })
+    case .opened, .closed, .cleared, .recovered, .gap: ResolvedEvent(record: record, key: nil)
+    }
+  }
+
+  private func key(_ subject: LookupSubject) -> Bytes? {
+    switch subject {
+    case .key(let key): key
+    case .origin(let origin): state.find(origin: origin).map { state.image(of: $0).key }
+    }
+  }
+}

@@ -1,0 +1,38 @@
+/// What a verification checked, and what it found.
+public struct Verification: Codable, Sendable {
+  /// Where something is wrong, and what.
+  public struct Problem: Codable, Sendable, Hashable {
+    /// The file, or the store.
+    public var file: String
+    /// Where in it; `nil` where that says nothing.
+    public var offset: UInt64?
+    public var message: String
+  }
+
+  public var problems: [Problem] = []
+  /// What is not wrong, but good to know.
+  public var notes: [String] = []
+  public var segments = 0
+  public var frames = 0
+  /// Events applied, each checked for its sequence, its time, and both invariants.
+  public var events = 0
+  /// Checks of INV016: uses, promotions and expiries held against the entry's TTL.
+  public var ttlChecks = 0
+  /// Checks of INV017: sizes held against the limits, per tier and event.
+  public var limitChecks = 0
+  /// Checkpoints read whole whose digests fit their contents …
+  public var checkpoints = 0
+  /// … and those whose digests fit the replayed state.
+  public var checkpointsReplayed = 0
+  /// Rows of the store that are exactly what the projection at its applied sequence holds.
+  public var rows = 0
+  public var storeApplied: UInt64?
+  public var firstSequence: UInt64 = 0
+  public var lastSequence: UInt64 = 0
+  /// Whether the last event is `closed`.
+  public var isClosed = false
+  /// The digest of the state at the end, 16 hexadecimal digits.
+  public var digest = ""
+
+  public var isSound: Bool { problems.isEmpty }
+}

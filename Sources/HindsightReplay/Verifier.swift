@@ -1,0 +1,217 @@
+import HindsightCore
+public import HindsightJournal
+public import HindsightStore
+
+/// Verifies a journal and its store: checksums, contiguous sequences, non-decreasing time, INV016
+/// and INV017 at every event, checkpoint digests equal to the replayed state, and the store's rows
+/// equal to the projection at its applied sequence.
+///
+/// It changes nothing, may run beside a writer, and goes on behind damage where a checkpoint lets it.
+public struct Verifier {
+  private let storage: any JournalStorage
+  private let openStore: (() throws(StoreError) -> StoreInspector?)
+
+  /// - Parameter store: opens the store for reading; gives `nil` where there is none.
+  public init(
+    _ storage: any JournalStorage, store: @escaping () throws(StoreError) -> StoreInspector?
+  ) {
+    self.storage = storage
+    openStore = store
+  }
+
+  /// - Parameter progress: is told now and then how many events have been checked.
+  public func run(progress: @escaping (Int) -> Void = { _ in }) -> Verification {
+    var result = Verification()
+    let isLive = isLive(&result)
+    // The store first: the journal is then read up to at least its applied sequence.
+    let store = inspect(&result)
+    guard let directory = directory(&result) else { return result }
+    result.segments = directory.segmentNumbers.count
+    let digests = checkCheckpoints(directory, &result)
+    let sink = VerifyingSink(
+      digests: digests, applied: store.flatMap { ours($0, directory, &result) },
+      progress: progress)
+    replay(directory, sink, isLive: isLive, &result)
+    sink.report(into: &result)
+    if let store, result.storeApplied != nil {
+      compare(store, sink, &result)
+    }
+    return result
+  }
+
+  // MARK: Journal
+
+  private func isLive(_ result: inout Verification) -> Bool {
+    do throws(StorageError) {
+      return try storage.isLocked()
+    } catch {
+      result.problems.append(.init(file: error.file, offset: nil, message: "\(error)"))
+      return false
+    }
+  }
+
+  private func directory(_ result: inout Verification) -> JournalDirectory? {
+    do throws(DamageError) {
+      return try JournalDirectory(reading: storage)
+    } catch {
+      result.problems.append(Verification.Problem(error))
+      return nil
+    }
+  }
+
+  private func replay(
+    _ directory: JournalDirectory, _ sink: VerifyingSink, isLive: Bool,
+    _ result: inout Verification
+  ) {
+    var start = ReplayStart.oldest
+    while true {
+      let end: ReplayEnd
+      do throws(DamageError) {
+        end = try JournalReplay(directory).run(from: start, stopsAtDamage: true, into: sink)
+      } catch {
+        if case .after = start { return }  // No checkpoint leads behind the damage.
+        result.problems.append(Verification.Problem(error))
+        return
+      }
+      result.frames += end.frameCount
+      result.lastSequence = end.last.rawValue
+      result.isClosed = end.isClosed
+      noteTail(end, isLive: isLive, &result)
+      guard let damage = end.damage else { return }
+      result.problems.append(Verification.Problem(damage))
+      start = .after(end.last)
+    }
+  }
+
+  private func noteTail(_ end: ReplayEnd, isLive: Bool, _ result: inout Verification) {
+    guard end.damage == nil else { return }
+    if case .bad(let error) = end.tail, !isLive {
+      result.problems.append(
+        Verification.Problem(
+          file: end.position.segmentName, offset: end.position.byteOffset,
+          message: "after event \(end.last): \(error). The next opening decides whether it is a "
+            + "torn tail, which it drops and keeps aside"))
+    }
+    if !end.isClosed, end.last != .zero {
+      result.notes.append(
+        isLive ? "a writer has the cache open" : "the cache was not closed; opening it recovers it")
+    }
+  }
+
+  /// Reads every checkpoint whole.
+  /// - Returns: the digests of those that are whole, by their sequences.
+  private func checkCheckpoints(
+    _ directory: JournalDirectory, _ result: inout Verification
+  ) -> [SequenceNumber: UInt64] {
+    var digests: [SequenceNumber: UInt64] = [:]
+    for number in directory.checkpoints {
+      do throws(DamageError) {
+        let header = try check(number)
+        result.checkpoints += 1
+        digests[header.head.sequence] = header.digest
+      } catch {
+        if case .storage(let error) = error, error.code == .noSuchFileOrDirectory { continue }
+        result.problems.append(Verification.Problem(error))
+      }
+    }
+    return digests
+  }
+
+  private func check(_ number: UInt32) throws(DamageError) -> CheckpointHeader {
+    let reader = try CheckpointReader(storage, number: number)
+    var state = CacheState()
+    let head = reader.header.head
+    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+    try reader.forEachEntry { (image, _) throws(StateError) in try state.restore(image) }
+    do throws(StateError) {
+      try state.finishRestore(digest: reader.header.digest)
+    } catch {
+      throw .state(file: reader.name, offset: 0, error)
+    }
+    return reader.header
+  }
+
+  // MARK: Store
+
+  private func inspect(_ result: inout Verification) -> StoreInspector? {
+    do throws(StoreError) {
+      guard let store = try openStore() else { return nil }
+      for finding in try store.quickCheck() {
+        result.problems.append(.init(file: "store.sqlite", offset: nil, message: finding))
+      }
+      return store
+    } catch {
+      result.problems.append(.init(file: "store.sqlite", offset: nil, message: "\(error)"))
+      return nil
+    }
+  }
+
+  /// The applied sequence of a store that is this journal's.
+  private func ours(
+    _ store: StoreInspector, _ directory: JournalDirectory, _ result: inout Verification
+  ) -> SequenceNumber? {
+    guard let mark = store.mark else { return nil }
+    guard mark.journalID == directory.journalID else {
+      result.notes.append(
+        "the store is not this journal's projection; opening the cache reconciles it")
+      return nil
+    }
+    result.storeApplied = mark.applied.rawValue
+    return mark.applied
+  }
+
+  private func compare(
+    _ store: StoreInspector, _ sink: VerifyingSink, _ result: inout Verification
+  ) {
+    func problem(_ message: String) {
+      result.problems.append(.init(file: "store.sqlite", offset: nil, message: message))
+    }
+    guard var expected = sink.projection else {
+      return problem(
+        "the store has applied event \(result.storeApplied ?? 0), which the journal doesn't reach")
+    }
+    do throws(StoreError) {
+      var last = SequenceNumber.zero
+      while true {
+        let rows = try store.rows(after: last, limit: 1_024, detail: .hashes)
+        guard let end = rows.last else { break }
+        last = end.origin
+        for row in rows {
+          guard let image = expected.removeValue(forKey: row.origin) else {
+            problem("row \(row.origin) is not in the projection")
+            continue
+          }
+          if image.matches(row) {
+            result.rows += 1
+          } else {
+            problem("row \(row.origin) differs from what the journal set")
+          }
+        }
+      }
+    } catch {
+      problem("\(error)")
+    }
+    for origin in expected.keys.sorted().prefix(100) { problem("row \(origin) is missing") }
+  }
+}
+
+extension EntryImage {
+  fileprivate func matches(_ row: RowImage) -> Bool {
+    key == row.key && coder == row.coder && setAt == row.createdAt && storeExpiry == row.expiry
+      && valueByteCount == row.valueByteCount && valueHash == row.valueHash
+  }
+}
+
+extension Verification.Problem {
+  init(_ error: DamageError) {
+    switch error {
+    case .storage(let error): self.init(file: error.file, offset: nil, message: "\(error)")
+    case .format(let file, let offset, let error):
+      self.init(file: file, offset: offset, message: "\(error)")
+    case .state(let file, let offset, let error):
+      self.init(file: file, offset: offset, message: "\(error)")
+    case .structure(let file, let message):
+      self.init(file: file, offset: nil, message: message)
+    }
+  }
+}

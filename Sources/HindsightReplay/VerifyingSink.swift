@@ -1,0 +1,92 @@
+import HindsightCore
+import HindsightJournal
+
+/// Applies every event and counts what was checked on the way. The checks themselves are the state
+/// machine's own: an event that breaks an invariant doesn't get in.
+final class VerifyingSink: ReplaySink {
+  private var state = CacheState()
+  private var effects: [Effect] = []
+  private let digests: [SequenceNumber: UInt64]
+  private let applied: SequenceNumber?
+  private let progress: (Int) -> Void
+  private var events = 0
+  private var ttlChecks = 0
+  private var limitChecks = 0
+  private var replayedCheckpoints: Set<SequenceNumber> = []
+  private var first: SequenceNumber?
+  /// The store residents as of the store's applied sequence; `nil` where that was not reached.
+  private(set) var projection: [SequenceNumber: EntryImage]?
+
+  init(
+    digests: [SequenceNumber: UInt64], applied: SequenceNumber?,
+    progress: @escaping (Int) -> Void
+  ) {
+    self.digests = digests
+    self.applied = applied
+    self.progress = progress
+  }
+
+  func begin() { state = CacheState() }
+
+  func restore(_ head: StateHead) {
+    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+  }
+
+  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) { try state.restore(image) }
+
+  func finishRestore(digest: UInt64) throws(StateError) {
+    try state.finishRestore(digest: digest)
+    captureProjection()
+  }
+
+  func apply(_ record: Record) throws(StateError) {
+    effects.removeAll(keepingCapacity: true)
+    try state.apply(record, into: &effects)
+    first = first ?? record.sequence
+    events += 1
+    limitChecks += 2
+    if record.event.isHeldAgainstTTL { ttlChecks += 1 }
+    if events % 10_000 == 0 { progress(events) }
+    captureProjection()
+  }
+
+  /// Checkpoints are taken at frames' ends.
+  func endFrame(at position: JournalPosition) throws(StateError) {
+    guard let stated = digests[state.head.sequence],
+      !replayedCheckpoints.contains(state.head.sequence)
+    else { return }
+    try state.finishRestore(digest: stated)
+    replayedCheckpoints.insert(state.head.sequence)
+  }
+
+  func report(into result: inout Verification) {
+    result.events = events
+    result.ttlChecks = ttlChecks
+    result.limitChecks = limitChecks
+    result.checkpointsReplayed = replayedCheckpoints.count
+    result.firstSequence = first?.rawValue ?? 0
+    result.digest = hexadecimal(state.digest)
+    state.checkInvariants()
+  }
+
+  private func captureProjection() {
+    guard let applied, state.head.sequence == applied else { return }
+    var projection: [SequenceNumber: EntryImage] = [:]
+    state.forEachSlot { slot in
+      guard state.isResident(slot, in: .store) else { return }
+      let image = state.image(of: slot)
+      projection[image.origin] = image
+    }
+    self.projection = projection
+  }
+}
+
+extension Event {
+  /// Whether INV016 has a say in it.
+  fileprivate var isHeldAgainstTTL: Bool {
+    switch self {
+    case .promoted, .expired, .evicted, .lookedUp, .invalidated, .cleared, .set: true
+    case .opened, .closed, .touched, .recovered, .gap: false
+    }
+  }
+}

@@ -1,0 +1,96 @@
+import ArgumentParser
+import Foundation
+import Hindsight
+import HindsightCore
+import HindsightJournal
+import HindsightReplay
+import HindsightTesting
+
+struct Events: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Print the history: one line an event.",
+    discussion: """
+      --from and --to take a sequence number, or a time as 2026-01-01T00:00:00Z; both are included.
+
+      Examples:
+        hindsight events /tmp/cache --key pypi:flask
+        hindsight events /tmp/cache --from 2026-01-01T14:00:00Z --json
+      """)
+
+  @Argument(help: "The cache's directory.", completion: .directory)
+  var directory: String
+
+  @Option(help: "The first event, by sequence or time.")
+  var from: Bound?
+
+  @Option(help: "The last event, by sequence or time.")
+  var to: Bound?
+
+  @Option(help: "Only events about this key.")
+  var key: String?
+
+  @OptionGroup var output: OutputOptions
+
+  /// A place in the history.
+  enum Bound: ExpressibleByArgument {
+    case sequence(UInt64)
+    case time(Timestamp)
+
+    init?(argument: String) {
+      if let sequence = UInt64(argument) {
+        self = .sequence(sequence)
+      } else if let time = Timestamp(iso8601: argument) {
+        self = .time(time)
+      } else {
+        return nil
+      }
+    }
+  }
+
+  func run() throws {
+    let storage = try readOnlyStorage(directory)
+    let wanted = key.map { Array($0.utf8)[...] }
+    let isJSON = output.json
+    let (from, to) = (from, to)
+    do throws(DamageError) {
+      let end = try EventStream(storage).forEach { event in
+        guard from.map({ !$0.isAfter(event.record) }) ?? true,
+          to.map({ !$0.isBefore(event.record) }) ?? true,
+          event.isAbout(wanted)
+        else { return }
+        Output.line(isJSON ? event.json : event.text)
+      }
+      if case .bad(let error) = end.tail, try !isLive(storage) {
+        throw .format(
+          file: end.position.segmentName, offset: end.position.byteOffset, error)
+      }
+    } catch {
+      throw CheckFailure(
+        message: "hindsight: the history ends here: \(error). Run 'hindsight verify'.")
+    }
+  }
+
+  private func isLive(_ storage: PosixStorage) throws(DamageError) -> Bool {
+    do throws(StorageError) {
+      return try storage.isLocked()
+    } catch {
+      throw .storage(error)
+    }
+  }
+}
+
+extension Events.Bound {
+  func isAfter(_ record: Record) -> Bool {
+    switch self {
+    case .sequence(let sequence): record.sequence.rawValue < sequence
+    case .time(let time): record.at < time
+    }
+  }
+
+  func isBefore(_ record: Record) -> Bool {
+    switch self {
+    case .sequence(let sequence): record.sequence.rawValue > sequence
+    case .time(let time): record.at > time
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import ArgumentParser
+import Foundation
+import Hindsight
+import HindsightTesting
+
+/// The command line. Exit codes: 0 fine, 1 a check failed, 2 wrong usage, 3 the journal can't be
+/// opened.
+@main
+struct HindsightCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "hindsight",
+    abstract: "An event-sourced two-tier cache that keeps its whole history.",
+    discussion: """
+      A cache lives in a directory: a compressed journal of everything that happened, and a SQLite
+      store. One process at a time writes to it; any number may read beside it.
+
+        hindsight set /tmp/cache pypi:flask '{"name":"flask"}'
+        hindsight get /tmp/cache pypi:flask
+        hindsight events /tmp/cache
+        hindsight verify /tmp/cache
+      """,
+    version: "hindsight 0.1.0, journal format 1",
+    subcommands: [
+      Get.self, SetCommand.self, Invalidate.self, Clear.self, Count.self, Stats.self, Exec.self,
+      Run.self,
+      Events.self, Verify.self, Repair.self, Demo.self, DemoWorker.self,
+    ])
+
+  static func main() async {
+    do {
+      var command = try parseAsRoot()
+      if var asynchronous = command as? any AsyncParsableCommand {
+        try await asynchronous.run()
+      } else {
+        try command.run()
+      }
+    } catch {
+      Foundation.exit(report(error))
+    }
+  }
+
+  /// Says what went wrong on standard error.
+  /// - Returns: the exit code.
+  private static func report(_ error: any Error) -> Int32 {
+    switch error {
+    case let failure as CheckFailure:
+      if !failure.message.isEmpty { Output.diagnose(failure.message) }
+      return 1
+    case let error as ScenarioError:
+      Output.diagnose("\(error)")
+      return 2
+    case let error as CacheError:
+      Output.diagnose("hindsight: \(error)")
+      return error.exitCode
+    default:
+      let code = exitCode(for: error)
+      if code == .success {
+        print(fullMessage(for: error))
+        return 0
+      }
+      Output.diagnose(fullMessage(for: error))
+      return code == .validationFailure ? 2 : 1
+    }
+  }
+}
+
+/// A check failed: exit code 1.
+struct CheckFailure: Error {
+  var message: String
+}
+
+extension CacheError {
+  /// 2 for what the caller got wrong, 3 where the cache can't be opened, else 1.
+  var exitCode: Int32 {
+    switch code {
+    case .invalidKey, .invalidValue, .invalidTTL, .invalidReason, .invalidConfiguration: 2
+    case .locked, .journalCorrupt, .system, .storeUnavailable: 3
+    case .closed, .outOfSpace, .journalUnavailable, .outcomeUnknown, .backpressure, .cancelled: 1
+    }
+  }
+}

@@ -1,0 +1,186 @@
+import ArgumentParser
+import Foundation
+import Hindsight
+import HindsightTesting
+
+struct Get: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Print the value of a key.",
+    discussion: "Example: hindsight get /tmp/cache pypi:flask --json")
+
+  @OptionGroup var options: DirectoryOptions
+  @OptionGroup var key: KeyArguments
+
+  func run() async throws {
+    let key = try key.parsed()
+    let lookup = try await withTextCache(options.directory, try options.cache.configuration()) {
+      try await $0.lookup(key)
+    }
+    if options.output.json { return Output.line(Reply(lookup).json) }
+    switch lookup {
+    case .hit(let hit):
+      Output.line(Output.printable(hit.value))
+      Output.diagnose(
+        "\(hit.tier) hit, set \(hit.age.seconds) s ago as event \(hit.origin), "
+          + "expires in \(hit.expiresIn.seconds) s")
+    case .miss(let reason): Output.diagnose("miss (\(reason.rawValue))")
+    }
+  }
+}
+
+struct SetCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "set",
+    abstract: "Set a key to a JSON value.",
+    discussion: """
+      Example: hindsight set /tmp/cache pypi:flask '{"name":"flask"}' --memory-ttl-of-entry 60
+      """)
+
+  @OptionGroup var options: DirectoryOptions
+  @OptionGroup var key: KeyArguments
+
+  @Argument(help: "The value, as JSON.")
+  var value: String
+
+  @Option(help: "The TTL of this entry in both tiers, in seconds.")
+  var ttl: Double?
+
+  @Option(name: .customLong("memory-ttl-of-entry"), help: "… in memory.")
+  var entryMemoryTTL: Double?
+
+  @Option(name: .customLong("store-ttl-of-entry"), help: "… in the store.")
+  var entryStoreTTL: Double?
+
+  @Option(help: "Why; kept in the history.")
+  var reason: String?
+
+  func run() async throws {
+    let key = try key.parsed()
+    let bytes = Array(value.utf8)
+    do {
+      _ = try JSONParser.parse(bytes[...])
+    } catch {
+      throw ValidationError("the value is no JSON: \(error)")
+    }
+    let memory = try (entryMemoryTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
+    let store = try (entryStoreTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
+    let sequence = try await withTextCache(
+      options.directory, try options.cache.configuration()
+    ) { cache in
+      try await cache.set(bytes, for: key, memoryTTL: memory, storeTTL: store, reason: reason)
+    }
+    Output.line(options.output.json ? Reply.sequence(sequence).json : "set as event \(sequence)")
+  }
+}
+
+struct Invalidate: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Invalidate a key in both tiers.",
+    discussion: "Example: hindsight invalidate /tmp/cache pypi:flask --reason typosquat")
+
+  @OptionGroup var options: DirectoryOptions
+  @OptionGroup var key: KeyArguments
+
+  @Option(help: "Why; kept in the history.")
+  var reason: String?
+
+  func run() async throws {
+    let key = try key.parsed()
+    let wasThere = try await withTextCache(
+      options.directory, try options.cache.configuration()
+    ) { cache in
+      try await cache.invalidate(key, reason: reason)
+    }
+    Output.line(
+      options.output.json
+        ? Reply.removed(wasThere).json : wasThere ? "invalidated" : "nothing was there")
+  }
+}
+
+struct Clear: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Remove everything, or everything whose key starts with a prefix.",
+    discussion: "Example: hindsight clear /tmp/cache --prefix pypi:")
+
+  @OptionGroup var options: DirectoryOptions
+
+  @Option(help: "What the keys start with.")
+  var prefix = ""
+
+  @Option(help: "Why; kept in the history.")
+  var reason: String?
+
+  func run() async throws {
+    let counts = try await withTextCache(
+      options.directory, try options.cache.configuration()
+    ) { cache in
+      try await cache.clear(prefix: prefix, reason: reason)
+    }
+    Output.line(
+      options.output.json
+        ? Reply.counts(counts).json
+        : "removed \(counts.memory) from memory and \(counts.store) from the store")
+  }
+}
+
+struct Count: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Count the entries of both tiers.",
+    discussion: "Example: hindsight count /tmp/cache")
+
+  @OptionGroup var options: DirectoryOptions
+
+  func run() async throws {
+    let counts = try await withTextCache(
+      options.directory, try options.cache.configuration()
+    ) { $0.count }
+    Output.line(
+      options.output.json
+        ? Reply.counts(counts).json : "memory \(counts.memory), store \(counts.store)")
+  }
+}
+
+struct Stats: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Print statistics, and what opening found.",
+    discussion: "Example: hindsight stats /tmp/cache --json")
+
+  @OptionGroup var options: DirectoryOptions
+
+  private struct Report: Encodable {
+    var statistics: CacheStatistics
+    var recovery: RecoverySummary
+  }
+
+  func run() async throws {
+    let report = try await withTextCache(
+      options.directory, try options.cache.configuration()
+    ) { Report(statistics: $0.statistics, recovery: $0.recovery) }
+    let json = try Output.json(report)
+    if options.output.json { return Output.line(json) }
+    let (statistics, recovery) = (report.statistics, report.recovery)
+    Output.line(
+      """
+      entries   memory \(statistics.entries.memory), store \(statistics.entries.store)
+      bytes     memory \(statistics.bytes.memory), store \(statistics.bytes.store)
+      journal   \(statistics.journalByteCount) bytes, last event \(statistics.lastSequence), \
+      durable \(statistics.durableSequence)
+      store     applied \(statistics.appliedSequence), lag \(statistics.projectionLag)
+      opening   journal \(recovery.journal.rawValue), store \(recovery.store.rawValue), \
+      \(recovery.replayedEvents) events replayed in \(recovery.seconds) s
+      """)
+    for (name, registry) in statistics.registries.sorted(by: { $0.key < $1.key }) {
+      Output.line(
+        "registry  \(name.isEmpty ? "(none)" : Output.printable(name)): "
+          + "\(registry.entries) entries, \(registry.bytes) bytes")
+    }
+  }
+}
+
+extension Duration {
+  /// In seconds, for people and for JSON.
+  var seconds: Double {
+    let (seconds, attoseconds) = components
+    return Double(seconds) + Double(attoseconds / 1_000_000_000_000) / 1_000_000
+  }
+}

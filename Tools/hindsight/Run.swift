@@ -1,0 +1,71 @@
+import ArgumentParser
+import Foundation
+import HindsightTesting
+
+struct Run: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Run scenario files, and check the results that they state.",
+    discussion: """
+      A scenario runs on a virtual clock and simulated storage: it gives the same sequences and
+      digests every time.
+
+      Example: hindsight run Fixtures/scenarios/*.scenario
+      """)
+
+  @Argument(help: "Scenario files.", completion: .file())
+  var files: [String]
+
+  @OptionGroup var output: OutputOptions
+
+  private struct Line: Encodable {
+    var file: String
+    var passed: Bool
+    var commands: Int
+    var checks: Int
+    var sequence: UInt64
+    var digest: String
+    var line: Int?
+    var expected: String?
+    var actual: String?
+  }
+
+  func run() async throws {
+    var failures = 0
+    let progress = Progress("running", total: files.count)
+    for (index, file) in files.enumerated() {
+      let scenario = try Scenario(parsing: try read(file), file: file)
+      let outcome = try await ScenarioRunner().run(scenario, file: file)
+      progress.update(index)
+      if outcome.mismatch != nil { failures += 1 }
+      try show(file, outcome)
+    }
+    progress.end()
+    if failures > 0 { throw CheckFailure(message: "") }
+  }
+
+  private func read(_ file: String) throws -> [UInt8] {
+    do {
+      return [UInt8](try Data(contentsOf: URL(fileURLWithPath: file)))
+    } catch {
+      throw ValidationError("\(file) can't be read: \(error.localizedDescription)")
+    }
+  }
+
+  private func show(_ file: String, _ outcome: ScenarioOutcome) throws {
+    if output.json {
+      let mismatch = outcome.mismatch
+      Output.line(
+        try Output.json(
+          Line(
+            file: file, passed: mismatch == nil, commands: outcome.commandCount,
+            checks: outcome.checkCount, sequence: outcome.sequence, digest: outcome.digest,
+            line: mismatch?.line, expected: mismatch?.expected, actual: mismatch?.actual)))
+    } else if let mismatch = outcome.mismatch {
+      Output.line(Output.printable("\(mismatch)"))
+    } else {
+      Output.line(
+        "\(file): ok, \(outcome.commandCount) commands, \(outcome.checkCount) checks, "
+          + "event \(outcome.sequence), digest \(outcome.digest)")
+    }
+  }
+}

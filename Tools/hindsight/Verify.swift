@@ -1,0 +1,87 @@
+import ArgumentParser
+import Foundation
+import Hindsight
+import HindsightJournal
+import HindsightReplay
+import HindsightStore
+
+struct Verify: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Check a cache's journal and store, beside a writer if need be.",
+    discussion: """
+      Checks every checksum, contiguous sequences, non-decreasing time, INV016 (TTLs) and INV017
+      (limits) at every event, checkpoint digests against the replayed state, and the store's rows
+      against the projection at its applied sequence. Changes nothing. Exit code 1 if something is
+      wrong, 3 if there is no journal to read.
+
+      Example: hindsight verify /tmp/cache
+      """)
+
+  @Argument(help: "The cache's directory.", completion: .directory)
+  var directory: String
+
+  @OptionGroup var output: OutputOptions
+
+  func run() throws {
+    let progress = Progress("verifying, events:")
+    let result = try verification(of: directory) { progress.update($0) }
+    progress.end()
+    if output.json {
+      Output.line(try Output.json(result))
+    } else {
+      show(result)
+    }
+    if !result.isSound { throw CheckFailure(message: "") }
+  }
+
+  private func show(_ result: Verification) {
+    for problem in result.problems {
+      let place = problem.offset.map { ", offset \($0)" } ?? ""
+      Output.line("DAMAGE \(problem.file)\(place): \(Output.printable(problem.message))")
+    }
+    for note in result.notes { Output.line("note: \(note)") }
+    Output.line(
+      """
+      \(result.isSound ? "ok" : "NOT ok"): \(result.events) events \
+      (\(result.firstSequence) to \(result.lastSequence)) in \(result.frames) frames and \
+      \(result.segments) segments
+      INV016 held at \(result.ttlChecks) checks of TTLs, INV017 at \(result.limitChecks) checks of \
+      limits
+      \(result.checkpoints) checkpoints whole, \(result.checkpointsReplayed) equal to the \
+      replayed state; \(result.rows) rows equal to the projection\
+      \(result.storeApplied.map { " at event \($0)" } ?? "")
+      digest \(result.digest)
+      """)
+  }
+}
+
+/// Verifies the cache in a directory.
+/// - Throws: `CacheError.Code.system` where there is no journal.
+func verification(
+  of directory: String, progress: @escaping (Int) -> Void = { _ in }
+) throws -> Verification {
+  let storage = try readOnlyStorage(directory)
+  return Verifier(storage) { () throws(StoreError) in
+    guard FileManager.default.fileExists(atPath: directory + "/store.sqlite") else { return nil }
+    return try StoreInspector(directory: directory)
+  }.run(progress: progress)
+}
+
+/// The storage of a directory that must be there already, with a journal in it.
+func readOnlyStorage(_ directory: String) throws -> PosixStorage {
+  guard FileManager.default.fileExists(atPath: directory) else {
+    throw CacheError(.system, "\(directory): there is no such directory")
+  }
+  let storage: PosixStorage
+  let names: [String]
+  do throws(StorageError) {
+    storage = try PosixStorage(path: directory)
+    names = try storage.list()
+  } catch {
+    throw CacheError(.system, "\(error)")
+  }
+  guard names.contains(where: { $0.hasSuffix(".journal") }) else {
+    throw CacheError(.system, "\(directory): there is no journal in it")
+  }
+  return storage
+}
