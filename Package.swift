@@ -62,7 +62,7 @@ let package = Package(
       ],
       path: "Tools/hindsight", swiftSettings: settings),
     .executableTarget(
-      name: "MakeLookups",
+      name: "make-lookups",
       dependencies: [
         "CZlib", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],

@@ -19,7 +19,7 @@ public struct EventStream {
 
   /// Calls `body` with every event that is left in the journal.
   /// - Throws: `DamageError` where the journal can't be replayed on.
-  public func forEach(_ body: @escaping (ResolvedEvent) -> Void) throws(DamageError) -> ReplayEnd {
+  public func replay(_ body: @escaping (ResolvedEvent) -> Void) throws(DamageError) -> ReplayEnd {
     let sink = ResolvingSink(body)
     return try JournalReplay(JournalDirectory(reading: storage)).run(from: .oldest, into: sink)
   }

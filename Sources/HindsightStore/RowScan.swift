@@ -43,9 +43,15 @@ struct RowScan {
   }
 
   func quickCheck() throws(StoreError) -> [String] {
-    let limit = StoreBounds.findingCountMax
-    let findings = try connection.query("PRAGMA quick_check(\(limit))", .check) { $0.text(0) }
-    return findings == ["ok"] ? [] : findings
+    let sql = "PRAGMA quick_check(\(StoreBounds.findingCountMax))"
+    do {
+      let findings = try connection.query(sql, .check) { $0.text(0) }
+      return findings == ["ok"] ? [] : findings
+    } catch {
+      // Where the damage is such that the check itself fails, that is the finding.
+      guard error.code == .corrupt else { throw error }
+      return [error.message]
+    }
   }
 
   /// Checks what the row holds before anything is copied out of it.

@@ -53,7 +53,7 @@ struct Events: ParsableCommand {
     let isJSON = output.json
     let (from, to) = (from, to)
     do throws(DamageError) {
-      let end = try EventStream(storage).forEach { event in
+      let end = try EventStream(storage).replay { event in
         guard from.map({ !$0.isAfter(event.record) }) ?? true,
           to.map({ !$0.isBefore(event.record) }) ?? true,
           event.isAbout(wanted)

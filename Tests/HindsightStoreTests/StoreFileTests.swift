@@ -1,0 +1,150 @@
+import Foundation
+import Glibc
+import HindsightCore
+import Testing
+
+@testable import HindsightStore
+
+@Suite("S040 store: files")
+struct StoreFileTests {
+  @Test("only the owner can read the files, whatever the umask")
+  func modes() throws {
+    try withDirectory { directory in
+      let store = SQLiteStore(directory: directory)
+      let before = umask(0)
+      defer { umask(before) }
+      let writer = try store.openWriter()
+      try writer.apply(inserts(1...1), mark: mark(1))
+      for suffix in ["", "-wal", "-shm"] {
+        #expect(try fileMode(path(directory, suffix)) == 0o600, "\(suffix)")
+      }
+      writer.close()
+      #expect(chmod(path(directory), 0o644) == 0)
+      try store.openWriter().close()
+      #expect(try fileMode(path(directory)) == 0o600)
+    }
+  }
+
+  @Test(
+    "what is no regular file is refused, in the database's place and beside it",
+    arguments: ["", "-wal", "-shm", "-journal"], ["symlink", "fifo", "directory"])
+  func notAFile(suffix: String, kind: String) throws {
+    try withDirectory { directory in
+      if !suffix.isEmpty { try SQLiteStore(directory: directory).openWriter().close() }
+      let place = path(directory, suffix)
+      switch kind {
+      case "symlink": #expect(symlink("/dev/null", place) == 0)
+      case "fifo": #expect(mkfifo(place, 0o600) == 0)
+      default: #expect(mkdir(place, 0o700) == 0)
+      }
+      let store = SQLiteStore(directory: directory)
+      #expect(code { () throws(StoreError) in _ = try store.openWriter() } == .cantOpen)
+      #expect(code { () throws(StoreError) in _ = try store.openReader() } == .cantOpen)
+      #expect(try store.quarantine() == "store.sqlite.quarantine-1")
+      try store.openWriter().close()
+    }
+  }
+
+  @Test("a directory that isn't there can't be opened")
+  func noDirectory() {
+    let store = SQLiteStore(directory: "/nonexistent/hindsight")
+    #expect(code { () throws(StoreError) in _ = try store.openWriter() } == .cantOpen)
+  }
+
+  @Test("garbage is no database; quarantined, it makes room for a new one and stays as it was")
+  func garbage() throws {
+    try withDirectory { directory in
+      let garbage = Data((0..<9_000).map { UInt8(truncatingIfNeeded: $0 &* 31) })
+      try garbage.write(to: URL(fileURLWithPath: path(directory)))
+      let store = SQLiteStore(directory: directory)
+      #expect(code { () throws(StoreError) in _ = try store.openWriter() } == .notADatabase)
+      let name = try #require(try store.quarantine())
+      #expect(try Data(contentsOf: URL(fileURLWithPath: directory + "/" + name)) == garbage)
+      let writer = try store.openWriter()
+      try writer.apply(inserts(1...3), mark: mark(3))
+      writer.close()
+      #expect(try store.quarantine() == "store.sqlite.quarantine-2")
+      #expect(try store.quarantine() == nil)
+    }
+  }
+
+  @Test(
+    "another program's database is foreign",
+    arguments: [
+      "CREATE TABLE theirs (a)", "PRAGMA application_id = 7; CREATE TABLE theirs (a)",
+      "PRAGMA application_id = 7",
+    ])
+  func foreign(sql: String) throws {
+    try withDirectory { directory in
+      #expect(FileManager.default.createFile(atPath: path(directory), contents: nil))
+      let theirs = try SQLiteConnection(path: path(directory), access: .readWrite)
+      try theirs.execute(sql, .open)
+      theirs.close()
+      let store = SQLiteStore(directory: directory)
+      #expect(code { () throws(StoreError) in _ = try store.openWriter() } == .foreign)
+      #expect(try store.quarantine() != nil)
+      try store.openWriter().close()
+    }
+  }
+
+  @Test(
+    "our database with another version or a changed schema is foreign",
+    arguments: ["PRAGMA user_version = 2", "CREATE INDEX k ON entries (key)", "DROP VIEW cache"])
+  func changed(sql: String) throws {
+    try withDirectory { directory in
+      let store = SQLiteStore(directory: directory)
+      try store.openWriter().close()
+      let theirs = try SQLiteConnection(path: path(directory), access: .readWrite)
+      try theirs.execute(sql, .open)
+      theirs.close()
+      #expect(code { () throws(StoreError) in _ = try store.openWriter() } == .foreign)
+      #expect(
+        code { () throws(StoreError) in _ = try StoreInspector(directory: directory) } == .foreign)
+    }
+  }
+
+  @Test("a database cut anywhere is found out when opened or when checked, never a crash")
+  func truncated() throws {
+    try withDirectory { directory in
+      let writer = try SQLiteStore(directory: directory).openWriter()
+      try writer.apply(inserts(1...500, valueByteCount: 300), mark: mark(500))
+      writer.close()
+      let whole = try Data(contentsOf: URL(fileURLWithPath: path(directory)))
+      // SQLite takes a file of one byte for an empty one, and a cut inside of the last page for
+      // zeros: the index's hash of each value finds those.
+      for count in [2, 50, 100, 4_095, 4_096, 8_192, 20_000, whole.count - 4_096] {
+        try withDirectory { copy in
+          try whole.prefix(count).write(to: URL(fileURLWithPath: path(copy)))
+          let store = SQLiteStore(directory: copy)
+          var findings: [String] = []
+          let failure = code { () throws(StoreError) in
+            findings = try store.openWriter().quickCheck()
+          }
+          #expect(
+            failure == .corrupt || failure == .notADatabase || !findings.isEmpty, "\(count)")
+          #expect(try store.quarantine() != nil)
+          try store.openWriter().close()
+        }
+      }
+    }
+  }
+
+  @Test("a log without its database is moved aside, not replayed into a new one")
+  func orphanedLog() throws {
+    try withDirectory { directory in
+      let writer = try SQLiteStore(directory: directory).openWriter()
+      try writer.apply(inserts(1...10), mark: mark(10))
+      try withDirectory { copy in
+        try FileManager.default.copyItem(
+          atPath: path(directory, "-wal"), toPath: path(copy, "-wal"))
+        let next = try SQLiteStore(directory: copy).openWriter()
+        #expect(try next.mark() == nil)
+        #expect(try next.rowCount() == 0)
+        next.close()
+        #expect(
+          FileManager.default.fileExists(atPath: copy + "/store.sqlite.quarantine-1-wal"))
+      }
+      writer.close()
+    }
+  }
+}
