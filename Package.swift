@@ -22,8 +22,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-system", from: "1.4.0"),
   ],
   targets: [
-    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
-    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
 
     .target(name: "HindsightCore", swiftSettings: settings),
     .target(
@@ -58,7 +58,9 @@ let package = Package(
       name: "HindsightCLI",
       dependencies: [
         "Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay", "HindsightStore",
-        "HindsightTesting", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "HindsightTesting", "CZlib",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ],
       path: "Tools/hindsight", swiftSettings: settings),
     .executableTarget(

@@ -12,8 +12,8 @@ struct Assembly: ~Copyable {
   var core: CacheState
   var payloads: [Payload]
   var projection: Projection
-  /// Origins whose values can't be found anywhere.
-  var lost: [SequenceNumber] = []
+  /// Residencies whose values can't be found anywhere.
+  var lost: [(origin: SequenceNumber, tier: Tier)] = []
 
   init(
     _ opened: Opened, _ configuration: CacheConfiguration, _ sink: RecoverySink,
@@ -47,9 +47,9 @@ struct Assembly: ~Copyable {
         state.core.decideRecovered(recovered, at: now, into: &state.decision)
       }
     }
-    for origin in lost {
+    for (origin, tier) in lost {
       guard let slot = state.core.find(origin: origin) else { continue }
-      state.core.decideLost(slot, at: now, into: &state.decision)
+      state.core.decideLost(slot, tier, at: now, into: &state.decision)
     }
     state.absorb(reading)
     while true {

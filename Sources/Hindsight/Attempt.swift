@@ -46,20 +46,6 @@ struct Attempt {
     }
   }
 
-  /// All values that the journal still holds, by their origins: for a store that lacks them.
-  ///
-  /// What can't be replayed gives no values: older damage doesn't keep a cache from opening.
-  func values() -> ValueCollector {
-    let collector = ValueCollector()
-    do throws(DamageError) {
-      let directory = try JournalDirectory(storage, forWriting: false)
-      _ = try JournalReplay(directory).run(from: .oldest, stopsAtDamage: true, into: collector)
-    } catch {
-      collector.damage = error
-    }
-    return collector
-  }
-
   private func isOurs(_ store: StoreMark) -> Bool {
     do throws(DamageError) {
       return try JournalDirectory(storage, forWriting: false).journalID == store.journalID
@@ -67,22 +53,4 @@ struct Attempt {
       return false  // The second attempt tells why.
     }
   }
-}
-
-/// Replays for the values alone.
-final class ValueCollector: ReplaySink {
-  private var sink = RecoverySink(hashSeed: 0, applied: .init(.max), keepsValues: true)
-  var damage: DamageError?
-
-  func begin() { sink.begin() }
-  func restore(_ head: StateHead) { sink.restore(head) }
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
-    try sink.restore(image, value: value)
-  }
-  func finishRestore(digest: UInt64) throws(StateError) { try sink.finishRestore(digest: digest) }
-  func apply(_ record: Record) throws(StateError) { try sink.apply(record) }
-  func endFrame(at position: JournalPosition) {}
-
-  /// The value that the `set` at `origin` made, where the journal still has it.
-  func value(_ origin: SequenceNumber) -> Bytes? { sink.value(origin) }
 }

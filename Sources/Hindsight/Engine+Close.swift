@@ -3,22 +3,21 @@ import HindsightJournal
 
 // The end: asked for by `close` or by the handle's deinit, carried out by the background work.
 // The journal's thread writes `closed` and syncs, then the projector drains and ends, then the
-// journal's thread closes its files and lets go of the directory.
+// journal's thread closes its files. Who finishes last lets go of the directory.
 
 extension Engine {
   /// Asks for the end, without waiting for it.
   func requestClose() {
-    let (room, isAlone) = locked { state -> ([CommitState.Waiter], Bool) in
-      guard state.phase == .open else { return ([], false) }
+    let room = locked { state -> [CommitState.Waiter] in
+      guard state.phase == .open else { return [] }
       state.phase = .closing
       state.closing.isProjectorEnded = store == nil
       state.closing.isJournalEnded = journal == nil
       defer { state.roomWaiters = [] }
-      return (state.roomWaiters, store == nil && journal == nil)
+      return state.roomWaiters
     }
     let closed = CacheError(.closed, "the cache was closed while a write waited for room")
     room.map { ($0, .failed(closed)) }.resume()
-    if isAlone { return end(nil) }
     signalJournal()
     signalProjector()
     signalUpkeep()
@@ -42,32 +41,38 @@ extension Engine {
 
   /// The projector has ended and closed the store.
   func projectorEnded() {
-    let hasJournal = journal != nil
     locked { state in state.closing.isProjectorEnded = true }
     signalReader()
-    if hasJournal { signalJournal() } else { end(nil) }
+    signalJournal()
   }
 
   /// Closes the journal's files, on its own thread.
   func closeJournal(_ journal: Journal) {
-    var failure: CacheError?
     do throws(StorageError) {
       try journal.writer.close()
     } catch {
-      failure = CacheError(storage: error)
+      let failure = CacheError(storage: error)
+      locked { state in state.closing.error = state.closing.error ?? failure }
       logger.error("the journal can't be closed", metadata: ["error": "\(error)"])
     }
-    end(failure)
   }
 
-  private func end(_ error: CacheError?) {
+  /// A background activity has finished. With the last one the engine ends.
+  func activityFinished() {
+    let isLast = locked { state in
+      state.closing.activityCount -= 1
+      return state.closing.activityCount == 0
+    }
+    if isLast { end() }
+  }
+
+  private func end() {
     directoryLock?.unlock()
     typealias Ended = (
       [UnsafeContinuation<Void, Never>], [CommitState.Resumption], [CommitState.Resumption]
     )
     let (waiters, rest, settle) = locked { state -> Ended in
       state.phase = .closed
-      state.closing.error = state.closing.error ?? error
       let unknown = CacheError(
         .outcomeUnknown, "the cache was closed before the journal or the store had it",
         underlying: state.closing.error)

@@ -123,9 +123,12 @@ private struct Opening {
     }
     note(recovered.report)
     var assembly = Assembly(opened, configuration, sink, recovered, clock)
-    if let store, attempt.needsReconciling {
-      try reconcile(store, &assembly, attempt)
-    }
+    let values = HistoricValues(storage)
+    if let store, attempt.needsReconciling { try reconcile(store, &assembly, values) }
+    var promoted = PromotedValues()
+    promoted.restore(&assembly, store?.backend, values)
+    summary.damage += promoted.damage
+    summary.lostValues = assembly.lost.count
     let journal = Engine.Journal(
       writer: recovered.writer, storage: storage, id: recovered.writer.journalID)
     let state = try assembly.open(journal)
@@ -145,18 +148,17 @@ private struct Opening {
   }
 
   private mutating func reconcile(
-    _ store: OpenedStore, _ assembly: inout Assembly, _ attempt: Attempt
+    _ store: OpenedStore, _ assembly: inout Assembly, _ values: HistoricValues
   ) throws(CacheError) {
     if summary.store == .resumed { summary.store = .reconciled }
     var reconciliation = Reconciliation(store.writer)
     do throws(StoreError) {
-      try reconciliation.run(&assembly, attempt.values())
+      try reconciliation.run(&assembly, values)
     } catch {
       throw CacheError(store: error)
     }
     summary.deletedRows = reconciliation.deletedCount
     summary.insertedRows = reconciliation.insertedCount
-    summary.lostValues = reconciliation.lost.count
   }
 
   // MARK: Without a journal

@@ -28,7 +28,7 @@ enum ReadStep: Sendable {
   /// The value is at hand, encoded.
   case decode(EncodedValue)
   /// The value is in the row of this origin.
-  case row(SequenceNumber)
+  case row(SequenceNumber, valueHash: UInt64)
 }
 
 /// Turns an encoded value into a boxed one. Runs outside the lock.
@@ -68,13 +68,17 @@ extension Engine {
       case .answer(let answer): return answer
       case .decode(let value):
         if let answer = finish(key, value, decode) { return answer }
-      case .row(let origin):
-        if let value = try await readRow(origin) {
-          if let answer = finish(key, value, decode) { return answer }
-        } else {
-          missingReads += 1
-          if missingReads >= EngineBounds.missingRowReadCountMax { lose(key, origin) }
+      case .row(let origin, let valueHash):
+        let row = try await readRow(origin)
+        if let row, XXH64.hash(row.bytes) == valueHash {
+          if let answer = finish(key, row, decode) { return answer }
+          continue
         }
+        missingReads += 1
+        // A row that isn't there may be in a newer snapshot; a wrong one stays wrong.
+        if row != nil || missingReads >= EngineBounds.missingRowReadCountMax { lose(key, origin) }
+        // Where that can't be recorded now, the value is absent all the same.
+        if missingReads > EngineBounds.missingRowReadCountMax { return .miss(.lost) }
       }
     }
   }

@@ -87,16 +87,27 @@ final class Engine: Sendable {
 
   /// Starts the background activities. Called once, before anybody else knows the engine.
   func start(projector: Projector?) {
-    let scheduler = configuration.scheduler
     background.withLock { background in
-      background.upkeep = scheduler.start("upkeep") { [self] in upkeepStep() }
+      background.upkeep = begin("upkeep") { [self] in upkeepStep() }
       if journal != nil {
-        background.journal = scheduler.start("journal") { [self] in journalStep() }
+        background.journal = begin("journal") { [self] in journalStep() }
       }
       if let projector, let store {
-        background.projector = scheduler.start("projector") { projector.step() }
-        background.reader = scheduler.start("reader") { [self] in readerStep(store) }
+        background.projector = begin("projector") { projector.step() }
+        background.reader = begin("reader") { [self] in readerStep(store) }
       }
+    }
+  }
+
+  /// Starts an activity. The last one to finish ends the engine.
+  private func begin(
+    _ name: String, _ step: @escaping @Sendable () -> BackgroundWait
+  ) -> any BackgroundActivity {
+    locked { state in state.closing.activityCount += 1 }
+    return configuration.scheduler.start(name) { [self] in
+      let wait = step()
+      if case .finished = wait { activityFinished() }
+      return wait
     }
   }
 

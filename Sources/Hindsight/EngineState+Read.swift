@@ -42,7 +42,9 @@ extension EngineState {
       expire(slot, at: now, reading)
       return .answer(miss(key, .expired, at: now, reading))
     }
-    guard let bytes = payloads[Int(slot)].bytes else { return .row(core.origin(of: slot)) }
+    guard let bytes = payloads[Int(slot)].bytes else {
+      return .row(core.origin(of: slot), valueHash: core.valueHash(of: slot))
+    }
     return .decode(encoded(bytes, slot))
   }
 
@@ -84,7 +86,7 @@ extension EngineState {
     guard canRecord, let slot = find(key), core.origin(of: slot) == origin,
       core.isResident(slot, in: .store), payloads[Int(slot)].bytes == nil
     else { return false }
-    core.decideLost(slot, at: now(reading), into: &decision)
+    core.decideLost(slot, .store, at: now(reading), into: &decision)
     absorb(reading)
     return true
   }

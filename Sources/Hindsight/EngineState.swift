@@ -144,6 +144,8 @@ struct Closing {
   var isJournalEnded = false
   var isLastTryMade = false
   var isProjectorEnded = false
+  /// Background activities that have not finished.
+  var activityCount = 0
   var error: CacheError?
   var waiters: [UnsafeContinuation<Void, Never>] = []
 }

@@ -10,13 +10,12 @@ struct Reconciliation {
   private let writer: any StoreWriter
   private(set) var deletedCount = 0
   private(set) var insertedCount = 0
-  private(set) var lost: [SequenceNumber] = []
   private var operations: [RowOperation] = []
 
   init(_ writer: any StoreWriter) { self.writer = writer }
 
   mutating func run(
-    _ assembly: inout Assembly, _ values: ValueCollector
+    _ assembly: inout Assembly, _ values: HistoricValues
   ) throws(StoreError) {
     let present = try deleteVoidRows(assembly.core)
     var missing: [Slot] = []
@@ -30,7 +29,7 @@ struct Reconciliation {
     for slot in missing {
       let image = assembly.core.image(of: slot)
       guard let value = assembly.payloads[Int(slot)].bytes ?? values.value(image.origin) else {
-        lost.append(image.origin)
+        assembly.lost.append((image.origin, .store))
         continue
       }
       insertedCount += 1
@@ -40,7 +39,6 @@ struct Reconciliation {
             origin: image.origin, key: image.key, value: value, coder: image.coder,
             createdAt: image.setAt, expiry: image.storeExpiry ?? .zero)))
     }
-    assembly.lost = lost
     try flush()
     let applied = assembly.core.head.sequence
     assembly.projection = Projection(applied: applied)

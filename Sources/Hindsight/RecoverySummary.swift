@@ -50,6 +50,8 @@ public struct RecoverySummary: Sendable, Hashable, Codable {
   /// How long opening took.
   public var seconds = 0.0
 
+  public init() {}
+
   /// Whether the cache had been closed properly, or is new.
   public var wasClean: Bool { journal == .none || journal == .new || journal == .clean }
 }

@@ -135,12 +135,11 @@ extension CacheState {
     emit(.promoted(origin: entry.origin, memoryExpiry: expiry), at: now, into: &decision)
   }
 
-  /// The value of a store resident can't be found: it leaves the store.
+  /// The value of a resident can't be found: it leaves the tier.
   public mutating func decideLost(
-    _ slot: Slot, at now: Timestamp, into decision: inout Decision
+    _ slot: Slot, _ tier: Tier, at now: Timestamp, into decision: inout Decision
   ) {
-    emit(
-      .evicted(origin: entries[slot].origin, tier: .store, cause: .lost), at: now, into: &decision)
+    emit(.evicted(origin: entries[slot].origin, tier: tier, cause: .lost), at: now, into: &decision)
   }
 
   /// Records one lookup: for access log `.lookups`.

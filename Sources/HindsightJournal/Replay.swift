@@ -44,6 +44,10 @@ public struct ReplayEnd: Sendable {
   public internal(set) var tail = Tail.end
   public internal(set) var recordCount = 0
   public internal(set) var frameCount = 0
+  /// Bytes of the frames that were applied, as they are stored, headers included …
+  public internal(set) var storedByteCount: UInt64 = 0
+  /// … and of their events before compression.
+  public internal(set) var rawByteCount: UInt64 = 0
   /// Whether the last event was `closed`.
   public internal(set) var isClosed = false
   /// Boot time of the last frame, in µs.
@@ -215,6 +219,8 @@ public struct JournalReplay {
       if case .closed = record.event { end.isClosed = true } else { end.isClosed = false }
     }
     end.frameCount += 1
+    end.storedByteCount += frame.end - frame.offset
+    end.rawByteCount += UInt64(frame.header.rawByteCount)
     end.bootTime = frame.header.bootTime
     do throws(StateError) {
       try sink.endFrame(

@@ -14,6 +14,10 @@ public struct Verification: Codable, Sendable {
   public var notes: [String] = []
   public var segments = 0
   public var frames = 0
+  /// Bytes of those frames as they are stored, headers included, and of their events before
+  /// compression.
+  public var storedBytes: UInt64 = 0
+  public var rawBytes: UInt64 = 0
   /// Events applied, each checked for its sequence, its time, and both invariants.
   public var events = 0
   /// Checks of INV016: uses, promotions and expiries held against the entry's TTL.

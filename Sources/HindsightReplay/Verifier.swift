@@ -74,6 +74,8 @@ public struct Verifier {
         return
       }
       result.frames += end.frameCount
+      result.storedBytes += end.storedByteCount
+      result.rawBytes += end.rawByteCount
       result.lastSequence = end.last.rawValue
       result.isClosed = end.isClosed
       noteTail(end, isLive: isLive, &result)

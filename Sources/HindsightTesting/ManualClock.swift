@@ -9,12 +9,14 @@ import Synchronization
 ///     clock.advance(by: .seconds(61))
 public final class ManualClock: CacheClock {
   private let now: Mutex<ClockReading>
+  private let start: ClockReading
   /// Change it through `reboot`.
   private let boot: Mutex<UInt64>
 
   /// Begins at the given microseconds since 1970, an hour after the machine's boot.
   public init(wall: Timestamp = Timestamp(microseconds: 1_767_225_600_000_000)) {
-    now = Mutex(ClockReading(wall: wall, boot: Microseconds(rawValue: 3_600_000_000)))
+    start = ClockReading(wall: wall, boot: Microseconds(rawValue: 3_600_000_000))
+    now = Mutex(start)
     boot = Mutex(1)
   }
 
@@ -24,12 +26,12 @@ public final class ManualClock: CacheClock {
 
   /// Lets time pass on both clocks.
   public func advance(by duration: Duration) {
-    let (seconds, attoseconds) = duration.components
-    let microseconds = seconds * 1_000_000 + attoseconds / 1_000_000_000_000
-    now.withLock { now in
-      now.wall = Timestamp(microseconds: now.wall.rawValue + microseconds)
-      now.boot = Microseconds(rawValue: now.boot.rawValue + microseconds)
-    }
+    now.withLock { now in now = now.advanced(by: duration) }
+  }
+
+  /// Sets both clocks to their beginning and so much more: the same in every process.
+  public func advance(to sinceStart: Duration) {
+    now.withLock { now in now = start.advanced(by: sinceStart) }
   }
 
   /// Sets the wall clock alone, in either direction, as an administrator or NTP would.
@@ -39,5 +41,15 @@ public final class ManualClock: CacheClock {
   public func reboot() {
     now.withLock { $0.boot = Microseconds(rawValue: 1_000_000) }
     boot.withLock { $0 += 1 }
+  }
+}
+
+extension ClockReading {
+  fileprivate func advanced(by duration: Duration) -> ClockReading {
+    let (seconds, attoseconds) = duration.components
+    let microseconds = seconds * 1_000_000 + attoseconds / 1_000_000_000_000
+    return ClockReading(
+      wall: Timestamp(microseconds: wall.rawValue + microseconds),
+      boot: Microseconds(rawValue: boot.rawValue + microseconds))
   }
 }

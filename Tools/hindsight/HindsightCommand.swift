@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Hindsight
 import HindsightTesting
+import Logging
 
 /// The command line. Exit codes: 0 fine, 1 a check failed, 2 wrong usage, 3 the journal can't be
 /// opened.
@@ -27,6 +28,12 @@ struct HindsightCommand: AsyncParsableCommand {
     ])
 
   static func main() async {
+    // Replies go to standard output; what opening found is part of them. Troubles go to the other.
+    LoggingSystem.bootstrap { label in
+      var handler = StreamLogHandler.standardError(label: label)
+      handler.logLevel = .warning
+      return handler
+    }
     do {
       var command = try parseAsRoot()
       if var asynchronous = command as? any AsyncParsableCommand {

@@ -1,0 +1,99 @@
+import HindsightCore
+import HindsightJournal
+import HindsightStore
+
+/// All values that the journal still holds, by their origins: for what neither the newest
+/// checkpoint nor the store has. The journal is replayed when the first is asked for.
+///
+/// What can't be replayed gives no values: older damage doesn't keep a cache from opening.
+final class HistoricValues {
+  private let storage: any JournalStorage
+  private var collector: ValueCollector?
+
+  init(_ storage: any JournalStorage) { self.storage = storage }
+
+  /// The value that the `set` at `origin` made, where the journal still has it.
+  func value(_ origin: SequenceNumber) -> Bytes? {
+    let collector = collector ?? collect()
+    self.collector = collector
+    return collector.value(origin)
+  }
+
+  private func collect() -> ValueCollector {
+    let collector = ValueCollector()
+    do throws(DamageError) {
+      let directory = try JournalDirectory(storage, forWriting: false)
+      _ = try JournalReplay(directory).run(from: .oldest, stopsAtDamage: true, into: collector)
+    } catch {
+      // The values up to the damage are there.
+    }
+    return collector
+  }
+}
+
+/// Replays for the values alone.
+private final class ValueCollector: ReplaySink {
+  private var sink = RecoverySink(hashSeed: 0, applied: .init(.max), keepsValues: true)
+
+  func begin() { sink.begin() }
+  func restore(_ head: StateHead) { sink.restore(head) }
+  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
+    try sink.restore(image, value: value)
+  }
+  func finishRestore(digest: UInt64) throws(StateError) { try sink.finishRestore(digest: digest) }
+  func apply(_ record: Record) throws(StateError) { try sink.apply(record) }
+  func endFrame(at position: JournalPosition) {}
+  func value(_ origin: SequenceNumber) -> Bytes? { sink.value(origin) }
+}
+
+/// The values of memory residents that were promoted after the checkpoint that the recovery began
+/// with: neither it nor a later `set` has them.
+struct PromotedValues {
+  /// What kept rows from being read.
+  private(set) var damage: [String] = []
+
+  mutating func restore(
+    _ assembly: inout Assembly, _ backend: (any StoreBackend)?, _ values: HistoricValues
+  ) {
+    var lacking: [(origin: SequenceNumber, slot: Slot)] = []
+    assembly.core.forEachSlot { slot in
+      if assembly.core.isResident(slot, in: .memory), assembly.payloads[Int(slot)].bytes == nil {
+        lacking.append((assembly.core.origin(of: slot), slot))
+      }
+    }
+    guard !lacking.isEmpty else { return }
+    lacking.sort { $0.origin < $1.origin }
+    let reader = open(backend)
+    defer { reader?.close() }
+    for (origin, slot) in lacking {
+      let expected = assembly.core.valueHash(of: slot)
+      let row = reader.flatMap { read($0, origin) }
+      let found = row.flatMap { XXH64.hash($0) == expected ? $0 : nil } ?? values.value(origin)
+      if let found {
+        assembly.payloads[Int(slot)].bytes = found
+      } else {
+        assembly.lost.append((origin, .memory))
+      }
+    }
+  }
+
+  private mutating func open(_ backend: (any StoreBackend)?) -> (any StoreReader)? {
+    do throws(StoreError) {
+      return try backend?.openReader()
+    } catch {
+      damage.append("\(error)")
+      return nil
+    }
+  }
+
+  private mutating func read(_ reader: any StoreReader, _ origin: SequenceNumber) -> Bytes? {
+    do throws(StoreError) {
+      if case .row(let value, _, _) = try reader.read(origin: origin, mode: .mayBlock) {
+        return value
+      }
+    } catch {
+      damage.append("\(error)")
+    }
+    return nil
+  }
+}
