@@ -195,6 +195,13 @@ public final class Cache<Value: Sendable>: Sendable {
   /// What opening found and did.
   public var recovery: RecoverySummary { engine.recovery }
 
+  /// The last event, and the digest of the state after it, as 16 hexadecimal digits.
+  package var stateDigest: (sequence: UInt64, digest: String) {
+    engine.locked { state in
+      (state.core.head.sequence.rawValue, hexadecimal(state.core.digest))
+    }
+  }
+
   // MARK: Inside
 
   /// Boxes let the engine be concrete; see there.

@@ -64,7 +64,9 @@ public struct ScenarioRunner: Sendable {
         break
       }
     }
-    (outcome.sequence, outcome.digest) = try await target.digest()
+    if outcome.mismatch == nil {
+      (outcome.sequence, outcome.digest) = try await target.digest()
+    }
     return outcome
   }
 }

@@ -56,12 +56,20 @@ final class ScenarioTarget {
     }
   }
 
-  /// Sequence and digest at the end.
+  /// Sequence and digest of the live state at the end. What the journal replays to must be the same.
   func digest() async throws -> (UInt64, String) {
-    guard configuration.usesJournal else { return (0, "") }
-    try await run { cache in _ = try await cache.flush(to: .written) }
-    let result = verification()
-    return (result.lastSequence, result.digest)
+    let (sequence, digest) = try await run { cache in
+      _ = try await cache.flush(to: .written)
+      return cache.stateDigest
+    }
+    guard configuration.usesJournal else { return (sequence, digest) }
+    let replayed = verification()
+    guard replayed.lastSequence == sequence, replayed.digest == digest else {
+      throw LineError(
+        "the live state is \(digest) at event \(sequence), but its journal replays to "
+          + "\(replayed.digest) at event \(replayed.lastSequence)")
+    }
+    return (sequence, digest)
   }
 
   func end() async throws {
