@@ -79,6 +79,10 @@ let package = Package(
     .testTarget(
       name: "HindsightTests",
       dependencies: ["Hindsight", "HindsightReplay", "HindsightTesting"], swiftSettings: settings),
+    .testTarget(name: "ReadmeTests", dependencies: ["Hindsight"], swiftSettings: settings),
+    .testTarget(
+      name: "HindsightCLITests",
+      dependencies: ["HindsightCLI", "HindsightTesting"], swiftSettings: settings),
     .testTarget(
       name: "HindsightReplayTests",
       dependencies: ["Hindsight", "HindsightReplay", "HindsightTesting"], swiftSettings: settings),

@@ -24,12 +24,15 @@ struct Exec: AsyncParsableCommand {
   var directory: String
 
   @OptionGroup var options: CacheOptions
+  @OptionGroup var ttls: TTLOptions
 
   @Flag(name: .long, help: "Accepted for uniformity: the output is JSON in any case.")
   var json = false
 
   func run() async throws {
-    var configuration = try options.configuration()
+    var configuration = CacheConfiguration()
+    options.apply(to: &configuration)
+    try ttls.apply(to: &configuration)
     let level = configuration.acknowledgement
     // Acknowledged per batch, below.
     configuration.acknowledgement = .enqueued

@@ -13,7 +13,7 @@ struct Get: AsyncParsableCommand {
 
   func run() async throws {
     let key = try key.parsed()
-    let lookup = try await withTextCache(options.directory, try options.cache.configuration()) {
+    let lookup = try await withTextCache(options.directory, try options.configuration()) {
       try await $0.lookup(key)
     }
     if options.output.json { return Output.line(Reply(lookup).json) }
@@ -33,7 +33,7 @@ struct SetCommand: AsyncParsableCommand {
     commandName: "set",
     abstract: "Set a key to a JSON value.",
     discussion: """
-      Example: hindsight set /tmp/cache pypi:flask '{"name":"flask"}' --memory-ttl-of-entry 60
+      Example: hindsight set /tmp/cache pypi:flask '{"name":"flask"}' --memory-ttl 60
       """)
 
   @OptionGroup var options: DirectoryOptions
@@ -45,11 +45,11 @@ struct SetCommand: AsyncParsableCommand {
   @Option(help: "The TTL of this entry in both tiers, in seconds.")
   var ttl: Double?
 
-  @Option(name: .customLong("memory-ttl-of-entry"), help: "… in memory.")
-  var entryMemoryTTL: Double?
+  @Option(name: .customLong("memory-ttl"), help: "… in memory.")
+  var memoryTTL: Double?
 
-  @Option(name: .customLong("store-ttl-of-entry"), help: "… in the store.")
-  var entryStoreTTL: Double?
+  @Option(name: .customLong("store-ttl"), help: "… in the store.")
+  var storeTTL: Double?
 
   @Option(help: "Why; kept in the history.")
   var reason: String?
@@ -62,10 +62,10 @@ struct SetCommand: AsyncParsableCommand {
     } catch {
       throw ValidationError("the value is no JSON: \(error)")
     }
-    let memory = try (entryMemoryTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
-    let store = try (entryStoreTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
+    let memory = try (memoryTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
+    let store = try (storeTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
     let sequence = try await withTextCache(
-      options.directory, try options.cache.configuration()
+      options.directory, try options.configuration()
     ) { cache in
       try await cache.set(bytes, for: key, memoryTTL: memory, storeTTL: store, reason: reason)
     }
@@ -87,7 +87,7 @@ struct Invalidate: AsyncParsableCommand {
   func run() async throws {
     let key = try key.parsed()
     let wasThere = try await withTextCache(
-      options.directory, try options.cache.configuration()
+      options.directory, try options.configuration()
     ) { cache in
       try await cache.invalidate(key, reason: reason)
     }
@@ -112,7 +112,7 @@ struct Clear: AsyncParsableCommand {
 
   func run() async throws {
     let counts = try await withTextCache(
-      options.directory, try options.cache.configuration()
+      options.directory, try options.configuration()
     ) { cache in
       try await cache.clear(prefix: prefix, reason: reason)
     }
@@ -132,7 +132,7 @@ struct Count: AsyncParsableCommand {
 
   func run() async throws {
     let counts = try await withTextCache(
-      options.directory, try options.cache.configuration()
+      options.directory, try options.configuration()
     ) { $0.count }
     Output.line(
       options.output.json
@@ -154,7 +154,7 @@ struct Stats: AsyncParsableCommand {
 
   func run() async throws {
     let report = try await withTextCache(
-      options.directory, try options.cache.configuration()
+      options.directory, try options.configuration()
     ) { Report(statistics: $0.statistics, recovery: $0.recovery) }
     let json = try Output.json(report)
     if options.output.json { return Output.line(json) }

@@ -1,6 +1,8 @@
 public import ArgumentParser
 import Foundation
 public import Hindsight
+import HindsightJournal
+import HindsightReplay
 import HindsightTesting
 
 /// What every command takes.
@@ -9,24 +11,18 @@ struct OutputOptions: ParsableArguments {
   var json = false
 }
 
-/// How a cache is opened.
+/// How a cache is opened, but for its TTLs.
 struct CacheOptions: ParsableArguments {
-  @Option(help: "The most entries that memory holds.")
-  var memoryEntries: UInt64 = 1_000
+  @Option(help: "The most entries that memory holds; 1000 for a new cache.")
+  var memoryEntries: UInt64?
 
-  @Option(help: "The memory tier's TTL in seconds.")
-  var memoryTTL: Double = 3_600
+  @Option(help: "The most entries that the store holds; 100000 for a new cache.")
+  var storeEntries: UInt64?
 
-  @Option(help: "The most entries that the store holds.")
-  var storeEntries: UInt64 = 100_000
+  @Option(help: "What the journal records of reads: off, recency (for a new cache) or lookups.")
+  var access: AccessLog?
 
-  @Option(help: "The store's TTL in seconds.")
-  var storeTTL: Double = 86_400
-
-  @Option(help: "What the journal records of reads: off, recency or lookups.")
-  var access: AccessLog = .recency
-
-  @Option(help: "What a write waits for: enqueued, written or durable.")
+  @Option(help: "What a write waits for.")
   var acknowledge: Acknowledgement = .written
 
   @Flag(help: "Use no SQLite store.")
@@ -35,33 +31,81 @@ struct CacheOptions: ParsableArguments {
   @Flag(help: "Use no journal: no history.")
   var noJournal = false
 
-  func configuration() throws -> CacheConfiguration {
-    var configuration = CacheConfiguration()
-    configuration.memoryLimit = TierLimit(entryCountMax: memoryEntries)
-    configuration.storeLimit = TierLimit(entryCountMax: storeEntries)
-    configuration.memoryTTL = try .ttl(seconds: memoryTTL)
-    configuration.storeTTL = try .ttl(seconds: storeTTL)
-    configuration.accessLog = access
+  /// Changes what was asked for on the command line, and leaves the rest.
+  func apply(to configuration: inout CacheConfiguration) {
+    if let memoryEntries { configuration.memoryLimit = TierLimit(entryCountMax: memoryEntries) }
+    if let storeEntries { configuration.storeLimit = TierLimit(entryCountMax: storeEntries) }
+    if let access { configuration.accessLog = access }
     configuration.acknowledgement = acknowledge
-    configuration.usesStore = !noStore
-    configuration.usesJournal = !noJournal
-    return configuration
+    if noStore { configuration.usesStore = false }
+    if noJournal { configuration.usesJournal = false }
+  }
+}
+
+/// The TTLs of a cache.
+struct TTLOptions: ParsableArguments {
+  @Option(help: "The memory tier's TTL in seconds; 3600 unless given.")
+  var memoryTTL: Double?
+
+  @Option(help: "The store's TTL in seconds; 86400 unless given.")
+  var storeTTL: Double?
+
+  /// Changes what was asked for on the command line, and leaves the rest.
+  func apply(to configuration: inout CacheConfiguration) throws {
+    if let memoryTTL { configuration.memoryTTL = try .ttl(seconds: memoryTTL) }
+    if let storeTTL { configuration.storeTTL = try .ttl(seconds: storeTTL) }
   }
 }
 
 extension AccessLog: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
+  public var defaultValueDescription: String { description }
+  public static var allValueStrings: [String] { [] }
 }
 
 extension Acknowledgement: ExpressibleByArgument {}
 
-/// A cache's directory, and how to open it, for one-off commands.
+/// A cache's directory, and how to open it, for one-off commands: as it was last opened, unless
+/// the command line says otherwise. A look at a cache must not shrink it to the defaults.
 struct DirectoryOptions: ParsableArguments {
   @Argument(help: "The cache's directory.", completion: .directory)
   var directory: String
 
-  @OptionGroup var cache: CacheOptions
+  @OptionGroup(title: "Options for opening the cache (default: as it was last opened)")
+  var cache: CacheOptions
+
   @OptionGroup var output: OutputOptions
+
+  func configuration() throws -> CacheConfiguration {
+    var configuration = CacheConfiguration()
+    configuration.adoptLast(in: directory)
+    cache.apply(to: &configuration)
+    return configuration
+  }
+}
+
+extension CacheConfiguration {
+  /// Takes limits, TTLs and tiers from a directory's history, where there is one that can be read.
+  fileprivate mutating func adoptLast(in directory: String) {
+    func has(_ name: String) -> Bool {
+      FileManager.default.fileExists(atPath: directory + "/" + name)
+    }
+    guard has("") else { return }
+    do {
+      guard let opened = try LastOpened.read(try PosixStorage(path: directory)) else {
+        if has("store.sqlite") { usesJournal = false }
+        return
+      }
+      memoryLimit = opened.memoryLimit
+      usesStore = opened.storeLimit != nil
+      if let limit = opened.storeLimit { storeLimit = limit }
+      memoryTTL = .microseconds(opened.memoryTTL.rawValue)
+      storeTTL = .microseconds(opened.storeTTL.rawValue)
+      accessLog = opened.accessLog
+    } catch {
+      // Opening it says what is wrong, and refuses; a repair begins with the defaults.
+    }
+  }
 }
 
 /// A key: raw, or registry and package.

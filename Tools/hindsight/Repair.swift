@@ -15,7 +15,7 @@ struct Repair: AsyncParsableCommand {
   @OptionGroup var options: DirectoryOptions
 
   func run() async throws {
-    var configuration = try options.cache.configuration()
+    var configuration = try options.configuration()
     configuration.corruption = .salvage
     let recovery = try await withTextCache(options.directory, configuration) { $0.recovery }
     if options.output.json { return Output.line(try Output.json(recovery)) }

@@ -1,0 +1,28 @@
+public import HindsightCore
+public import HindsightJournal
+
+/// Finds out how a cache was last opened, without applying its events.
+public enum LastOpened {
+  /// The limits, TTLs and access log of the last `opened` event; `nil` for a journal without one.
+  ///
+  /// O(journal after the newest checkpoint). Changes nothing; a writer may be at work.
+  /// - Throws: `DamageError` where the journal can't be read up to its end.
+  public static func read(_ storage: any JournalStorage) throws(DamageError) -> Opened? {
+    let sink = OpenedSink()
+    _ = try JournalReplay(JournalDirectory(reading: storage)).run(from: .newest, into: sink)
+    return sink.opened
+  }
+}
+
+private final class OpenedSink: ReplaySink {
+  private(set) var opened: Opened?
+
+  func begin() { opened = nil }
+  func restore(_ head: StateHead) { opened = head.opened }
+  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {}
+  func finishRestore(digest: UInt64) throws(StateError) {}
+  func apply(_ record: Record) throws(StateError) {
+    if case .opened(let opened) = record.event { self.opened = opened }
+  }
+  func endFrame(at position: JournalPosition) {}
+}

@@ -1,0 +1,93 @@
+import Foundation
+import Glibc
+import Testing
+
+/// Runs the `hindsight` that was built beside these tests.
+struct Command {
+  struct Result {
+    var status: Int32
+    var output: String
+    var errors: String
+    var lines: [String] { output.split(separator: "\n").map(String.init) }
+  }
+
+  /// The tests are run by a file of the build directory.
+  private static let executable = URL(fileURLWithPath: CommandLine.arguments[0])
+    .deletingLastPathComponent().appendingPathComponent("hindsight")
+
+  let process = Process()
+  let input = Pipe()
+  let output = Pipe()
+  let errors = Pipe()
+
+  init(_ arguments: [String]) throws {
+    // A child that is gone must not take the tests with it.
+    signal(SIGPIPE, SIG_IGN)
+    process.executableURL = Self.executable
+    process.arguments = arguments
+    process.standardInput = input
+    process.standardOutput = output
+    process.standardError = errors
+    try process.run()
+  }
+
+  /// Writes lines to it, without ending its input.
+  func send(_ lines: [String]) throws {
+    try input.fileHandleForWriting.write(contentsOf: Data(lines.map { $0 + "\n" }.joined().utf8))
+  }
+
+  /// Reads so many lines that it has printed.
+  func receive(_ count: Int) -> [String] {
+    var bytes = Data()
+    while bytes.filter({ $0 == UInt8(ascii: "\n") }).count < count {
+      let more = output.fileHandleForReading.availableData
+      if more.isEmpty { break }
+      bytes.append(more)
+    }
+    return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
+  }
+
+  func end() throws -> Result {
+    try input.fileHandleForWriting.close()
+    let output = output.fileHandleForReading.readDataToEndOfFile()
+    let errors = errors.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return Result(
+      status: process.terminationStatus, output: String(decoding: output, as: UTF8.self),
+      errors: String(decoding: errors, as: UTF8.self))
+  }
+
+  /// Runs it with this input, to its end.
+  static func run(_ arguments: [String], input lines: [String] = []) throws -> Result {
+    let command = try Command(arguments)
+    try command.send(lines)
+    return try command.end()
+  }
+}
+
+/// A directory of a test's own, removed at its end.
+final class Scratch {
+  let path: String
+
+  init() throws {
+    path =
+      FileManager.default.temporaryDirectory
+      .appendingPathComponent("hindsight-cli-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  }
+
+  deinit {
+    do {
+      try FileManager.default.removeItem(atPath: path)
+    } catch {
+      Issue.record("\(path) can't be removed: \(error)")
+    }
+  }
+
+  var cache: String { path + "/cache" }
+}
+
+/// A reply of `exec`.
+func json(_ line: String) throws -> [String: Any] {
+  try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+}

@@ -1,0 +1,48 @@
+import Foundation
+import Hindsight
+import Synchronization
+import Testing
+
+/// What the example leaves to its reader.
+private let asked = Mutex<[String]>([])
+
+func askRegistry(_ name: String) async throws -> Package? {
+  asked.withLock { $0.append(name) }
+  return name == "no-such-package" ? nil : Package(name: name, downloads: 1)
+}
+
+@Suite("README")
+struct ReadmeTests {
+  private static let checkout = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+  private func read(_ path: String) throws -> String {
+    try String(contentsOf: Self.checkout.appendingPathComponent(path), encoding: .utf8)
+  }
+
+  @Test("its example is the code that is compiled here")
+  func example() throws {
+    let code = try read("Tests/ReadmeTests/Example.swift")
+    #expect(try read("README.md").contains("```swift\n" + code + "```"))
+    #expect(code.split(separator: "\n", omittingEmptySubsequences: false).count <= 17)
+  }
+
+  @Test("its example asks the registry once, also about what doesn't exist")
+  func exampleWorks() async throws {
+    let cache = try await Cache<Package?>.open(at: nil)
+    for _ in 0..<3 {
+      #expect(try await lookUp("Flask", in: cache) == Package(name: "Flask", downloads: 1))
+      #expect(try await lookUp("no-such-package", in: cache) == nil)
+    }
+    #expect(asked.withLock { $0 } == ["Flask", "no-such-package"])
+    try await cache.close()
+  }
+
+  @Test("its configuration table names every field")
+  func configuration() throws {
+    let table = try read("README.md")
+    for field in Mirror(reflecting: CacheConfiguration()).children.compactMap(\.label) {
+      #expect(table.contains("`\(field)`"), "\(field)")
+    }
+  }
+}
