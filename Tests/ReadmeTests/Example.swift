@@ -1,6 +1,6 @@
 import Hindsight
 
-struct Package: Codable, Sendable, Equatable { var name: String, downloads: Int }
+struct Package: Codable, Sendable { var name: String }
 
 func lookUp(_ name: String, in cache: Cache<Package?>) async throws -> Package? {
   let key = try CacheKey(registry: "pypi", package: name)

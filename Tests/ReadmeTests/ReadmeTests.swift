@@ -8,7 +8,7 @@ private let asked = Mutex<[String]>([])
 
 func askRegistry(_ name: String) async throws -> Package? {
   asked.withLock { $0.append(name) }
-  return name == "no-such-package" ? nil : Package(name: name, downloads: 1)
+  return name == "no-such-package" ? nil : Package(name: name)
 }
 
 @Suite("README")
@@ -24,14 +24,14 @@ struct ReadmeTests {
   func example() throws {
     let code = try read("Tests/ReadmeTests/Example.swift")
     #expect(try read("README.md").contains("```swift\n" + code + "```"))
-    #expect(code.split(separator: "\n", omittingEmptySubsequences: false).count <= 17)
+    #expect(code.split(separator: "\n").count <= 15)
   }
 
   @Test("its example asks the registry once, also about what doesn't exist")
   func exampleWorks() async throws {
     let cache = try await Cache<Package?>.open(at: nil)
     for _ in 0..<3 {
-      #expect(try await lookUp("Flask", in: cache) == Package(name: "Flask", downloads: 1))
+      #expect(try await lookUp("Flask", in: cache)?.name == "Flask")
       #expect(try await lookUp("no-such-package", in: cache) == nil)
     }
     #expect(asked.withLock { $0 } == ["Flask", "no-such-package"])
