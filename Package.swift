@@ -85,6 +85,10 @@ let package = Package(
       dependencies: ["HindsightCLI", "HindsightTesting"], swiftSettings: settings),
     .testTarget(
       name: "HindsightReplayTests",
-      dependencies: ["Hindsight", "HindsightReplay", "HindsightTesting"], swiftSettings: settings),
+      dependencies: [
+        "Hindsight", "HindsightJournal", "HindsightReplay", "HindsightStore", "HindsightTesting",
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
   ]
 )

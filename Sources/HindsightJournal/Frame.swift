@@ -60,6 +60,9 @@ struct FrameHeader: Equatable {
   var salt: UInt64
   var previousChecksum: UInt32
 
+  /// The sequence of the last event.
+  var last: SequenceNumber { SequenceNumber(first.rawValue + UInt64(count) - 1) }
+
   /// The header's bytes, and their checksum, which the next frame repeats.
   func encoded() -> (bytes: [UInt8], checksum: UInt32) {
     var bytes: [UInt8] = []

@@ -67,33 +67,31 @@ struct FrameReader {
     return .frame(frame)
   }
 
-  /// Looks behind a bad place for a whole header of this segment that says that `sequence` had
-  /// been durable: proof that what is bad there was once good.
-  func provesDurable(_ sequence: SequenceNumber) throws(StorageError) -> Bool {
+  /// What the whole frame headers behind a bad place say.
+  struct Aftermath {
+    /// The highest sequence that one of them says had been durable: proof that what is bad before
+    /// it was once good.
+    var durable = SequenceNumber.zero
+    /// The highest sequence that one of their events has.
+    var highest = SequenceNumber.zero
+  }
+
+  /// Looks behind a bad place for whole headers of this segment.
+  func aftermath() throws(StorageError) -> Aftermath {
+    var found = Aftermath()
     var at = offset + 1
-    var window: [UInt8] = []
     let end = try file.size()
     while at < end {
-      window = try file.read(at: at, count: Self.readAhead + Format.frameHeaderByteCount)
-      guard window.count >= Format.frameHeaderByteCount else { return false }
+      let window = try file.read(at: at, count: Self.readAhead + Format.frameHeaderByteCount)
+      guard window.count >= Format.frameHeaderByteCount else { break }
       for start in 0...(window.count - Format.frameHeaderByteCount)
       where window[start] == UInt8(truncatingIfNeeded: Format.frameMagic) {
         guard window.fixed(start, as: UInt32.self) == Format.frameMagic else { continue }
-        let bytes = [UInt8](window[start..<start + Format.frameHeaderByteCount])
-        if Self.proves(bytes, sequence, salt) { return true }
+        found.note([UInt8](window[start..<start + Format.frameHeaderByteCount]), salt)
       }
       at += UInt64(window.count - Format.frameHeaderByteCount + 1)
     }
-    return false
-  }
-
-  private static func proves(_ bytes: [UInt8], _ sequence: SequenceNumber, _ salt: UInt64) -> Bool {
-    do throws(FormatError) {
-      let header = try FrameHeader(bytes)
-      return header.salt == salt && header.durable >= sequence
-    } catch {
-      return false  // Chance bytes that look like a beginning.
-    }
+    return found
   }
 
   private func isZero(from start: UInt64) throws(StorageError) -> Bool {
@@ -123,5 +121,18 @@ struct FrameReader {
     }
     let start = Int(offset - bufferOffset)
     return [UInt8](buffer[start..<min(start + count, buffer.count)])
+  }
+}
+
+extension FrameReader.Aftermath {
+  fileprivate mutating func note(_ bytes: [UInt8], _ salt: UInt64) {
+    do throws(FormatError) {
+      let header = try FrameHeader(bytes)
+      guard header.salt == salt else { return }
+      durable = max(durable, header.durable)
+      highest = max(highest, header.last)
+    } catch {
+      // Chance bytes that look like a beginning.
+    }
   }
 }

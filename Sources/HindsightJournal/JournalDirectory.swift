@@ -22,6 +22,15 @@ public struct JournalDirectory {
   /// The numbers of all segments.
   public var segmentNumbers: [UInt32] { segments.map(\.header.number) }
 
+  /// Bytes of all segments before this one.
+  func byteCount(before number: UInt32) throws(StorageError) -> UInt64 {
+    var sum: UInt64 = 0
+    for segment in segments where segment.header.number < number {
+      sum += try segment.file.size()
+    }
+    return sum
+  }
+
   /// Reads all segment headers.
   /// - Throws: `DamageError` where a header is damaged, a segment is missing or is another
   ///   journal's.

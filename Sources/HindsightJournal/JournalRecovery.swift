@@ -140,9 +140,8 @@ public struct JournalRecovery {
     let reader = FrameReader(
       file: segment.file, salt: segment.header.salt, offset: end.position.byteOffset,
       previousChecksum: nil)
-    seen.laterFrameProves = try DamageError.wrap { () throws(StorageError) in
-      try reader.provesDurable(end.last.next)
-    }
+    let aftermath = try DamageError.wrap { () throws(StorageError) in try reader.aftermath() }
+    seen.laterFrameProves = aftermath.durable > end.last
     return seen
   }
 
@@ -175,7 +174,7 @@ public struct JournalRecovery {
         file: last.file, number: last.header.number, salt: last.header.salt,
         offset: end.position.byteOffset, previousChecksum: checksum)
       try segment.file.allocate(max(options.segmentByteCount, end.position.byteOffset))
-      return RecoveredJournal(writer: writer(directory, segment, end.last), report: report)
+      return RecoveredJournal(writer: try writer(directory, segment, end.last), report: report)
     }
     report.outcome = verdict == .clean ? .clean : .unclean
     if verdict == .tornTail {
@@ -190,20 +189,16 @@ public struct JournalRecovery {
       follows: unproven.frames.isEmpty ? end.last : unproven.follows, frames: unproven.frames)
     try last.file.truncate(to: unproven.offset)
     try last.file.sync()
-    return RecoveredJournal(writer: writer(directory, segment, end.last), report: report)
+    return RecoveredJournal(writer: try writer(directory, segment, end.last), report: report)
   }
 
   private func writer(
     _ directory: JournalDirectory, _ segment: JournalWriter.OpenSegment, _ last: SequenceNumber
-  ) -> JournalWriter {
-    var older: UInt64 = 0
-    for other in directory.segments where other.header.number != segment.number {
-      // Only a statistic: a size that can't be read counts as nothing.
-      older += (try? other.file.size()) ?? 0
-    }
-    return JournalWriter(
+  ) throws(StorageError) -> JournalWriter {
+    JournalWriter(
       storage: storage, options: options, journalID: directory.segments[0].header.journalID,
-      current: segment, last: last, olderByteCount: older)
+      current: segment, last: last,
+      olderByteCount: try directory.byteCount(before: segment.number))
   }
 
   /// Keeps aside what stands behind the last good frame.
@@ -235,7 +230,7 @@ public struct JournalRecovery {
       offset: UInt64(Format.segmentHeaderByteCount), previousChecksum: segment.headerChecksum)
     var unproven = Unproven(frames: [], offset: end, follows: segment.header.follows)
     while reader.offset < end, case .frame(let frame) = try reader.next() {
-      let last = SequenceNumber(frame.header.first.rawValue + UInt64(frame.header.count) - 1)
+      let last = frame.header.last
       guard frame.header.first > proven else {
         unproven.follows = last
         continue

@@ -98,7 +98,8 @@ struct JournalSalvage {
     return RecoveredJournal(
       writer: JournalWriter(
         storage: storage, options: options, journalID: last.header.journalID, current: segment,
-        last: end.last, olderByteCount: 0), report: report)
+        last: end.last, olderByteCount: try directory.byteCount(before: segment.number)),
+      report: report)
   }
 
   /// Nothing can be replayed: everything goes aside, and an empty journal begins.
@@ -173,13 +174,11 @@ struct JournalSalvage {
     var reader = FrameReader(
       file: segment.file, salt: segment.header.salt,
       offset: UInt64(Format.segmentHeaderByteCount), previousChecksum: nil)
-    var highest = SequenceNumber.zero
-    while case .frame(let frame) = try DamageError.wrap({ () throws(StorageError) in
-      try reader.next()
-    }) {
-      highest = SequenceNumber(frame.header.first.rawValue + UInt64(frame.header.count) - 1)
+    return try DamageError.wrap { () throws(StorageError) in
+      var highest = SequenceNumber.zero
+      while case .frame(let frame) = try reader.next() { highest = frame.header.last }
+      return max(highest, try reader.aftermath().highest)
     }
-    return highest
   }
 }
 
