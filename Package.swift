@@ -88,6 +88,7 @@ let package = Package(
       dependencies: [
         "Hindsight", "HindsightJournal", "HindsightReplay", "HindsightStore", "HindsightTesting",
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
   ]

@@ -68,8 +68,10 @@ public final class ManualScheduler: BackgroundScheduler {
   public func abandon() { entries.withLock { $0.removeAll() } }
 
   /// Runs an operation, and background work beside it for as long as it takes.
+  /// - Parameter whenIdle: is called when nothing has had anything to do for a while, though the
+  ///   operation has not ended: to let time pass, for instance.
   public func run<R: Sendable>(
-    _ operation: @escaping @Sendable () async throws -> R
+    whenIdle: () -> Void = {}, _ operation: @escaping @Sendable () async throws -> R
   ) async throws -> R {
     let answer = Answer<R>()
     let task = Task {
@@ -80,11 +82,18 @@ public final class ManualScheduler: BackgroundScheduler {
       }
     }
     defer { task.cancel() }
+    var idleRounds = 0
     while true {
+      let hasRun = runOne() != nil
       runUntilIdle()
       if let result = answer.result {
         runUntilIdle()
         return try result.get()
+      }
+      idleRounds = hasRun ? 0 : idleRounds + 1
+      if idleRounds > 1_000 {
+        whenIdle()
+        idleRounds = 0
       }
       await Task.yield()
     }

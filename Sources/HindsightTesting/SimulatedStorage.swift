@@ -76,6 +76,23 @@ public final class SimulatedStorage: JournalStorage {
     return copy
   }
 
+  /// What a loss of power at this moment could leave behind, as another directory.
+  /// - Parameter survives: whether a sector of 512 bytes that was not synced has reached the disk
+  ///   all the same; with sector -1, whether an unsynced creation, renaming or removal of the file
+  ///   has. Devices and kernels write back in any order.
+  public func crashImage(survives: (_ file: String, _ sector: Int) -> Bool) -> SimulatedStorage {
+    let (current, synced) = directory.withLock { ($0.entries, $0.synced) }
+    let image = SimulatedStorage()
+    for name in Set(current.keys).union(synced.keys).sorted() {
+      let isUnsure = current[name] !== synced[name]
+      let entries = isUnsure && survives(name, -1) ? current : synced
+      guard let node = entries[name] else { continue }
+      let (new, old) = node.contents.withLock { ($0.current, $0.synced) }
+      image.setBytes(new.mixed(with: old) { survives(name, $0) }, of: name)
+    }
+    return image
+  }
+
   public var names: [String] { directory.withLock { $0.entries.keys.sorted() } }
 
   /// A file's bytes, space allocated ahead included; `nil` if there is no such file.
@@ -203,6 +220,22 @@ extension SimulatedStorage.Contents {
     guard offset < end else { return [] }
     let stored = offset < data.count ? Array(data[offset..<min(end, data.count)]) : []
     return stored + Array(repeating: 0, count: end - offset - stored.count)
+  }
+
+  /// Sectors of this where they are chosen, else of what was there before.
+  fileprivate func mixed(with old: Self, _ isChosen: (Int) -> Bool) -> [UInt8] {
+    var bytes = old.bytes(at: 0, count: old.size)
+    let isLonger = size > old.size
+    if isLonger { bytes.append(contentsOf: repeatElement(0, count: size - old.size)) }
+    for start in stride(from: 0, to: max(data.count, old.data.count), by: 512) {
+      let end = min(start + 512, bytes.count)
+      guard start < end else { break }
+      let mine = self.bytes(at: start, count: end - start)
+      let isSame = bytes[start..<end].elementsEqual(mine)
+      guard !isSame, isChosen(start / 512) else { continue }
+      bytes.replaceSubrange(start..<start + mine.count, with: mine)
+    }
+    return bytes
   }
 
   fileprivate mutating func write(_ bytes: [UInt8], at offset: Int) {

@@ -11,6 +11,7 @@ import Testing
 /// beside it: what must be found again, as of every frame's end.
 final class Lab {
   typealias TextCache = Cache<[UInt8]>
+  typealias History = [UInt64: [String: [UInt8]]]
 
   let clock = ManualClock()
   var storage = SimulatedStorage()
@@ -18,7 +19,7 @@ final class Lab {
   private(set) var scheduler = ManualScheduler()
   private(set) var cache: TextCache?
   /// Key → value, as of each sequence at which a frame ended.
-  private(set) var history: [UInt64: [String: [UInt8]]] = [0: [:]]
+  private(set) var history: History = [0: [:]]
   private var model: [String: [UInt8]] = [:]
 
   init(memory: UInt64 = 4, _ change: (inout CacheConfiguration) -> Void = { _ in }) {
