@@ -69,6 +69,13 @@ let package = Package(
         "CZlib", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Tools/make-lookups", swiftSettings: settings),
+    .executableTarget(
+      name: "make-journals",
+      dependencies: [
+        "Hindsight", "HindsightTesting",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Tools/make-journals", swiftSettings: settings),
 
     .testTarget(
       name: "HindsightCoreTests", dependencies: ["HindsightCore"], swiftSettings: settings),

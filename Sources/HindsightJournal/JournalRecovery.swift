@@ -109,7 +109,7 @@ public struct JournalRecovery {
       try storage.syncDirectory()
     }
     let end = try JournalReplay(directory).run(from: start, into: sink)
-    let verdict = RecoveryVerdict(try observe(directory, end))
+    let verdict = try RecoveryVerdict(of: directory, end, store: store)
     if case .corrupt(let evidence) = verdict {
       throw .structure(
         file: FileName.segment(end.position.segment),
@@ -119,30 +119,6 @@ public struct JournalRecovery {
     return try DamageError.wrap { () throws(StorageError) in
       try go(on: directory, end, verdict)
     }
-  }
-
-  private func observe(
-    _ directory: JournalDirectory, _ end: ReplayEnd
-  ) throws(DamageError) -> RecoveryObservation {
-    var seen = RecoveryObservation(
-      last: end.last, tail: end.tail == .end ? .end : .bad, isClosed: end.isClosed)
-    if let store, store.id == directory.journalID { seen.storeApplied = store.applied }
-    for number in directory.checkpoints {
-      do throws(DamageError) {
-        let header = try CheckpointReader(storage, number: number).header
-        guard header.journalID == directory.journalID else { continue }
-        seen.newestCheckpoint = max(seen.newestCheckpoint, header.head.sequence)
-      } catch {
-        continue  // A damaged checkpoint proves nothing; verify names it.
-      }
-    }
-    guard seen.tail == .bad, let segment = directory.segments.last else { return seen }
-    let reader = FrameReader(
-      file: segment.file, salt: segment.header.salt, offset: end.position.byteOffset,
-      previousChecksum: nil)
-    let aftermath = try DamageError.wrap { () throws(StorageError) in try reader.aftermath() }
-    seen.laterFrameProves = aftermath.durable > end.last
-    return seen
   }
 
   // MARK: Acting

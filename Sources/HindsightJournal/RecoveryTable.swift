@@ -1,4 +1,4 @@
-import HindsightCore
+public import HindsightCore
 
 /// What a recovery saw at the journal's end.
 struct RecoveryObservation: Equatable {
@@ -23,7 +23,7 @@ struct RecoveryObservation: Equatable {
 }
 
 /// What a recovery makes of it.
-enum RecoveryVerdict: Equatable {
+public enum RecoveryVerdict: Equatable, Sendable {
   /// Closed properly: go on.
   case clean
   /// Nothing is damaged, but nobody closed it.
@@ -33,10 +33,10 @@ enum RecoveryVerdict: Equatable {
   /// Something that had been durable is gone. Refuse, or salvage on request.
   case corrupt(Evidence)
 
-  enum Evidence: String, Equatable {
-    case laterFrame = "a later frame says that it had been durable"
-    case checkpoint = "a checkpoint contains what is missing"
-    case store = "the store has applied what is missing"
+  public enum Evidence: String, Equatable, Sendable {
+    case laterFrame = "a later frame says that what follows had been durable"
+    case checkpoint = "a checkpoint contains what follows"
+    case store = "the store has applied what follows"
   }
 }
 
@@ -57,5 +57,33 @@ extension RecoveryVerdict {
     } else {
       self = .unclean
     }
+  }
+
+  /// Judges where a replay ended, from what else there is in the directory.
+  /// - Parameter store: whose projection the store is, and how far; `nil` without one.
+  public init(
+    of directory: JournalDirectory, _ end: ReplayEnd,
+    store: (id: JournalID, applied: SequenceNumber)?
+  ) throws(DamageError) {
+    var seen = RecoveryObservation(
+      last: end.last, tail: end.tail == .end ? .end : .bad, isClosed: end.isClosed)
+    if let store, store.id == directory.journalID { seen.storeApplied = store.applied }
+    for number in directory.checkpoints {
+      do throws(DamageError) {
+        let header = try CheckpointReader(directory.storage, number: number).header
+        guard header.journalID == directory.journalID else { continue }
+        seen.newestCheckpoint = max(seen.newestCheckpoint, header.head.sequence)
+      } catch {
+        continue  // A damaged checkpoint proves nothing; verify names it.
+      }
+    }
+    if seen.tail == .bad, let segment = directory.segments.last {
+      let reader = FrameReader(
+        file: segment.file, salt: segment.header.salt, offset: end.position.byteOffset,
+        previousChecksum: nil)
+      let aftermath = try DamageError.wrap { () throws(StorageError) in try reader.aftermath() }
+      seen.laterFrameProves = aftermath.durable > end.last
+    }
+    self.init(seen)
   }
 }

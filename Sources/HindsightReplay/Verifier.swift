@@ -78,25 +78,45 @@ public struct Verifier {
       result.rawBytes += end.rawByteCount
       result.lastSequence = end.last.rawValue
       result.isClosed = end.isClosed
-      noteTail(end, isLive: isLive, &result)
+      noteTail(end, directory, isLive: isLive, &result)
       guard let damage = end.damage else { return }
       result.problems.append(Verification.Problem(damage))
       start = .after(end.last)
     }
   }
 
-  private func noteTail(_ end: ReplayEnd, isLive: Bool, _ result: inout Verification) {
+  /// Says what stands behind the last good frame, and what the next opening makes of it. While a
+  /// writer is at work, that is simply the end.
+  private func noteTail(
+    _ end: ReplayEnd, _ directory: JournalDirectory, isLive: Bool, _ result: inout Verification
+  ) {
     guard end.damage == nil else { return }
-    if case .bad(let error) = end.tail, !isLive {
+    if !isLive, let message = tailMessage(end, directory) {
       result.problems.append(
         Verification.Problem(
-          file: end.position.segmentName, offset: end.position.byteOffset,
-          message: "after event \(end.last): \(error). The next opening decides whether it is a "
-            + "torn tail, which it drops and keeps aside"))
+          file: end.position.segmentName, offset: end.position.byteOffset, message: message))
     }
     if !end.isClosed, end.last != .zero {
       result.notes.append(
         isLive ? "a writer has the cache open" : "the cache was not closed; opening it recovers it")
+    }
+  }
+
+  private func tailMessage(_ end: ReplayEnd, _ directory: JournalDirectory) -> String? {
+    var found = "the journal ends"
+    if case .bad(let error) = end.tail { found = "\(error)" }
+    do throws(DamageError) {
+      switch try RecoveryVerdict(of: directory, end, store: nil) {
+      case .clean, .unclean: return nil
+      case .tornTail:
+        return
+          "after event \(end.last): \(found). Nothing proves that it had been durable: the next "
+          + "opening drops it as a torn tail and keeps it aside"
+      case .corrupt(let evidence):
+        return "after event \(end.last): \(found), but \(evidence.rawValue): opening refuses"
+      }
+    } catch {
+      return "\(error)"
     }
   }
 
