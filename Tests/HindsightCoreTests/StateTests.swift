@@ -1,0 +1,299 @@
+import HindsightCore
+import Testing
+
+/// The state machine beside a model, step by step; a failure names its seed and step.
+@Suite("S040 state machine")
+struct StateTests {
+  private static func configuration(_ random: inout SplitMix) -> Opened {
+    let memory = UInt64.random(in: 1...6, using: &random)
+    let hasStore = Int.random(in: 0..<4, using: &random) > 0
+    let hasBytes = Int.random(in: 0..<3, using: &random) == 0
+    let store = memory + UInt64.random(in: 0...6, using: &random)
+    return Opened(
+      memoryLimit: TierLimit(entryCountMax: memory, byteCountMax: hasBytes ? 30 : nil),
+      storeLimit: hasStore
+        ? TierLimit(entryCountMax: store, byteCountMax: hasBytes ? 60 : nil) : nil,
+      memoryTTL: .seconds(Int64.random(in: 1...20, using: &random)),
+      storeTTL: .seconds(Int64.random(in: 1...40, using: &random)),
+      accessLog: AccessLog.allCases.randomElement(using: &random)!, formatVersion: 1,
+      softwareVersion: "test", bootID: 1)
+  }
+
+  /// One history: a live state, the model, and a replica that only applies.
+  private struct Run: ~Copyable {
+    var live = CacheState(hashSeed: 1)
+    var replica = CacheState(hashSeed: 2)
+    var model: Model
+    var random: SplitMix
+    var now = Timestamp(microseconds: 1_000_000)
+    var decision = Decision()
+
+    init(seed: UInt64) {
+      random = SplitMix(state: seed)
+      let opened = StateTests.configuration(&random)
+      model = Model(opened: opened)
+      live.decideOpen(opened, at: now, into: &decision)
+    }
+
+    private mutating func key() -> Bytes {
+      let registries = ["pypi:", "npm:", ""]
+      return Bytes(
+        (registries.randomElement(using: &random)! + "k\(Int.random(in: 0..<6, using: &random))")
+          .utf8)
+    }
+
+    private mutating func ttl() -> Microseconds? {
+      let seconds: [Int64?] = [nil, 0, 5, 30]
+      return seconds.randomElement(using: &random)!.map { Microseconds.seconds($0) }
+    }
+
+    mutating func step(_ what: String) throws {
+      now = now.adding(Microseconds(rawValue: Int64.random(in: 0...3_000_000, using: &random)))
+      switch Int.random(in: 0..<10, using: &random) {
+      case 0..<4: try set(what)
+      case 4..<7: get(what)
+      case 7: invalidate(what)
+      case 8:
+        let prefix = Bytes(["pypi:", "npm:", "", "pypi:k1"].randomElement(using: &random)!.utf8)
+        let expected = model.clear(prefix, at: now)
+        let cleared = live.decideClear(prefix: prefix, reason: nil, at: now, into: &decision)
+        #expect(cleared == expected, "\(what): clear")
+      default:
+        model.expire(now)
+        while live.decideSweep(at: now, entryCountMax: 2, into: &decision) > 0 {}
+      }
+      try check(what)
+    }
+
+    private mutating func set(_ what: String) throws {
+      let length = Int.random(in: 0...24, using: &random)
+      let command = SetCommand(
+        key: key(), value: Bytes(repeating: 7, count: length), coder: 2, memoryTTL: ttl(),
+        storeTTL: ttl(), reason: nil)
+      let eventCount = decision.records.count
+      do throws(SetRefusal) {
+        try live.decideSet(command, at: now, into: &decision)
+      } catch {
+        #expect(command.value.count + command.key.count > 30, "\(what): \(error)")
+        #expect(decision.records.count == eventCount, "\(what): a refused set left events")
+        return
+      }
+      model.set(command, at: now, origin: live.head.sequence)
+    }
+
+    private mutating func get(_ what: String) {
+      let key = key()
+      let expected = model.get(key, at: now)
+      guard let slot = live.find(key) else {
+        #expect(expected == nil, "\(what): get")
+        return
+      }
+      if live.isLive(slot, in: .memory, at: now) {
+        #expect(expected?.0 == .memory, "\(what): get")
+        if live.head.opened?.accessLog == .lookups {
+          live.decideLookedUp(
+            .origin(live.origin(of: slot)), .memoryHit, at: now, into: &decision)
+        } else {
+          live.touch(slot)
+        }
+      } else if live.isLive(slot, in: .store, at: now) {
+        #expect(expected?.0 == .store, "\(what): get")
+        live.decideExpire(slot, at: now, into: &decision)
+        live.decidePromote(slot, at: now, into: &decision)
+      } else {
+        #expect(expected == nil, "\(what): get")
+        live.decideExpire(slot, at: now, into: &decision)
+      }
+    }
+
+    private mutating func invalidate(_ what: String) {
+      let key = key()
+      let expected = model.invalidate(key, at: now)
+      #expect(
+        live.decideInvalidate(key, reason: "r", at: now, into: &decision) == expected,
+        "\(what): invalidate")
+    }
+
+    private mutating func check(_ what: String) throws {
+      live.checkInvariants()
+      if Int.random(in: 0..<4, using: &random) == 0 {
+        live.decideTouches(at: now, into: &decision)
+        try replay(what)
+      }
+      model.expire(now)
+      for tier in Tier.allCases {
+        #expect(live.liveCount(in: tier, at: now) == model.count(tier), "\(what): \(tier) count")
+      }
+      var entries: [Model.Entry] = []
+      live.forEachSlot { slot in
+        let image = live.image(of: slot)
+        let isInMemory = live.isLive(slot, in: .memory, at: now)
+        let isInStore = live.isLive(slot, in: .store, at: now)
+        guard isInMemory || isInStore else { return }
+        entries.append(
+          Model.Entry(
+            key: image.key, value: Bytes(repeating: 7, count: Int(image.valueByteCount)),
+            origin: image.origin, memoryExpiry: isInMemory ? image.memoryExpiry : nil,
+            storeExpiry: isInStore ? image.storeExpiry : nil))
+      }
+      #expect(entries == model.entries, "\(what)")
+    }
+
+    /// The same events give the same state and digest, whatever the seed of the hash.
+    private mutating func replay(_ what: String) throws {
+      var effects: [Effect] = []
+      for record in decision.records { try replica.apply(record, into: &effects) }
+      decision.removeAll()
+      replica.checkInvariants()
+      #expect(replica.digest == live.digest, "\(what): digest")
+    }
+  }
+
+  @Test("agrees with a model, and a replica that only applies its events agrees with it")
+  func property() throws {
+    for seed in 1...300 as ClosedRange<UInt64> {
+      var run = Run(seed: seed)
+      for step in 0..<60 { try run.step("seed \(seed), step \(step)") }
+    }
+  }
+
+  // MARK: What `apply` refuses
+
+  private func opened() -> Opened {
+    Opened(
+      memoryLimit: TierLimit(entryCountMax: 2), storeLimit: TierLimit(entryCountMax: 3),
+      memoryTTL: .seconds(10), storeTTL: .seconds(20), accessLog: .recency, formatVersion: 1,
+      softwareVersion: "test", bootID: 1)
+  }
+
+  private func set(_ key: String, memory: Int64? = 10, store: Int64? = 20, at: Int64) -> Event {
+    func instant(_ seconds: Int64?) -> Timestamp? {
+      seconds.map { Timestamp(microseconds: (at + $0) * 1_000_000) }
+    }
+    return .set(
+      ValueSet(
+        key: Bytes(key.utf8), value: [1], coder: 2, memoryExpiry: instant(memory),
+        storeExpiry: instant(store), reason: nil))
+  }
+
+  /// Applies events, one a second from second 1 on.
+  /// - Returns: the error that the last one gave.
+  private func refusal(_ events: [Event]) -> StateError? {
+    var state = CacheState()
+    var effects: [Effect] = []
+    for (index, event) in events.enumerated() {
+      let record = Record(
+        sequence: SequenceNumber(UInt64(index + 1)),
+        at: Timestamp(microseconds: Int64(index + 1) * 1_000_000), event: event)
+      do throws(StateError) {
+        try state.apply(record, into: &effects)
+      } catch {
+        #expect(index == events.count - 1, "\(error)")
+        return error
+      }
+    }
+    return nil
+  }
+
+  @Test("INV016: what is past its expiry can't be used, promoted, invalidated or evicted")
+  func inv016() {
+    let base = [Event.opened(opened()), set("a", memory: 1, store: 1, at: 2)]
+    let origin = SequenceNumber(2)
+    #expect(
+      refusal(base + [.lookedUp(.origin(origin), .memoryHit)]) == .expiredServed(origin, .memory))
+    #expect(
+      refusal(
+        base + [
+          .expired(origin: origin, tier: .memory), .promoted(origin: origin, memoryExpiry: .zero),
+        ])
+        == .expiredServed(origin, .store))
+    #expect(
+      refusal(base + [.invalidated(Invalidated(subject: .origin(origin), reason: nil))])
+        == .expiredServed(origin, .memory))
+    #expect(
+      refusal(base + [.evicted(origin: origin, tier: .memory, cause: .limit)])
+        == .expiredServed(origin, .memory))
+    #expect(
+      refusal([.opened(opened()), set("a", at: 2), .expired(origin: origin, tier: .memory)])
+        == .notExpired(origin, .memory))
+    #expect(
+      refusal([
+        .opened(opened()), set("a", memory: nil, at: 2),
+        .promoted(origin: origin, memoryExpiry: Timestamp(microseconds: 23_000_000)),
+      ]) == .promotedBeyondStore(origin))
+  }
+
+  @Test("INV017: a tier can't hold more than its limit, and the victim is the least recent")
+  func inv017() {
+    let two = [Event.opened(opened()), set("a", at: 2), set("b", at: 3)]
+    #expect(refusal(two + [set("c", at: 4)]) == .limitExceeded(.memory))
+    #expect(
+      refusal(two + [.evicted(origin: SequenceNumber(3), tier: .memory, cause: .limit)])
+        == .wrongVictim(SequenceNumber(3), .memory, expected: SequenceNumber(2)))
+    #expect(
+      refusal(two + [.evicted(origin: SequenceNumber(2), tier: .memory, cause: .limit)]) == nil)
+  }
+
+  @Test("sequences are contiguous, time doesn't decrease, origins exist, counts are true")
+  func order() {
+    #expect(refusal([set("a", at: 1)]) == .notOpen)
+    #expect(refusal([.opened(opened()), .closed(clean: true), set("a", at: 3)]) == .notOpen)
+    #expect(
+      refusal([.opened(opened()), .touched([SequenceNumber(9)])])
+        == .unknownOrigin(SequenceNumber(9)))
+    #expect(
+      refusal([
+        .opened(opened()), set("a", at: 2),
+        .invalidated(Invalidated(subject: .key(Bytes("a".utf8)), reason: nil)),
+      ]) == .keyPresent(SequenceNumber(2)))
+    #expect(
+      refusal([
+        .opened(opened()), set("a", at: 2),
+        .cleared(Cleared(prefix: [], reason: nil, memoryCount: 2, storeCount: 1)),
+      ]) == .wrongClearCount(.memory, stated: 2, counted: 1))
+    #expect(
+      refusal([.opened(opened()), set("", at: 2)]) == .keyLength(0))
+    #expect(
+      refusal([.opened(opened()), set("a", memory: nil, store: nil, at: 2)])
+        == .impossibleResidency(SequenceNumber(2)))
+    var state = CacheState()
+    var effects: [Effect] = []
+    #expect(
+      throws: StateError.sequenceBroken(expected: SequenceNumber(1), found: SequenceNumber(2))
+    ) {
+      try state.apply(
+        Record(sequence: SequenceNumber(2), at: .zero, event: .opened(opened())), into: &effects)
+    }
+    #expect(throws: StateError.timeDecreased(last: .zero, found: Timestamp(microseconds: -1))) {
+      try state.apply(
+        Record(
+          sequence: SequenceNumber(1), at: Timestamp(microseconds: -1), event: .opened(opened())),
+        into: &effects)
+    }
+  }
+
+  // MARK: Time
+
+  @Test("INV016 time never goes back, and never stands still while real time passes")
+  func timeline() {
+    func reading(_ wall: Int64, _ boot: Int64) -> ClockReading {
+      ClockReading(wall: Timestamp(microseconds: wall), boot: Microseconds(rawValue: boot))
+    }
+    var time = Timeline(reading(1_000, 10))
+    #expect(time.now(reading(1_005, 15), last: .zero).rawValue == 1_005)
+    // The wall clock steps back: the boot clock goes on.
+    #expect(time.now(reading(200, 25), last: .zero).rawValue == 1_015)
+    // A leap forward is believed, and then advances normally.
+    #expect(time.now(reading(9_000, 30), last: .zero).rawValue == 9_000)
+    #expect(time.now(reading(300, 40), last: .zero).rawValue == 9_010)
+    // Never before the last event.
+    #expect(time.now(reading(300, 41), last: Timestamp(microseconds: 10_000)).rawValue == 10_000)
+    // A reopening in the same boot measures what elapsed; in another one it can't.
+    var same = Timeline(
+      reading(500, 140), lastAt: Timestamp(microseconds: 9_000),
+      lastBoot: Microseconds(rawValue: 40))
+    #expect(same.now(reading(500, 140), last: .zero).rawValue == 9_100)
+    var other = Timeline(reading(500, 5), lastAt: Timestamp(microseconds: 9_000), lastBoot: nil)
+    #expect(other.now(reading(500, 5), last: .zero).rawValue == 9_000)
+  }
+}
