@@ -85,7 +85,11 @@ let package = Package(
       name: "HindsightStoreTests", dependencies: ["HindsightStore"], swiftSettings: settings),
     .testTarget(
       name: "HindsightTests",
-      dependencies: ["Hindsight", "HindsightReplay", "HindsightTesting"], swiftSettings: settings),
+      dependencies: [
+        "Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay", "HindsightStore",
+        "HindsightTesting", .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
     .testTarget(name: "ReadmeTests", dependencies: ["Hindsight"], swiftSettings: settings),
     .testTarget(
       name: "HindsightCLITests",

@@ -36,7 +36,7 @@ struct Assembly: ~Copyable {
     let durable = report?.last ?? core.head.sequence
     var state = EngineState(
       core: core, timeline: timeline(reading), opened: opened, hasJournal: journal != nil,
-      payloads: payloads, projection: projection, durable: durable)
+      queues: configuration.queues, payloads: payloads, projection: projection, durable: durable)
     let now = state.now(reading)
     if let report {
       if report.resumeAfter > report.last {

@@ -59,6 +59,19 @@ public struct Retention: Sendable, Hashable {
   public static let unlimited = Retention(byteCountMax: nil, ageMax: nil)
 }
 
+/// How long queues may become. At a limit, writes wait or fail (`BackpressurePolicy`); a write that
+/// was let in may exceed it once. Hits never wait.
+public struct QueueLimits: Sendable, Hashable {
+  /// Bytes of events that are decided but not written: 8 MiB.
+  public var unwrittenByteCountMax = 8 << 20
+  /// Bytes of values that the store doesn't have yet, kept in memory until then: 64 MiB.
+  public var pinnedByteCountMax = 64 << 20
+  /// Rows, of whatever size, that the store doesn't have yet: 200,000.
+  public var pendingRowCountMax = 200_000
+
+  public init() {}
+}
+
 /// Everything that can be said when a cache is opened. The defaults are what most want.
 public struct CacheConfiguration: Sendable {
   /// 1,000 entries. Bytes count keys and encoded values.
@@ -79,6 +92,7 @@ public struct CacheConfiguration: Sendable {
   public var corruption = CorruptionPolicy.refuse
   public var journalFailure = JournalFailurePolicy.refuseWrites
   public var backpressure = BackpressurePolicy.wait
+  public var queues = QueueLimits()
   public var retention = Retention()
   /// Segments are cut at this size. 64 KiB to 1 GiB; 16 MiB by default.
   public var segmentByteCount: UInt64 = 16 << 20
@@ -98,14 +112,8 @@ enum EngineBounds {
   static let frameByteCount = 64 << 10
   /// … or at this age.
   static let frameAge = Microseconds(rawValue: 10_000)
-  /// Events that are enqueued but not written: beyond it, writers wait.
-  static let unwrittenByteCountMax = 8 << 20
   /// Written but not yet durable: beyond it, a sync is forced.
   static let unsyncedByteCountMax = 16 << 20
-  /// Values that wait for the store, and are pinned in memory until then: beyond it, writers wait.
-  static let pinnedByteCountMax: UInt64 = 64 << 20
-  /// … and rows, of whatever size.
-  static let pendingRowCountMax = 200_000
   /// Rows and bytes in one transaction of the projector.
   static let transactionRowCount = 2_000
   static let transactionByteCount: UInt64 = 8 << 20

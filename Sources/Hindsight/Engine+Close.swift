@@ -68,6 +68,8 @@ extension Engine {
 
   private func end() {
     directoryLock?.unlock()
+    // Activities hold the engine: let go of them, or nobody ever lets go of either.
+    releaseBackground()
     typealias Ended = (
       [UnsafeContinuation<Void, Never>], [CommitState.Resumption], [CommitState.Resumption]
     )

@@ -9,6 +9,8 @@ extension Engine {
     while true {
       let obstacle = locked { state in state.obstacle }
       guard let obstacle else { return }
+      // The projector takes only what is durable: see to it that more becomes so.
+      if obstacle.mayPass { requestSync() }
       guard configuration.backpressure == .wait, obstacle.mayPass else { throw obstacle.error }
       if case .failed(let error) = await suspend(
         { state, waiter in
@@ -27,12 +29,23 @@ extension Engine {
 
   /// Resumes those who wait for room, if there is some.
   func resumeRoomWaiters() {
-    let waiters = locked { state -> [CommitState.Waiter] in
-      if let obstacle = state.obstacle, obstacle.mayPass { return [] }
+    let (waiters, isStuck) = locked { state -> ([CommitState.Waiter], Bool) in
+      guard !state.roomWaiters.isEmpty else { return ([], false) }
+      if let obstacle = state.obstacle, obstacle.mayPass { return ([], true) }
       defer { state.roomWaiters = [] }
-      return state.roomWaiters
+      return (state.roomWaiters, false)
     }
     waiters.map { ($0, .acknowledged) }.resume()
+    if isStuck { requestSync() }
+  }
+
+  /// Has what is written made durable soon, without waiting for it.
+  private func requestSync() {
+    let isNew = locked { state in
+      defer { state.commit.isSyncRequested = true }
+      return !state.commit.isSyncRequested
+    }
+    if isNew { signalJournal() }
   }
 
   /// Makes everything so far durable and waits until the store has it.
@@ -92,14 +105,14 @@ extension EngineState {
   /// What keeps a write from being decided now; `nil` where nothing does.
   var obstacle: Obstacle? {
     guard phase == .open else { return nil }  // the decision itself says so
-    if hasJournal, commit.trouble == nil, frame.byteCount > EngineBounds.unwrittenByteCountMax {
+    if hasJournal, commit.trouble == nil, frame.byteCount > queues.unwrittenByteCountMax {
       return Obstacle(
         error: CacheError(
           .backpressure,
           "\(frame.byteCount) bytes of events wait to be written; wait, or write less"),
         mayPass: true)
     }
-    guard hasStore, projection.isOverLimit else { return nil }
+    guard hasStore, projection.exceeds(queues) else { return nil }
     if let trouble = projection.trouble { return Obstacle(error: trouble, mayPass: false) }
     return Obstacle(
       error: CacheError(

@@ -111,6 +111,9 @@ final class Engine: Sendable {
     }
   }
 
+  /// Forgets the activities, which have finished.
+  func releaseBackground() { background.withLock { $0 = Background() } }
+
   func signalJournal() { background.withLock { $0.journal }?.signal() }
   func signalProjector() { background.withLock { $0.projector }?.signal() }
   func signalUpkeep() { background.withLock { $0.upkeep }?.signal() }

@@ -11,7 +11,7 @@ extension EngineState {
   /// leave the state as it is: a hit never waits for a queue.
   var canRecord: Bool {
     phase == .open && commit.trouble == nil
-      && frame.byteCount <= EngineBounds.unwrittenByteCountMax
+      && frame.byteCount <= queues.unwrittenByteCountMax
   }
 
   /// Whether the journal's thread must be told that a frame has begun, so that it times its cut.

@@ -31,6 +31,7 @@ struct EngineState: ~Copyable, Sendable {
   var phase = Phase.open
   let opened: Opened
   let hasJournal: Bool
+  let queues: QueueLimits
   var decision = Decision()
   var payloads: [Payload] = []
   var misses = MissMemory()
@@ -49,12 +50,13 @@ struct EngineState: ~Copyable, Sendable {
 
   init(
     core: consuming CacheState, timeline: Timeline, opened: Opened, hasJournal: Bool,
-    payloads: [Payload], projection: Projection, durable: SequenceNumber
+    queues: QueueLimits, payloads: [Payload], projection: Projection, durable: SequenceNumber
   ) {
     self.core = core
     self.timeline = timeline
     self.opened = opened
     self.hasJournal = hasJournal
+    self.queues = queues
     self.payloads = payloads
     self.projection = projection
     frame = OpenFrame()

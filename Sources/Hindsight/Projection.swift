@@ -38,9 +38,8 @@ struct Projection {
 
   var rowCount: Int { pending.count }
 
-  var isOverLimit: Bool {
-    pinnedByteCount > EngineBounds.pinnedByteCountMax
-      || pending.count > EngineBounds.pendingRowCountMax
+  func exceeds(_ limits: QueueLimits) -> Bool {
+    pinnedByteCount > UInt64(limits.pinnedByteCountMax) || pending.count > limits.pendingRowCountMax
   }
 
   mutating func append(_ operation: RowOperation, at sequence: SequenceNumber) {

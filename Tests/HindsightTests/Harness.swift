@@ -60,3 +60,13 @@ func reason<Value>(_ lookup: Lookup<Value>) -> MissReason? {
   guard case .miss(let reason) = lookup else { return nil }
   return reason
 }
+
+/// The error that `body` ends with; `nil` where it ends well.
+func failure(_ body: () async throws -> Void) async -> CacheError? {
+  do {
+    try await body()
+    return nil
+  } catch {
+    return error as? CacheError
+  }
+}

@@ -1,0 +1,182 @@
+import Foundation
+import Hindsight
+import HindsightJournal
+import HindsightReplay
+import HindsightStore
+import HindsightTesting
+import Testing
+
+/// A store that isn't what the journal says: lost, damaged, foreign, behind, ahead.
+@Suite("S040 the store after a crash")
+struct StoreRecoveryTests {
+  private let clock = ManualClock()
+  private let count = 40
+
+  private func open(
+    _ path: String, _ change: (inout CacheConfiguration) -> Void = { _ in }
+  ) async throws -> Cache<Int> {
+    try await Cache.open(
+      at: path, configuration: configuration(clock: clock, memory: 5, store: 1_000, change))
+  }
+
+  private func fill(_ path: String, from start: Int = 0) async throws {
+    let cache = try await open(path)
+    for number in start..<count { try await cache.set(number, for: try CacheKey("k:\(number)")) }
+    try await cache.settle()
+    try await cache.close()
+  }
+
+  private func storeFiles(_ path: String) throws -> [String] {
+    try FileManager.default.contentsOfDirectory(atPath: path)
+      .filter { $0.hasPrefix("store.sqlite") && !$0.contains("quarantine") }
+  }
+
+  private func removeStore(_ path: String) throws {
+    for name in try storeFiles(path) {
+      try FileManager.default.removeItem(atPath: path + "/" + name)
+    }
+  }
+
+  private func copyStore(_ from: String, _ to: String) throws {
+    try removeStore(to)
+    for name in try storeFiles(from) {
+      try FileManager.default.copyItem(atPath: from + "/" + name, toPath: to + "/" + name)
+    }
+  }
+
+  /// Every value is there, and the journal and the rows verify.
+  private func check(
+    _ path: String, _ store: RecoverySummary.Store, lost: Int = 0
+  ) async throws {
+    let cache = try await open(path)
+    #expect(cache.recovery.store == store)
+    #expect(cache.recovery.lostValues == lost)
+    for number in 0..<count {
+      #expect(try await cache.get(try CacheKey("k:\(number)")) == number)
+    }
+    try await cache.settle()
+    try await cache.close()
+    let verified = Verifier(try PosixStorage(path: path)) { () throws(StoreError) in
+      try StoreInspector(directory: path)
+    }.run()
+    #expect(verified.isSound && verified.rows == count, "\(verified.problems)")
+  }
+
+  @Test("lost: it is built anew from the journal")
+  func lost() async throws {
+    let directory = try TemporaryDirectory()
+    try await fill(directory.cache)
+    try removeStore(directory.cache)
+    try await check(directory.cache, .new)
+  }
+
+  @Test("damaged: it is put aside and built anew", arguments: ["garbage", "truncated", "foreign"])
+  func damaged(kind: String) async throws {
+    let directory = try TemporaryDirectory()
+    try await fill(directory.cache)
+    let path = directory.cache + "/store.sqlite"
+    switch kind {
+    case "garbage":
+      try removeStore(directory.cache)
+      try Data((0..<10_000).map { UInt8(truncatingIfNeeded: $0 &* 31) })
+        .write(to: URL(fileURLWithPath: path))
+    case "truncated":
+      let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+      try bytes.prefix(bytes.count / 2).write(to: URL(fileURLWithPath: path))
+    default:
+      var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+      bytes[68] ^= 0x55  // application_id (sqlite.org/fileformat.html)
+      try bytes.write(to: URL(fileURLWithPath: path))
+    }
+    try await check(directory.cache, .rebuilt)
+    let names = try FileManager.default.contentsOfDirectory(atPath: directory.cache)
+    #expect(names.contains { $0.contains("quarantine") })
+  }
+
+  @Test("behind: it catches up from the journal")
+  func behind() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(directory.cache)
+    for number in 0..<10 { try await cache.set(number, for: try CacheKey("k:\(number)")) }
+    try await cache.settle()
+    try await cache.close()
+    let old = directory.path + "/old"
+    try FileManager.default.createDirectory(atPath: old, withIntermediateDirectories: true)
+    try copyStore(directory.cache, old)
+    try await fill(directory.cache, from: 10)
+    try copyStore(old, directory.cache)
+    try await check(directory.cache, .resumed)
+  }
+
+  @Test("another cache's: it is reconciled, its rows are gone and ours are back")
+  func anothers() async throws {
+    let directory = try TemporaryDirectory()
+    try await fill(directory.cache)
+    let other = directory.path + "/other"
+    try await withCache(at: other, of: Int.self, configuration: configuration(clock: clock)) {
+      for number in 0..<60 { try await $0.set(-number, for: try CacheKey("k:\(number)")) }
+      try await $0.settle()
+    }
+    try copyStore(other, directory.cache)
+    try await check(directory.cache, .reconciled)
+  }
+
+  @Test("ahead of the journal: proof that the journal has lost something; salvage reconciles")
+  func ahead() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(directory.cache)
+    for number in 0..<count { try await cache.set(number, for: try CacheKey("k:\(number)")) }
+    try await cache.settle()
+    try await cache.close()
+    let old = directory.path + "/old"
+    try FileManager.default.copyItem(atPath: directory.cache, toPath: old)
+    let late = try await open(directory.cache)
+    try await late.set(99, for: try CacheKey("late"))
+    try await late.settle()
+    try await late.close()
+    try copyStore(directory.cache, old)
+    let error = await failure { _ = try await open(old) }
+    #expect(error?.code == .journalCorrupt && error?.message.contains("store") == true)
+    let salvaged = try await open(old) { $0.corruption = .salvage }
+    #expect(salvaged.recovery.journal == .salvaged && salvaged.recovery.store == .reconciled)
+    #expect(try await salvaged.get(try CacheKey("late")) == nil)
+    #expect(salvaged.statistics.lastSequence > late.statistics.lastSequence)
+    try await salvaged.close()
+    try await check(old, .resumed)
+  }
+
+  @Test("a row with a wrong value is lost, not served")
+  func wrongRow() async throws {
+    let directory = try TemporaryDirectory()
+    try await fill(directory.cache)
+    let path = directory.cache + "/store.sqlite"
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+    // Key and value stand side by side in the row: "k:7" and JSON "7".
+    let row = try #require(bytes.range(of: Data("k:77".utf8)))
+    bytes[row.upperBound - 1] = UInt8(ascii: "8")
+    try bytes.write(to: URL(fileURLWithPath: path))
+    let cache = try await open(directory.cache)
+    #expect(reason(try await cache.lookup(try CacheKey("k:7"))) == .lost)
+    #expect(try await cache.get(try CacheKey("k:8")) == 8)
+    try await cache.close()
+  }
+
+  @Test("without a journal the index comes from the rows")
+  func withoutJournal() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(directory.cache) { $0.usesJournal = false }
+    for number in 0..<count { try await cache.set(number, for: try CacheKey("k:\(number)")) }
+    try await cache.settle()
+    try await cache.close()
+    #expect(
+      try !FileManager.default.contentsOfDirectory(atPath: directory.cache).contains {
+        $0.hasSuffix(".journal")
+      })
+    let again = try await open(directory.cache) { $0.usesJournal = false }
+    #expect(again.count == TierCounts(memory: 0, store: count))
+    for number in 0..<count {
+      #expect(try await again.get(try CacheKey("k:\(number)")) == number)
+    }
+    try await again.close()
+  }
+}
