@@ -36,9 +36,14 @@ struct Assembly: ~Copyable {
     let durable = report?.last ?? core.head.sequence
     var state = EngineState(
       core: core, timeline: timeline(reading), opened: opened, hasJournal: journal != nil,
-      queues: configuration.queues, payloads: payloads, projection: projection, durable: durable)
+      queues: configuration.queues,
+      continuesInMemory: configuration.journalFailure == .continueInMemory, payloads: payloads,
+      projection: projection, durable: durable)
     let now = state.now(reading)
     if let report {
+      if let first = report.untoldGap {
+        state.core.decideGap(from: first, at: now, into: &state.decision)
+      }
       if report.resumeAfter > report.last {
         state.core.decideGap(
           upTo: report.resumeAfter, cause: .salvaged, at: now, into: &state.decision)
@@ -94,7 +99,7 @@ struct Assembly: ~Copyable {
       let ticket = journal.writer.beginSync()
       try ticket.perform()
       journal.writer.completeSync(ticket)
-      state.checkpointing.nextNumber = try journal.nextCheckpointNumber()
+      state.checkpointing = Checkpointing(nextNumber: try journal.nextCheckpointNumber())
     } catch {
       throw CacheError(storage: error)
     }

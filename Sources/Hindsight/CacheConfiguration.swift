@@ -33,8 +33,10 @@ public enum CorruptionPolicy: String, Sendable, Hashable {
 public enum JournalFailurePolicy: String, Sendable, Hashable {
   /// They are refused before anything happens. Reads go on.
   case refuseWrites
-  /// They go on in memory, without history. When the journal can be written again, a checkpoint
-  /// and a `gap` record what is missing.
+  /// They go on in memory: `.written` then promises no more than `.enqueued`, while `.durable`
+  /// waits, and fails where the journal stays broken. The events of up to `unwrittenByteCountMax`
+  /// are kept and journaled later. What comes after them has no history: when the journal can be
+  /// written again, a checkpoint stands in for it, and a `gap` says which events are missing.
   case continueInMemory
 }
 

@@ -30,6 +30,8 @@ public struct CacheStatistics: Sendable, Hashable, Codable {
   public var storeQueries = 0
   /// Lookups that the access log should hold and, the journal being behind, does not.
   public var lookupsNotLogged = 0
+  /// Events that the journal lacks since it couldn't be written (`.continueInMemory`).
+  public var unjournaledEvents = 0
   /// What is wrong with journal or store at present, in words; `nil` where all is well.
   public var journalTrouble: String?
   public var storeTrouble: String?

@@ -44,6 +44,8 @@ struct CommitState: Sendable {
   var nextSync: Microseconds?
   /// Why the journal can't be written at present.
   var trouble: JournalTrouble?
+  /// The first event that isn't journaled any more, since the open frame was full (`.continueInMemory`).
+  var lostFirst: SequenceNumber?
 
   private var writeWaiters: Deque<Waiter> = []
   private var syncWaiters: Deque<Waiter> = []
@@ -127,6 +129,12 @@ struct CommitState: Sendable {
     durable = max(durable, sequence)
     written = max(written, durable)
     return Self.take(&writeWaiters, through: written) + Self.take(&syncWaiters, through: durable)
+  }
+
+  /// Lets go of those who don't wait for the disk.
+  mutating func releaseWriteWaiters() -> [Resumption] {
+    defer { writeWaiters.removeAll() }
+    return writeWaiters.map { ($0, .acknowledged) }
   }
 
   /// Gives up on everybody who waits: what they did stays in force, its fate is unknown.

@@ -13,12 +13,14 @@ extension Engine {
   ) async throws(CacheError) {
     guard level != .enqueued, let journal else { return }
     let reading = clock.reading()
-    let cut: CutFrame? = locked { state in
-      guard level == .written, !state.commit.isAcknowledged(sequence, level),
-        state.commit.takeRoleForCaller()
-      else { return nil }
-      return state.cut(journal.writer, reading)
+    let (cut, isInMemoryOnly) = locked { state -> (CutFrame?, Bool) in
+      guard level == .written, !state.commit.isAcknowledged(sequence, level) else {
+        return (nil, false)
+      }
+      guard state.commit.takeRoleForCaller() else { return (nil, state.isInMemoryOnly) }
+      return (state.cut(journal.writer, reading), false)
     }
+    if isInMemoryOnly { return }
     if let cut { return try await writeForAll(cut, journal) }
     switch await wait(for: sequence, level) {
     case .acknowledged: return
@@ -138,7 +140,7 @@ extension EngineState {
     if checkpointing.isDue(journalByteCount: journalByteCount)
       || (commit.isRotationDue && checkpointing.capture == nil)
     {
-      checkpointing.capture = capture(reading)
+      checkpointing.capture = capture(reading, withPins: false)
       checkpointing.capturedAt = journalByteCount
     }
     return CutFrame(
@@ -152,13 +154,17 @@ extension EngineState {
     }
   }
 
-  private func capture(_ reading: ClockReading) -> Checkpointing.Capture {
+  /// The state as a checkpoint has it.
+  /// - Parameter withPins: whether it holds the values that the store lacks, too.
+  func capture(_ reading: ClockReading, withPins: Bool) -> Checkpointing.Capture {
     var capture = Checkpointing.Capture(
       head: core.head, digest: core.digest, bootTime: UInt64(max(0, reading.boot.rawValue)),
       entries: [])
     capture.entries.reserveCapacity(core.entryCount)
     core.forEachSlot { slot in
-      let value = core.isResident(slot, in: .memory) ? payloads[Int(slot)].bytes : nil
+      let payload = payloads[Int(slot)]
+      let isHeld = core.isResident(slot, in: .memory) || (withPins && payload.isPinned)
+      let value = isHeld ? payload.bytes : nil
       capture.entries.append((core.image(of: slot), value))
     }
     return capture

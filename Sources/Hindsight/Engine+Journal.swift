@@ -125,6 +125,7 @@ extension Engine {
   private func rescue(_ journal: Journal) {
     do throws(StorageError) {
       try journal.writer.rescue()
+      while locked({ state in state.commit.lostFirst != nil }) { try bridge(journal) }
     } catch {
       let error = CacheError(storage: error)
       let retryAt = clock.reading().boot
@@ -133,9 +134,11 @@ extension Engine {
         "the change is in force, but the journal can't be written: \(error.message)",
         underlying: error)
       let resume = locked { state in
+        state.commit.isWriting = false
         state.commit.trouble = JournalTrouble(
           error: error, retryAt: retryAt.later(by: EngineBounds.retryInterval.duration))
-        return state.commit.failAll(unknown)
+        let released = state.continuesInMemory ? state.commit.releaseWriteWaiters() : []
+        return released + state.commit.failAll(unknown)
       }
       resume.resume()
       return
@@ -143,6 +146,7 @@ extension Engine {
     let durable = journal.writer.durable
     let position = journal.writer.position
     let resume = locked { state in
+      state.commit.isWriting = false
       state.commit.trouble = nil
       state.commit.isRotationDue = false
       if state.checkpointing.capture?.position == nil {
@@ -153,6 +157,30 @@ extension Engine {
     logger.notice("the journal can be written again", metadata: ["durable": "\(durable)"])
     resume.resume()
     becameDurable()
+  }
+
+  /// Goes on behind events that were decided in memory only: makes durable what came before them,
+  /// then a checkpoint that stands in for them, then a segment that follows it and begins with
+  /// `gap`.
+  private func bridge(_ journal: Journal) throws(StorageError) {
+    let reading = clock.reading()
+    if let before = locked({ state in state.cutBeforeGap(reading) }) {
+      try journal.writer.append(before.frame, durable: before.durable, bootTime: before.bootTime)
+      try journal.writer.sync()
+    }
+    let segment = journal.writer.nextSegmentNumber
+    let (capture, first, number) = locked { state in state.captureBridge(to: segment, reading) }
+    do throws(StorageError) {
+      _ = try journal.writeCheckpoint(capture, number: number)
+      try journal.writer.skip(through: capture.head.sequence)
+    } catch {
+      // As if the gap had not ended yet.
+      locked { state in state.widenGap(from: first) }
+      throw error
+    }
+    logger.warning(
+      "events were never journaled",
+      metadata: ["first": "\(first)", "last": "\(capture.head.sequence)"])
   }
 
   private func becameDurable() {
@@ -178,13 +206,48 @@ extension EngineState {
         closing.error = trouble.error
         return closing.isProjectorEnded ? .shutDown : .endJournal
       }
+      guard commit.takeRoleForThread() else { return .idle(.signal) }
       closing.isLastTryMade = true
       return .rescue
     }
     guard trouble.retryAt <= reading.boot else {
       return .idle(.after(Microseconds(rawValue: trouble.retryAt.rawValue - reading.boot.rawValue)))
     }
-    return .rescue
+    // A caller that still writes would find another segment under its hands.
+    return commit.takeRoleForThread() ? .rescue : .idle(.signal)
+  }
+
+  /// The open frame with the last events that are journaled; `nil` where there are none.
+  fileprivate mutating func cutBeforeGap(_ reading: ClockReading) -> CutFrame? {
+    guard !frame.isEmpty else { return nil }
+    return CutFrame(
+      frame: frame.take(), durable: commit.durable, bootTime: UInt64(max(0, reading.boot.rawValue)))
+  }
+
+  /// Ends the gap: a checkpoint of the state as it is now, and `gap` as the next frame's first
+  /// event.
+  fileprivate mutating func captureBridge(
+    to segment: UInt32, _ reading: ClockReading
+  ) -> (Checkpointing.Capture, first: SequenceNumber, number: UInt32) {
+    guard let first = commit.lostFirst else { preconditionFailure("there is no gap") }
+    core.decideTouches(at: now(reading), into: &decision)
+    absorb(reading)
+    var capture = capture(reading, withPins: true)
+    capture.position = .start(of: segment)
+    capture.gapFirst = first
+    // Whatever was captured before lies behind.
+    checkpointing.capture = nil
+    commit.lostFirst = nil
+    core.decideGap(from: first, at: now(reading), into: &decision)
+    absorb(reading)
+    return (capture, first, checkpointing.takeNumber())
+  }
+
+  /// The gap could not be ended: what came after it is part of it.
+  fileprivate mutating func widenGap(from first: SequenceNumber) {
+    counters.unjournaledEvents += Int(frame.take().count)
+    commit.frameBegan = nil
+    commit.lostFirst = first
   }
 
   fileprivate func isSyncDue(

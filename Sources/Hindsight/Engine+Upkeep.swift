@@ -44,12 +44,13 @@ extension Engine {
 
   private func writeCheckpoint(_ capture: Checkpointing.Capture, _ journal: Journal) {
     do throws(DamageError) {
-      let number = locked { state in state.checkpointing.nextNumber }
-      let written = try journal.writeCheckpoint(capture, number: number)
+      let number = locked { state in state.checkpointing.takeNumber() }
+      let written = try DamageError.wrap { () throws(StorageError) in
+        try journal.writeCheckpoint(capture, number: number)
+      }
       locked { state in
         state.checkpointing.capture = nil
         state.checkpointing.lastByteCount = written
-        state.checkpointing.nextNumber = number + 1
       }
       try retain(journal)
     } catch {
@@ -77,20 +78,17 @@ extension Engine {
 
 extension Engine.Journal {
   /// - Returns: the checkpoint's size in bytes.
-  fileprivate func writeCheckpoint(
+  func writeCheckpoint(
     _ capture: Checkpointing.Capture, number: UInt32
-  ) throws(DamageError) -> UInt64 {
+  ) throws(StorageError) -> UInt64 {
     guard let position = capture.position else { preconditionFailure("not written yet") }
     let header = CheckpointHeader(
       number: number, journalID: id, head: capture.head, digest: capture.digest,
-      entryCount: UInt64(capture.entries.count), position: position, bootTime: capture.bootTime)
-    do throws(StorageError) {
-      let writer = try CheckpointWriter(storage, header)
-      for (image, value) in capture.entries { try writer.append(image, value: value) }
-      return try writer.finish()
-    } catch {
-      throw .storage(error)
-    }
+      entryCount: UInt64(capture.entries.count), position: position, bootTime: capture.bootTime,
+      gapFirst: capture.gapFirst)
+    let writer = try CheckpointWriter(storage, header)
+    for (image, value) in capture.entries { try writer.append(image, value: value) }
+    return try writer.finish()
   }
 }
 

@@ -125,7 +125,7 @@ extension EngineState {
   ///   before anything happens.
   func checkWritable() throws(CacheError) {
     try checkOpen()
-    if let trouble = commit.trouble { throw trouble.error }
+    if let trouble = commit.trouble, !continuesInMemory { throw trouble.error }
   }
 
   func checkOpen() throws(CacheError) {

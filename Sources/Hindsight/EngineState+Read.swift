@@ -10,8 +10,9 @@ extension EngineState {
   /// Whether reads may append to the journal at present. If not, they answer all the same, and
   /// leave the state as it is: a hit never waits for a queue.
   var canRecord: Bool {
-    phase == .open && commit.trouble == nil
-      && frame.byteCount <= queues.unwrittenByteCountMax
+    guard phase == .open else { return false }
+    guard commit.trouble == nil else { return continuesInMemory }
+    return frame.byteCount <= queues.unwrittenByteCountMax
   }
 
   /// Whether the journal's thread must be told that a frame has begun, so that it times its cut.

@@ -32,6 +32,8 @@ struct EngineState: ~Copyable, Sendable {
   let opened: Opened
   let hasJournal: Bool
   let queues: QueueLimits
+  /// Whether writes go on while the journal can't be written.
+  let continuesInMemory: Bool
   var decision = Decision()
   var payloads: [Payload] = []
   var misses = MissMemory()
@@ -50,13 +52,15 @@ struct EngineState: ~Copyable, Sendable {
 
   init(
     core: consuming CacheState, timeline: Timeline, opened: Opened, hasJournal: Bool,
-    queues: QueueLimits, payloads: [Payload], projection: Projection, durable: SequenceNumber
+    queues: QueueLimits, continuesInMemory: Bool, payloads: [Payload], projection: Projection,
+    durable: SequenceNumber
   ) {
     self.core = core
     self.timeline = timeline
     self.opened = opened
     self.hasJournal = hasJournal
     self.queues = queues
+    self.continuesInMemory = continuesInMemory
     self.payloads = payloads
     self.projection = projection
     frame = OpenFrame()
@@ -70,22 +74,37 @@ struct EngineState: ~Copyable, Sendable {
     timeline.now(reading, last: core.head.at)
   }
 
+  /// Whether writes go on without the journal at present.
+  var isInMemoryOnly: Bool { continuesInMemory && commit.trouble != nil }
+
   /// Draws the consequences of the decision at hand: values, rows, the open frame, statistics.
   /// - Parameter incoming: the value of the entry that the decision inserts, where it does.
   mutating func absorb(incoming: Payload? = nil, _ reading: ClockReading) {
     let sequence = core.head.sequence
     for effect in decision.effects { absorb(effect, incoming, sequence) }
-    for record in decision.records {
-      count(record.event)
-      if hasJournal { frame.append(record) }
-    }
+    for record in decision.records { count(record.event) }
     if hasJournal {
+      journal()
       if commit.frameBegan == nil, !frame.isEmpty { commit.frameBegan = reading.boot }
     } else {
       commit.written = sequence
       commit.durable = sequence
     }
     decision.removeAll()
+  }
+
+  /// Appends the decision's records to the open frame. Where the journal can't be written and that
+  /// is full, they are dropped, up to the rescue: a checkpoint will stand in for them.
+  private mutating func journal() {
+    guard let first = decision.records.first else { return }
+    if commit.lostFirst == nil, isInMemoryOnly, frame.byteCount > queues.unwrittenByteCountMax {
+      commit.lostFirst = first.sequence
+    }
+    if commit.lostFirst == nil {
+      for record in decision.records { frame.append(record) }
+    } else {
+      counters.unjournaledEvents += decision.records.count
+    }
   }
 
   private mutating func absorb(
@@ -162,13 +181,23 @@ struct Checkpointing {
     var entries: [(image: EntryImage, value: Bytes?)]
     /// Where replay goes on after it; known once the frame is written.
     var position: JournalPosition?
+    /// The first of the events before it that the journal lacks, where it does.
+    var gapFirst: SequenceNumber?
   }
 
   var capture: Capture?
-  var nextNumber: UInt32 = 1
+  private(set) var nextNumber: UInt32 = 1
   /// How large the journal was at the last capture, and the last checkpoint became.
   var capturedAt: UInt64 = 0
   var lastByteCount: UInt64 = 0
+
+  init(nextNumber: UInt32 = 1) { self.nextNumber = nextNumber }
+
+  /// A number for a checkpoint. One that isn't used is left out.
+  mutating func takeNumber() -> UInt32 {
+    defer { nextNumber += 1 }
+    return nextNumber
+  }
 
   func isDue(journalByteCount: UInt64) -> Bool {
     let grown = journalByteCount - min(journalByteCount, capturedAt)

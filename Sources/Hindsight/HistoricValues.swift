@@ -33,9 +33,19 @@ final class HistoricValues {
 
 /// Replays for the values alone.
 private final class ValueCollector: ReplaySink {
-  private var sink = RecoverySink(hashSeed: 0, applied: .init(.max), keepsValues: true)
+  private var sink = ValueCollector.sink()
+  /// What was replayed before gaps: a checkpoint that bridges one doesn't have all values.
+  private var earlier: [RecoverySink] = []
 
-  func begin() { sink.begin() }
+  private static func sink() -> RecoverySink {
+    RecoverySink(hashSeed: 0, applied: .init(.max), keepsValues: true)
+  }
+
+  func begin() {
+    earlier.append(sink)
+    sink = Self.sink()
+  }
+
   func restore(_ head: StateHead) { sink.restore(head) }
   func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
     try sink.restore(image, value: value)
@@ -43,7 +53,13 @@ private final class ValueCollector: ReplaySink {
   func finishRestore(digest: UInt64) throws(StateError) { try sink.finishRestore(digest: digest) }
   func apply(_ record: Record) throws(StateError) { try sink.apply(record) }
   func endFrame(at position: JournalPosition) {}
-  func value(_ origin: SequenceNumber) -> Bytes? { sink.value(origin) }
+  func value(_ origin: SequenceNumber) -> Bytes? {
+    if let value = sink.value(origin) { return value }
+    for sink in earlier.reversed() {
+      if let value = sink.value(origin) { return value }
+    }
+    return nil
+  }
 }
 
 /// The values of memory residents that were promoted after the checkpoint that the recovery began

@@ -39,6 +39,8 @@ final class RecoverySink: ReplaySink {
     guard image.memoryExpiry == nil || value != nil else {
       throw .impossibleResidency(image.origin)
     }
+    // A checkpoint may have more values than are needed here.
+    guard image.memoryExpiry != nil || keepsValues else { return }
     // A slice would keep the whole block.
     payloads[Int(slot)].bytes = value.map { Bytes(Array($0)) }
   }

@@ -30,6 +30,9 @@ extension CacheState {
     var expected = head.sequence.next
     var needsOpen = true
     switch record.event {
+    case .gap(let gap) where gap.last == head.sequence && gap.first <= gap.last:
+      // Told afterwards: the state has gone through what the journal lacks.
+      needsOpen = false
     case .gap(let gap):
       guard gap.first == expected, gap.last >= gap.first else {
         throw .sequenceBroken(expected: expected, found: gap.first)

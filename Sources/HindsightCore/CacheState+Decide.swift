@@ -213,6 +213,15 @@ extension CacheState {
     emit(.gap(gap), sequence: last.next, at: now, into: &decision)
   }
 
+  /// Records that the events from `first` on up to the last one, which this state has gone through,
+  /// are not in the journal.
+  public mutating func decideGap(
+    from first: SequenceNumber, at now: Timestamp, into decision: inout Decision
+  ) {
+    let gap = Gap(first: first, last: head.sequence, cause: .writeFailed)
+    emit(.gap(gap), at: now, into: &decision)
+  }
+
   // MARK: Steps
 
   private var configuration: Opened {

@@ -11,10 +11,13 @@ public struct CheckpointHeader: Equatable, Sendable {
   public var position: JournalPosition
   /// Boot time of the last frame that the state contains, in µs.
   public var bootTime: UInt64
+  /// Where the state bridges a gap: the first event that the journal lacks. What it lacks ends with
+  /// the state's own sequence.
+  public var gapFirst: SequenceNumber?
 
   public init(
     number: UInt32, journalID: JournalID, head: StateHead, digest: UInt64, entryCount: UInt64,
-    position: JournalPosition, bootTime: UInt64
+    position: JournalPosition, bootTime: UInt64, gapFirst: SequenceNumber? = nil
   ) {
     self.number = number
     self.journalID = journalID
@@ -23,6 +26,7 @@ public struct CheckpointHeader: Equatable, Sendable {
     self.entryCount = entryCount
     self.position = position
     self.bootTime = bootTime
+    self.gapFirst = gapFirst
   }
 
   func encoded() -> [UInt8] {
@@ -40,7 +44,8 @@ public struct CheckpointHeader: Equatable, Sendable {
     bytes.append(fixed: UInt32((head.isClosed ? 1 : 0) | (head.opened == nil ? 0 : 2)))
     bytes.append(fixed: position.byteOffset)
     bytes.append(fixed: bootTime)
-    bytes.append(contentsOf: repeatElement(0, count: 36))
+    bytes.append(fixed: gapFirst?.rawValue ?? 0)
+    bytes.append(contentsOf: repeatElement(0, count: 28))
     bytes.append(fixed: bytes.checksum(0..<124))
     return bytes
   }
@@ -61,6 +66,8 @@ public struct CheckpointHeader: Equatable, Sendable {
     let flags: UInt32 = bytes.fixed(68)
     let sequence: UInt64 = bytes.fixed(32)
     guard flags <= 3, sequence <= Format.sequenceMax else { throw .badField("flags") }
+    let gapFirst: UInt64 = bytes.fixed(88)
+    guard gapFirst <= sequence else { throw .badField("gap") }
     let head = StateHead(
       sequence: SequenceNumber(sequence), at: Timestamp(rawValue: bytes.fixed(40, as: Int64.self)),
       opened: nil, isClosed: flags & 1 == 1)
@@ -68,7 +75,7 @@ public struct CheckpointHeader: Equatable, Sendable {
       number: bytes.fixed(12), journalID: JournalID(high: bytes.fixed(16), low: bytes.fixed(24)),
       head: head, digest: bytes.fixed(48), entryCount: bytes.fixed(56),
       position: JournalPosition(segment: bytes.fixed(64), byteOffset: bytes.fixed(72)),
-      bootTime: bytes.fixed(80))
+      bootTime: bytes.fixed(80), gapFirst: gapFirst == 0 ? nil : SequenceNumber(gapFirst))
     return (header, flags & 2 == 2)
   }
 }
@@ -102,7 +109,8 @@ public final class CheckpointWriter {
     }
   }
 
-  /// Adds the next entry, with its encoded value where it is a memory resident's.
+  /// Adds the next entry, with its encoded value where it is a memory resident's, or is to be found
+  /// nowhere else.
   public func append(_ image: EntryImage, value: Bytes?) throws(StorageError) {
     block.append(prefixed: image.key)
     block.append(varint: header.head.sequence.rawValue - image.origin.rawValue)

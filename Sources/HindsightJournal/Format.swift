@@ -63,7 +63,8 @@
 //   13 looked up    outcome, key (bytes)
 //   14 recovered    cause, segment, byte offset, byte count
 //   15 gap          cause, first, number of sequences; must be a frame's first event, whose own
-//                   sequence is the one after the gap
+//                   sequence is the one after the gap; where events were lost while the cache went
+//                   on, a checkpoint at the gap's last sequence bridges it
 //
 // Numbers are varints unless said otherwise. An origin is given as the event's own sequence minus
 // it. An expiry is 0 for none, else how far it lies after the event's `at`, plus 1. Bytes and text
@@ -84,7 +85,9 @@
 //   68     4     flags: bit 0 = the last event was `closed`, bit 1 = a configuration follows
 //   72     8     byte offset there
 //   80     8     boot time of the last frame, µs
-//   88     36    zero
+//   88     8     first sequence of the gap that the state bridges, 0 for none: the events from there
+//                 up to the state's own sequence are not in the journal
+//   96     28    zero
 //   124    4     CRC of bytes 0..<124
 //
 //   offset size  block header

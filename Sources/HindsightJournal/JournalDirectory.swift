@@ -100,7 +100,7 @@ public struct JournalDirectory {
 }
 
 extension DamageError {
-  static func wrap<R>(_ body: () throws(StorageError) -> R) throws(DamageError) -> R {
+  public static func wrap<R>(_ body: () throws(StorageError) -> R) throws(DamageError) -> R {
     do throws(StorageError) {
       return try body()
     } catch {

@@ -41,6 +41,8 @@ public struct RecoveryReport: Equatable, Sendable {
   public var damage: [String] = []
   /// Boot time of the last frame, in µs.
   public var bootTime: UInt64?
+  /// The first event that was never journaled, where the journal doesn't say so yet.
+  public var untoldGap: SequenceNumber?
 }
 
 /// A journal, ready to be written.
@@ -108,7 +110,10 @@ public struct JournalRecovery {
       try last.file.sync()
       try storage.syncDirectory()
     }
-    let end = try JournalReplay(directory).run(from: start, into: sink)
+    // A store that goes on from where it is needs every event since.
+    var crossesGaps = true
+    if case .notAfter = start { crossesGaps = false }
+    let end = try JournalReplay(directory).run(from: start, crossesGaps: crossesGaps, into: sink)
     let verdict = try RecoveryVerdict(of: directory, end, store: store)
     if case .corrupt(let evidence) = verdict {
       throw .structure(
@@ -142,7 +147,8 @@ public struct JournalRecovery {
     var report = RecoveryReport(
       outcome: .clean, last: end.last, resumeAfter: end.last, checkpoint: end.checkpoint,
       recordCount: end.recordCount, frameCount: end.frameCount,
-      damage: end.damagedCheckpoints.map(\.description), bootTime: end.bootTime)
+      damage: end.damagedCheckpoints.map(\.description), bootTime: end.bootTime,
+      untoldGap: end.untoldGap)
     if verdict == .clean, let checksum = end.previousChecksum,
       end.position.byteOffset < options.segmentByteCount
     {

@@ -9,6 +9,11 @@ public struct JournalPosition: Equatable, Sendable {
   /// The segment's file.
   public var segmentName: String { FileName.segment(segment) }
 
+  /// Where a segment's first frame begins.
+  public static func start(of segment: UInt32) -> JournalPosition {
+    JournalPosition(segment: segment, byteOffset: UInt64(Format.segmentHeaderByteCount))
+  }
+
   public init(segment: UInt32, byteOffset: UInt64) {
     self.segment = segment
     self.byteOffset = byteOffset
@@ -172,6 +177,40 @@ public final class JournalWriter: @unchecked Sendable {
     shared.withLock { shared in
       shared.forget(through: frames.last?.last ?? shared.durable)
       shared.isPoisoned = false
+    }
+  }
+
+  /// The number that the next segment gets. For the owner.
+  public var nextSegmentNumber: UInt32 { nextNumber }
+
+  /// Makes everything that is written durable. For the owner.
+  /// - Throws: `StorageError`; the segment is poisoned then.
+  public func sync() throws(StorageError) {
+    let ticket = beginSync()
+    do throws(StorageError) {
+      try ticket.perform()
+    } catch {
+      failSync(ticket)
+      throw error
+    }
+    completeSync(ticket)
+  }
+
+  /// Goes on behind a gap, in a new segment. Everything written must be durable, and a durable
+  /// checkpoint must bridge the gap.
+  /// - Parameter last: the last event that the journal lacks.
+  /// - Throws: `StorageError`; `rescue` then goes on.
+  public func skip(through last: SequenceNumber) throws(StorageError) {
+    do throws(StorageError) {
+      try beginSegment(follows: last, frames: [])
+    } catch {
+      poison()
+      throw error
+    }
+    shared.withLock { shared in
+      precondition(shared.retained.isEmpty, "only what is durable may be followed by a gap")
+      shared.durable = last
+      shared.appended = last
     }
   }
 

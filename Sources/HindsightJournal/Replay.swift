@@ -56,6 +56,8 @@ public struct ReplayEnd: Sendable {
   public internal(set) var damage: DamageError?
   /// The highest sequence that some frame, checkpoint or successor proves to have been durable.
   public internal(set) var proven = SequenceNumber.zero
+  /// The first event of a gap that was bridged by a checkpoint, where no event after it tells so.
+  public internal(set) var untoldGap: SequenceNumber?
   /// Checksum of the last frame's header; `nil` where the replay began behind it.
   var previousChecksum: UInt32?
 }
@@ -71,8 +73,11 @@ public struct JournalReplay {
   /// - Throws: `DamageError` where something is damaged that a later segment proves to have been
   ///   whole, or an event can't be. What stands at the end of the last segment is not judged here.
   /// - Parameter stopsAtDamage: damage behind the replay's beginning ends it instead of throwing.
+  /// - Parameter crossesGaps: whether it goes on behind events that were never journaled, from the
+  ///   checkpoint that bridges them. The sink is told to begin again there.
   public func run(
-    from start: ReplayStart, stopsAtDamage: Bool = false, into sink: any ReplaySink
+    from start: ReplayStart, stopsAtDamage: Bool = false, crossesGaps: Bool = true,
+    into sink: any ReplaySink
   ) throws(DamageError) -> ReplayEnd {
     var end = ReplayEnd()
     sink.begin()
@@ -85,13 +90,20 @@ public struct JournalReplay {
     }
     while index < directory.segments.count {
       do throws(DamageError) {
-        try replay(index, sink, &end)
+        try replay(index, sink, crossesGaps: crossesGaps, &end)
       } catch {
         guard stopsAtDamage else { throw error }
         end.damage = error
         return end
       }
       index += 1
+    }
+    // The bridge is made before the segment behind it.
+    if crossesGaps, end.tail == .end {
+      let (position, checksum) = (end.position, end.previousChecksum)
+      if try cross(to: nil, sink, &end) {
+        (end.position, end.previousChecksum) = (position, checksum)
+      }
     }
     return end
   }
@@ -147,12 +159,36 @@ public struct JournalReplay {
     end.position = header.position
     end.isClosed = header.head.isClosed
     end.bootTime = header.bootTime
+    end.untoldGap = header.gapFirst
+  }
+
+  /// Goes on from the checkpoint that bridges a gap after the last event, where there is one.
+  /// - Parameter follows: where the journal goes on; `nil`: wherever that is.
+  /// - Returns: whether there is one.
+  private func cross(
+    to follows: SequenceNumber?, _ sink: any ReplaySink, _ end: inout ReplayEnd
+  ) throws(DamageError) -> Bool {
+    for number in directory.checkpoints {
+      let reader: CheckpointReader
+      do throws(DamageError) {
+        reader = try CheckpointReader(directory.storage, number: number)
+      } catch {
+        continue  // A damaged checkpoint bridges nothing; verify names it.
+      }
+      let head = reader.header.head
+      guard reader.header.gapFirst == end.last.next, head.sequence == follows ?? head.sequence
+      else { continue }
+      sink.begin()
+      try restore(reader, sink, &end)
+      return true
+    }
+    return false
   }
 
   // MARK: Segments
 
   private func replay(
-    _ index: Int, _ sink: any ReplaySink, _ end: inout ReplayEnd
+    _ index: Int, _ sink: any ReplaySink, crossesGaps: Bool, _ end: inout ReplayEnd
   ) throws(DamageError) {
     let segment = directory.segments[index]
     let successor = index + 1 < directory.segments.count ? directory.segments[index + 1] : nil
@@ -170,6 +206,11 @@ public struct JournalReplay {
         end.previousChecksum = frame.headerChecksum
         guard last else { return }
       case .end, .bad:
+        if case .end = found, let successor, crossesGaps,
+          try cross(to: successor.header.follows, sink, &end)
+        {
+          return
+        }
         try settle(found, segment, successor, reader, &end)
         return
       }
@@ -215,6 +256,7 @@ public struct JournalReplay {
         throw .state(file: name, offset: frame.offset, error)
       }
       end.last = record.sequence
+      end.untoldGap = nil
       end.recordCount += 1
       if case .closed = record.event { end.isClosed = true } else { end.isClosed = false }
     }

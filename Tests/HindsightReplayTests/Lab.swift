@@ -15,6 +15,8 @@ final class Lab {
 
   let clock = ManualClock()
   var storage = SimulatedStorage()
+  /// The store, where the configuration has one.
+  var store: (any StoreBackend)?
   var configuration = CacheConfiguration()
   private(set) var scheduler = ManualScheduler()
   private(set) var cache: TextCache?
@@ -44,7 +46,7 @@ final class Lab {
     scheduler = ManualScheduler()
     var configuration = configuration
     configuration.scheduler = scheduler
-    let place = Place.custom(found, nil)
+    let place = Place.custom(found, store)
     cache = try await scheduler.run { [configuration] in
       try await TextCache.open(
         at: place, coder: .bytes, configuration: configuration,

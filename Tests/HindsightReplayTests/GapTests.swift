@@ -1,0 +1,216 @@
+import Foundation
+import Hindsight
+import HindsightCore
+import HindsightJournal
+import HindsightReplay
+import HindsightStore
+import HindsightTesting
+import Synchronization
+import SystemPackage
+import Testing
+
+/// `.continueInMemory`: what is decided while the journal can't be written is not in it, a
+/// checkpoint stands in for that, and a `gap` says so.
+@Suite("S040 gaps")
+struct GapTests {
+  private let keys = 12
+
+  private func lab(
+    _ change: (inout CacheConfiguration) -> Void = { _ in }
+  ) -> Lab {
+    Lab(memory: 4) {
+      $0.journalFailure = .continueInMemory
+      $0.queues.unwrittenByteCountMax = 4 << 10
+      change(&$0)
+    }
+  }
+
+  private func value(_ number: Int, _ round: Int) -> [UInt8] {
+    var random = SplitMix(state: UInt64(number * 100 + round))
+    return (0..<1_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+  }
+
+  private func setAll(_ lab: Lab, round: Int) async throws {
+    let cache = try #require(lab.cache)
+    for number in 0..<keys {
+      let (key, value) = (try CacheKey("k:\(number)"), value(number, round))
+      try await lab.scheduler.run {
+        _ = try await cache.set(value, for: key, acknowledgement: .written)
+      }
+    }
+  }
+
+  /// Which round's value each key has; `nil` for none.
+  private func rounds(_ lab: Lab) async throws -> [Int?] {
+    let cache = try #require(lab.cache)
+    var rounds: [Int?] = []
+    for number in 0..<keys {
+      let key = try CacheKey("k:\(number)")
+      let found = try await lab.scheduler.run { try await cache.get(key) }
+      let round = found.flatMap { found in (1...3).first { value(number, $0) == found } }
+      #expect(found == nil || round != nil, "an invented value")
+      rounds.append(round)
+    }
+    return rounds
+  }
+
+  private func failWrites(_ lab: Lab) {
+    lab.storage.inject { operation, _ in
+      operation == .write || operation == .allocate ? .noSpace : nil
+    }
+  }
+
+  private func gaps(_ storage: SimulatedStorage) throws -> [Gap] {
+    let found = Mutex<[Gap]>([])
+    _ = try EventStream(storage).replay { event in
+      if case .gap(let gap) = event.record.event { found.withLock { $0.append(gap) } }
+    }
+    return found.withLock { $0 }
+  }
+
+  @Test("writes go on in memory, and when there is space again a gap tells what is missing")
+  func outOfSpace() async throws {
+    let lab = lab()
+    try await lab.open()
+    try await setAll(lab, round: 1)
+    try await lab.attemptSync()
+    failWrites(lab)
+    try await setAll(lab, round: 2)
+    let cache = try #require(lab.cache)
+    #expect(cache.statistics.journalTrouble?.contains("space") == true)
+    #expect(cache.statistics.unjournaledEvents > 0)
+    #expect(try await rounds(lab).suffix(4) == [2, 2, 2, 2])
+    do {
+      try await lab.attemptSync()
+      Issue.record("durable, without a disk")
+    } catch let error as CacheError {
+      #expect(error.code == .outcomeUnknown)
+    }
+    lab.storage.inject(nil)
+    try await lab.recoverFromTrouble()
+    #expect(cache.statistics.journalTrouble == nil)
+    try await lab.attempt("k:0", value(0, 3))
+    try await lab.attemptSync()
+    let live = try await rounds(lab)
+    try await lab.attemptSync()
+    let digest = cache.stateDigest.digest
+    let last = lab.lastSequence
+    #expect(try gaps(lab.storage).map(\.cause) == [.writeFailed])
+    #expect(lab.verify(lab.storage).digest == digest)
+    lab.crash()
+    let verified = lab.verify(lab.storage)
+    #expect(verified.isSound && verified.digest == digest, "\(verified.problems)")
+    try await lab.open(lab.storage)
+    #expect(lab.cache?.recovery.lastSequence == last)
+    #expect(try await rounds(lab) == live)
+    try await lab.end()
+    #expect(lab.verify(lab.storage).isSound)
+  }
+
+  @Test("a short failure loses no history")
+  func short() async throws {
+    let lab = lab()
+    try await lab.open()
+    failWrites(lab)
+    for number in 0..<3 { try await lab.attempt("k:\(number)", value(number, 1)) }
+    lab.storage.inject(nil)
+    try await lab.recoverFromTrouble()
+    #expect(lab.cache?.statistics.unjournaledEvents == 0)
+    try await lab.end()
+    #expect(try gaps(lab.storage).isEmpty)
+    #expect(lab.verify(lab.storage).isSound)
+  }
+
+  /// Up to where the cache has resumed, or the power has gone: operation `stop` and all after it
+  /// fail.
+  private func resume(_ lab: Lab, stop: Int, count: Int) async throws -> Int {
+    try await lab.open()
+    try await setAll(lab, round: 1)
+    try await lab.attemptSync()
+    failWrites(lab)
+    try await setAll(lab, round: 2)
+    let operations = Mutex(0)
+    lab.storage.inject { operation, _ in
+      switch operation {
+      case .read, .size, .list, .open, .lock, .close: return nil
+      default:
+        return operations.withLock { operations in
+          operations += 1
+          return (stop..<stop + count).contains(operations) ? .ioError : nil
+        }
+      }
+    }
+    try await lab.recoverFromTrouble()
+    return operations.withLock { $0 }
+  }
+
+  @Test("a power loss at any operation of the resumption", arguments: [false, true])
+  func powerLoss(hasStore: Bool) async throws {
+    var stop = 1
+    var outcomes: Set<String> = []
+    while true {
+      let scratch = FileManager.default.temporaryDirectory
+        .appendingPathComponent("hindsight-gap-\(UUID().uuidString)").path
+      try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(atPath: scratch) }
+      let lab = lab { $0.usesStore = hasStore }
+      if hasStore { lab.store = SQLiteStore(directory: scratch) }
+      let operations = try await resume(lab, stop: stop, count: .max - stop)
+      let what = "at operation \(stop)"
+      lab.crash()
+      lab.storage.inject(nil)
+      let found = lab.verify(lab.storage)
+      #expect(found.problems.isEmpty, "\(what): \(found.problems)")
+      try await lab.open(lab.storage)
+      let rounds = try await rounds(lab)
+      // Either as before the gap, or as after it; never a mixture that never was.
+      let isAfter = rounds.last == 2
+      outcomes.insert(isAfter ? "after" : "before")
+      let expected: [Int?] = [Int?](repeating: isAfter ? 2 : 1, count: keys)
+      // Of the events that were kept, some may have come through.
+      if hasStore, isAfter {
+        #expect(rounds == expected, "\(what)")
+      } else if isAfter {
+        #expect(rounds == [Int?](repeating: nil, count: keys - 4) + expected.suffix(4), "\(what)")
+      }
+      #expect(lab.cache?.recovery.lostValues == 0, "\(what)")
+      try await lab.attempt("k:0", value(0, 3))
+      try await lab.scheduler.run { [cache = try #require(lab.cache)] in
+        _ = try await cache.settle()
+      }
+      try await lab.end()
+      let verified = Verifier(lab.storage) { () throws(StoreError) in
+        hasStore ? try StoreInspector(directory: scratch) : nil
+      }.run()
+      #expect(verified.isSound, "\(what): \(verified.problems)")
+      if operations < stop { break }
+      stop += 1
+    }
+    #expect(stop > 12 && outcomes == ["before", "after"], "\(stop) \(outcomes)")
+  }
+
+  @Test("a single fault at any operation of the resumption is overcome")
+  func singleFault() async throws {
+    var stop = 1
+    while true {
+      let lab = lab()
+      let operations = try await resume(lab, stop: stop, count: 1)
+      let what = "at operation \(stop)"
+      #expect(lab.journalTrouble == nil, "\(what)")
+      try await lab.attempt("k:0", value(0, 3))
+      try await lab.attemptSync()
+      let digest = try #require(lab.cache).stateDigest.digest
+      lab.crash()
+      let verified = lab.verify(lab.storage)
+      #expect(
+        verified.problems.isEmpty && verified.digest == digest, "\(what): \(verified.problems)")
+      try await lab.open(lab.storage)
+      #expect(try await rounds(lab).suffix(3) == [2, 2, 2], "\(what)")
+      try await lab.end()
+      #expect(lab.verify(lab.storage).isSound, "\(what)")
+      if operations < stop { break }
+      stop += 1
+    }
+    #expect(stop > 12)
+  }
+}
