@@ -1,0 +1,208 @@
+import HindsightCore
+import Testing
+
+@testable import HindsightJournal
+
+/// What is encoded decodes to the same; what isn't an encoding is refused, whatever it says.
+@Suite("S042 the journal's codec")
+struct CodecTests {
+  private var random = SplitMix(state: 41)
+
+  /// Any event that could stand at `sequence`, as far as the codec is concerned.
+  private mutating func event(_ sequence: UInt64, at: Timestamp) -> Event {
+    let origin = SequenceNumber(.random(in: 1..<sequence, using: &random))
+    let later = Timestamp(rawValue: at.rawValue + .random(in: 0...86_400_000_000, using: &random))
+    let tier = Bool.random(using: &random) ? Tier.memory : .store
+    switch Int.random(in: 0..<12, using: &random) {
+    case 0: return .opened(opened())
+    case 1: return .closed(clean: true)
+    case 2:
+      return .invalidated(Invalidated(subject: .origin(origin), reason: reason()))
+    case 3:
+      return .invalidated(Invalidated(subject: .key(bytes(1...1_024)), reason: reason()))
+    case 4:
+      return .cleared(
+        Cleared(
+          prefix: bytes(0...1_024), reason: reason(),
+          memoryCount: .random(in: 0...1_000, using: &random),
+          storeCount: .random(in: 0...100_000, using: &random)))
+    case 5: return .expired(origin: origin, tier: tier)
+    case 6:
+      return .evicted(
+        origin: origin, tier: tier, cause: Bool.random(using: &random) ? .limit : .lost)
+    case 7: return .promoted(origin: origin, memoryExpiry: later)
+    case 8:
+      return .touched(
+        (0..<Int.random(in: 1...20, using: &random)).map { _ in
+          SequenceNumber(.random(in: 1..<sequence, using: &random))
+        })
+    case 9: return .lookedUp(.origin(origin), .storeHit)
+    case 10: return .lookedUp(.key(bytes(1...1_024)), .miss)
+    default:
+      return .set(
+        ValueSet(
+          key: bytes(1...1_024), value: bytes(0...3_000), coder: .random(in: 0...9, using: &random),
+          memoryExpiry: Bool.random(using: &random) ? later : nil, storeExpiry: later,
+          reason: reason()))
+    }
+  }
+
+  private mutating func opened() -> Opened {
+    Opened(
+      memoryLimit: TierLimit(entryCountMax: 1_000),
+      storeLimit: TierLimit(entryCountMax: 100_000, byteCountMax: 1 << 30),
+      memoryTTL: Microseconds(rawValue: 3_600_000_000),
+      storeTTL: Microseconds(rawValue: 86_400_000_000), accessLog: .lookups, formatVersion: 1,
+      softwareVersion: "é 1.2.3", bootID: .random(in: 0 ... .max, using: &random))
+  }
+
+  private mutating func reason() -> String? {
+    [nil, "", "typosquat", String(repeating: "é", count: 128)].randomElement(using: &random)!
+  }
+
+  private mutating func bytes(_ count: ClosedRange<Int>) -> Bytes {
+    Bytes(
+      (0..<Int.random(in: count, using: &random)).map { _ in
+        UInt8.random(in: 32...126, using: &random)
+      })
+  }
+
+  private mutating func records(_ count: Int, from first: UInt64) -> [Record] {
+    var at = Timestamp(rawValue: 1_767_225_600_000_000)
+    return (first..<first + UInt64(count)).map { sequence in
+      at = Timestamp(rawValue: at.rawValue + .random(in: 0...5_000, using: &random))
+      return Record(
+        sequence: SequenceNumber(sequence), at: at, event: event(sequence, at: at))
+    }
+  }
+
+  private func seal(_ records: [Record]) -> SealedFrame {
+    var frame = OpenFrame()
+    for record in records { frame.append(record) }
+    return frame.take()
+  }
+
+  private func encode(_ records: [Record]) -> EncodedFrame {
+    EncodedFrame(seal(records), durable: .zero, bootTime: 7, Deflater())
+  }
+
+  @Test("every event of any content comes back the same, through deflate and a header")
+  mutating func roundTrip() throws {
+    for round in 0..<300 {
+      let records = records(Int.random(in: 1...60, using: &random), from: 1_000 + UInt64(round))
+      let frame = encode(records)
+      let (bytes, _) = frame.header.encoded()
+      let header = try FrameHeader(bytes)
+      #expect(header == frame.header)
+      #expect(try header.records(frame.body, Inflater()) == records)
+    }
+  }
+
+  @Test("opened, recovered and gap, and the first event of all")
+  mutating func rareEvents() throws {
+    let at = Timestamp(rawValue: 5)
+    let gap = Gap(first: SequenceNumber(3), last: SequenceNumber(9), cause: .writeFailed)
+    for record in [
+      Record(sequence: SequenceNumber(1), at: at, event: .opened(opened())),
+      Record(sequence: SequenceNumber(10), at: at, event: .gap(gap)),
+      Record(
+        sequence: SequenceNumber(4), at: at,
+        event: .recovered(
+          Recovered(cause: .tornTail, segment: 3, byteOffset: 1 << 40, byteCountDropped: 5))),
+    ] {
+      let frame = encode([record])
+      #expect(try frame.header.records(frame.body, Inflater()) == [record])
+    }
+  }
+
+  @Test("bytes that are no events are refused, and never trap")
+  mutating func garbage() throws {
+    var refused = 0
+    for round in 0..<3_000 {
+      let frame = seal(records(5, from: 100))
+      var body = frame.body
+      switch round % 3 {
+      case 0: body.removeLast(Int.random(in: 1...body.count, using: &random))
+      case 1: body[Int.random(in: 0..<body.count, using: &random)] ^= UInt8(1 << (round % 8))
+      default: body = (0..<200).map { _ in UInt8.random(in: 0...255, using: &random) }
+      }
+      var header = encode(records(1, from: 100)).header
+      header.isDeflated = false
+      header.rawByteCount = UInt32(body.count)
+      header.count = frame.count
+      do throws(FormatError) {
+        _ = try header.records(body, Inflater())
+      } catch {
+        refused += 1
+      }
+    }
+    #expect(refused > 2_000)
+  }
+
+  @Test("a header's every bit is covered by its checksum, and its lengths are bounded")
+  mutating func header() throws {
+    let frame = encode(records(10, from: 50))
+    let (bytes, _) = frame.header.encoded()
+    for bit in 0..<bytes.count * 8 {
+      var damaged = bytes
+      damaged[bit / 8] ^= 1 << (bit % 8)
+      #expect(throws: FormatError.self) { try FrameHeader(damaged) }
+    }
+    // With a right checksum, too: a hostile journal has those.
+    let hostile: [(inout FrameHeader) -> Void] = [
+      { $0.storedByteCount = .max }, { $0.rawByteCount = .max }, { $0.count = 0 },
+      { $0.count = $0.rawByteCount + 1 }, { $0.first = .zero },
+      { $0.first = SequenceNumber(.max) },
+    ]
+    for change in hostile {
+      var header = frame.header
+      change(&header)
+      #expect(throws: FormatError.self) { try FrameHeader(header.encoded().bytes) }
+    }
+  }
+
+  @Test("a deflate bomb is refused before anything is allocated for it")
+  func bomb() throws {
+    var stored: [UInt8] = []
+    let zeros = [UInt8](repeating: 0, count: 1 << 20)
+    #expect(Deflater().append(zeros, to: &stored))
+    #expect(try Inflater().inflate(stored, count: zeros.count) == zeros)
+    // More than stated, less than stated, more than deflate can do, more than a frame may hold.
+    #expect(throws: FormatError.inflation) { try Inflater().inflate(stored, count: 1 << 19) }
+    #expect(throws: FormatError.inflation) { try Inflater().inflate(stored, count: 1 << 20 + 1) }
+    #expect(throws: FormatError.lengthOutOfBounds(60 << 20)) {
+      try Inflater().inflate([1, 2, 3], count: 60 << 20)
+    }
+    #expect(throws: FormatError.lengthOutOfBounds(65 << 20)) {
+      try Inflater().inflate([UInt8](repeating: 0, count: 1 << 20), count: 65 << 20)
+    }
+  }
+
+  @Test("what doesn't get smaller is stored as it is")
+  mutating func incompressible() throws {
+    let value = Bytes((0..<5_000).map { _ in UInt8.random(in: 0...255, using: &random) })
+    let at = Timestamp(rawValue: 5)
+    let record = Record(
+      sequence: SequenceNumber(1), at: at,
+      event: .set(
+        ValueSet(
+          key: Bytes([1]), value: value, coder: 0, memoryExpiry: at, storeExpiry: nil, reason: nil)
+      ))
+    let frame = encode([record])
+    #expect(!frame.header.isDeflated)
+    #expect(try frame.header.records(frame.body, Inflater()) == [record])
+  }
+}
+
+/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014).
+struct SplitMix: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+}

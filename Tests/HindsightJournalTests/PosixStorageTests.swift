@@ -1,0 +1,117 @@
+import Foundation
+import Glibc
+import Testing
+
+@testable import HindsightJournal
+
+/// The one shell around the file system.
+@Suite("S040 files")
+struct PosixStorageTests {
+  private final class Scratch {
+    let path: String
+
+    init() throws {
+      path =
+        FileManager.default.temporaryDirectory
+        .appendingPathComponent("hindsight-files-\(UUID().uuidString)").path
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit {
+      do {
+        try FileManager.default.removeItem(atPath: path)
+      } catch {
+        Issue.record("\(path) can't be removed: \(error)")
+      }
+    }
+  }
+
+  private func mode(_ path: String) -> mode_t {
+    var status = stat()
+    #expect(stat(path, &status) == 0)
+    return status.st_mode & 0o777
+  }
+
+  @Test("the directory is 0700 and files are 0600")
+  func modes() throws {
+    let scratch = try Scratch()
+    let path = scratch.path + "/cache"
+    let storage = try PosixStorage(path: path)
+    try storage.create("00000001.journal").close()
+    let lock = try storage.lock()
+    #expect(mode(path) == 0o700)
+    #expect(mode(path + "/00000001.journal") == 0o600)
+    #expect(mode(path + "/lock") == 0o600)
+    lock.unlock()
+  }
+
+  @Test("a symlink, a FIFO or a directory in place of a file is refused, without hanging")
+  func impostors() throws {
+    let scratch = try Scratch()
+    let path = scratch.path + "/cache"
+    let storage = try PosixStorage(path: path)
+    let secret = scratch.path + "/secret"
+    try Data("secret".utf8).write(to: URL(fileURLWithPath: secret))
+    #expect(symlink(secret, path + "/link") == 0)
+    #expect(mkfifo(path + "/fifo", 0o600) == 0)
+    #expect(mkdir(path + "/directory", 0o700) == 0)
+    for name in ["link", "fifo", "directory"] {
+      for forWriting in [false, true] {
+        #expect(throws: StorageError.self, "\(name)") {
+          _ = try storage.open(name, forWriting: forWriting)
+        }
+      }
+      #expect(throws: StorageError.self, "\(name)") { _ = try storage.create(name) }
+    }
+    #expect(symlink(secret, path + "/lock") == 0)
+    #expect(throws: StorageError.self) { _ = try storage.lock() }
+    #expect(try String(contentsOfFile: secret, encoding: .utf8) == "secret")
+    #expect(throws: StorageError.self) { _ = try PosixStorage(path: secret) }
+  }
+
+  @Test("one lock a directory, which names its holder and ends with it")
+  func lock() throws {
+    let scratch = try Scratch()
+    let storage = try PosixStorage(path: scratch.path + "/cache")
+    #expect(try !storage.isLocked())
+    let lock = try storage.lock()
+    #expect(try storage.isLocked())
+    do throws(StorageError) {
+      _ = try storage.lock()
+      Issue.record("locked twice")
+    } catch {
+      #expect(error.holder == getpid())
+    }
+    lock.unlock()
+    #expect(try !storage.isLocked())
+    try storage.lock().unlock()
+  }
+
+  @Test("reads end at the file's end; writes go where they are told, also beyond it")
+  func files() throws {
+    let scratch = try Scratch()
+    let storage = try PosixStorage(path: scratch.path + "/cache")
+    let file = try storage.create("a")
+    try file.write([1, 2, 3], at: 0)
+    try file.write([9], at: 5)
+    #expect(try file.read(at: 0, count: 100) == [1, 2, 3, 0, 0, 9])
+    #expect(try file.read(at: 50, count: 4) == [])
+    try file.truncate(to: 2)
+    #expect(try file.size() == 2)
+    try file.allocate(4_096)
+    #expect(try file.read(at: 0, count: 8_000) == [1, 2] + [UInt8](repeating: 0, count: 4_094))
+    try file.sync()
+    try file.close()
+    try storage.rename("a", to: "b")
+    try storage.syncDirectory()
+    #expect(try storage.list() == ["b"])
+    #expect(throws: StorageError.self) { _ = try storage.create("b") }
+    try storage.remove("b")
+    do throws(StorageError) {
+      _ = try storage.open("b", forWriting: false)
+      Issue.record("a removed file opened")
+    } catch {
+      #expect(error.code == .noSuchFileOrDirectory && error.description.contains("b"))
+    }
+  }
+}
