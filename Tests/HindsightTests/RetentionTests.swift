@@ -1,0 +1,108 @@
+import Foundation
+import Hindsight
+import HindsightCore
+import HindsightJournal
+import HindsightReplay
+import HindsightStore
+import HindsightTesting
+import Logging
+import Testing
+
+/// Old history goes, but never what recovery or the store still needs.
+@Suite("S040 retention")
+struct RetentionTests {
+  private let clock = ManualClock()
+  private let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+
+  private func open(
+    _ path: String, _ store: GatedStore?, _ retention: Retention
+  ) async throws -> Cache<[UInt8]> {
+    try await Cache.open(
+      at: .custom(try PosixStorage(path: path), store), coder: .bytes,
+      configuration: configuration(clock: clock, memory: 4, store: 8) {
+        $0.usesStore = store != nil
+        $0.segmentByteCount = 64 << 10
+        $0.retention = retention
+      }, logger: logger)
+  }
+
+  /// About half a segment.
+  private func fill(_ cache: Cache<[UInt8]>, _ count: Int) async throws {
+    var random = SystemRandomNumberGenerator()
+    for number in 0..<count {
+      let noise = (0..<30_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+      try await cache.set(noise, for: try CacheKey("k:\(number)"), acknowledgement: .durable)
+    }
+  }
+
+  private func verify(_ path: String) throws -> Verification {
+    Verifier(try PosixStorage(path: path)) { () throws(StoreError) in nil }.run()
+  }
+
+  @Test("by bytes: the oldest segments go, and what is left still recovers and verifies")
+  func byBytes() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(directory.cache, nil, Retention(byteCountMax: 256 << 10))
+    try await fill(cache, 40)
+    try await eventually { cache.statistics.journalByteCount <= 512 << 10 }
+    try FileManager.default.copyItem(atPath: directory.cache, toPath: directory.path + "/killed")
+    let digest = cache.stateDigest.digest
+    try await cache.close()
+    let verified = try verify(directory.path + "/killed")
+    #expect(verified.isSound && verified.firstSequence > 1, "\(verified.problems)")
+    #expect(verified.digest == digest)
+    let again = try await open(directory.path + "/killed", nil, .unlimited)
+    #expect(again.recovery.lastSequence >= verified.lastSequence)
+    #expect(again.memoryValue(for: try CacheKey("k:39"))?.count == 30_000)
+    try await again.close()
+  }
+
+  @Test("by age: segments that ended before go, younger ones stay")
+  func byAge() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(
+      directory.cache, nil, Retention(byteCountMax: nil, ageMax: .seconds(3_600)))
+    try await fill(cache, 10)
+    #expect(try verify(directory.cache).firstSequence == 1)
+    clock.advance(by: .seconds(7_200))
+    try await fill(cache, 10)
+    try await eventually { try verify(directory.cache).firstSequence > 1 }
+    let size = cache.statistics.journalByteCount
+    #expect((200_000...450_000).contains(size), "\(size)")
+    try await cache.close()
+  }
+
+  @Test("unlimited: everything stays")
+  func unlimited() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(directory.cache, nil, .unlimited)
+    try await fill(cache, 20)
+    try await cache.close()
+    let verified = try verify(directory.cache)
+    #expect(verified.firstSequence == 1 && verified.segments > 5)
+  }
+
+  @Test("what a store that lags still needs stays, whatever the limits")
+  func neededByTheStore() async throws {
+    let directory = try TemporaryDirectory()
+    let store = try GatedStore(directory: directory.cache)
+    let cache = try await open(directory.cache, store, Retention(byteCountMax: 128 << 10))
+    try await cache.settle()
+    store.holdWrites(true)
+    let applied = cache.statistics.appliedSequence
+    try await fill(cache, 20)
+    try await Task.sleep(for: .milliseconds(100))
+    #expect(cache.statistics.appliedSequence == applied)
+    #expect(try verify(directory.cache).firstSequence <= applied + 1)
+    #expect(cache.statistics.journalByteCount > 500 << 10)
+    store.holdWrites(false)
+    // The store's rows are synced a second later.
+    clock.advance(by: .seconds(2))
+    try await eventually {
+      try await cache.settle()
+      try await fill(cache, 4)
+      return try verify(directory.cache).firstSequence > applied + 1
+    }
+    try await cache.close()
+  }
+}
