@@ -179,6 +179,7 @@ struct LineParser {
 
   private mutating func needPackage() throws(CacheError) -> String {
     do throws(LineError) {
+      if peekWord == "->" { throw LineError("a package is missing; a key by itself has a ':'") }
       return try need("a package")
     } catch {
       throw CacheError(.invalidKey, error.message)

@@ -56,11 +56,11 @@ struct CommandTests {
         #"{"op":"invalidate","key":"pypi:flask"}"#, #"{"op":"get","key":"pypi:flask"}"#,
         #"{"op":"set","key":"x:y","value":null,"memoryTTL":0,"storeTTL":0}"#,
         #"{"op":"cleanup"}"#, #"{"op":"clear","prefix":"pypi:"}"#, #"{"op":"sync"}"#,
-        #"{"op":"settle"}"#, #"{"op":"stats"}"#,
+        #"{"op":"settle"}"#, #"{"op":"stats"}"#, "",
       ])
     #expect(result.status == 0)
     let replies = try result.lines.map { try json($0) }
-    #expect(replies.count == 17)
+    #expect(replies.count == 18)
     func code(_ at: Int) -> String? { (replies[at]["error"] as? [String: Any])?["code"] as? String }
     #expect(replies[0]["sequence"] as? Int == 2)
     #expect(replies[1]["tier"] as? String == "memory" && replies[1]["origin"] as? Int == 2)
@@ -74,6 +74,7 @@ struct CommandTests {
     #expect(replies[12]["removed"] as? Int == 1)
     #expect(replies[13]["store"] as? Int == 0)
     #expect(replies[14]["sequence"] as? Int == replies[15]["sequence"] as? Int)
+    #expect(code(17) == "badRequest")
     let statistics = try #require(replies[16]["statistics"] as? [String: Any])
     #expect(statistics["projectionLag"] as? Int == 0)
   }

@@ -102,7 +102,7 @@ struct LineReader {
   private var isSkipping = false
   private var isAtEnd = false
 
-  /// The next lines, blank ones left out; `nil` at the end of the input.
+  /// The next lines; `nil` at the end of the input.
   mutating func next() throws -> [Line]? {
     while !isAtEnd {
       var chunk = [UInt8](repeating: 0, count: Self.chunkByteCount)
@@ -143,7 +143,6 @@ struct LineReader {
     if isSkipping { return }
     pending.append(contentsOf: rest)
     if pending.count > Self.byteCountMax { return lines.append(.tooLong) }
-    guard pending.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0D }) else { return }
     lines.append(.line(pending[...]))
   }
 }
