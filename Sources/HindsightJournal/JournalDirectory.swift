@@ -22,6 +22,15 @@ public struct JournalDirectory {
   /// The numbers of all segments.
   public var segmentNumbers: [UInt32] { segments.map(\.header.number) }
 
+  /// Whether segments or checkpoints have come or gone since: a writer is at work, and what is
+  /// missing here may be there now. Segments are open already; a checkpoint is opened when it is
+  /// needed, and retention may have removed it by then.
+  public func isOutdated() throws(StorageError) -> Bool {
+    let names = try storage.list()
+    return names.compactMap { FileName.number($0, suffix: ".journal") } != segmentNumbers
+      || names.compactMap { FileName.number($0, suffix: ".checkpoint") } != checkpoints.reversed()
+  }
+
   /// Bytes of all segments before this one.
   func byteCount(before number: UInt32) throws(StorageError) -> UInt64 {
     var sum: UInt64 = 0

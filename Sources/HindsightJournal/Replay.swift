@@ -127,6 +127,8 @@ public struct JournalReplay {
         let sequence = reader.header.head.sequence
         if case .notAfter(let most) = start, sequence > most { continue }
         if case .after(let least) = start, sequence <= least { continue }
+        // Retention drops segments first: the journal may begin after an old checkpoint.
+        if !directory.isEmpty, directory.segmentIndex(after: sequence) == nil { continue }
         try restore(reader, sink, &end)
         return
       } catch {

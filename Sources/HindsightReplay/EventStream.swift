@@ -20,15 +20,31 @@ public struct EventStream {
   /// Calls `body` with every event that is left in the journal.
   /// - Throws: `DamageError` where the journal can't be replayed on.
   public func replay(_ body: @escaping (ResolvedEvent) -> Void) throws(DamageError) -> ReplayEnd {
-    let sink = ResolvingSink(body)
-    return try JournalReplay(JournalDirectory(reading: storage)).run(from: .oldest, into: sink)
+    for _ in 1..<JournalDirectory.readingAttempts {
+      let directory = try JournalDirectory(reading: storage)
+      let sink = ResolvingSink(body)
+      do throws(DamageError) {
+        return try JournalReplay(directory).run(from: .oldest, into: sink)
+      } catch {
+        // Retention removed the checkpoints to begin with: there are newer ones.
+        let isOutdated = try DamageError.wrap { () throws(StorageError) in
+          try directory.isOutdated()
+        }
+        guard isOutdated, sink.eventCount == 0 else { throw error }
+      }
+    }
+    return try JournalReplay(JournalDirectory(reading: storage))
+      .run(from: .oldest, into: ResolvingSink(body))
   }
 }
 
 extension JournalDirectory {
+  /// How often a reader begins again since files went away under it.
+  static let readingAttempts = 8
+
   /// Opens for reading, beside a writer that may remove files meanwhile.
   init(reading storage: any JournalStorage) throws(DamageError) {
-    for _ in 0..<8 {
+    for _ in 1..<Self.readingAttempts {
       do throws(DamageError) {
         self = try JournalDirectory(storage, forWriting: false)
         return
@@ -46,6 +62,7 @@ extension JournalDirectory {
 private final class ResolvingSink: ReplaySink {
   private var state = CacheState()
   private var effects: [Effect] = []
+  private(set) var eventCount = 0
   private let body: (ResolvedEvent) -> Void
 
   init(_ body: @escaping (ResolvedEvent) -> Void) { self.body = body }
@@ -62,6 +79,7 @@ private final class ResolvingSink: ReplaySink {
     let resolved = resolve(record)
     effects.removeAll(keepingCapacity: true)
     try state.apply(record, into: &effects)
+    eventCount += 1
     body(resolved)
   }
 

@@ -21,11 +21,22 @@ public struct Verifier {
 
   /// - Parameter progress: is told now and then how many events have been checked.
   public func run(progress: @escaping (Int) -> Void = { _ in }) -> Verification {
+    for _ in 1..<JournalDirectory.readingAttempts {
+      let (result, isOutdated) = runOnce(progress)
+      // Beside a writer files come and go: what seems to be missing may be there now.
+      if result.isSound || !isOutdated { return result }
+    }
+    return runOnce(progress).0
+  }
+
+  private func runOnce(
+    _ progress: @escaping (Int) -> Void
+  ) -> (Verification, isOutdated: Bool) {
     var result = Verification()
     let isLive = isLive(&result)
     // The store first: the journal is then read up to at least its applied sequence.
     let store = inspect(&result)
-    guard let directory = directory(&result) else { return result }
+    guard let directory = directory(&result) else { return (result, false) }
     result.segments = directory.segmentNumbers.count
     let digests = checkCheckpoints(directory, &result)
     let sink = VerifyingSink(
@@ -36,7 +47,13 @@ public struct Verifier {
     if let store, result.storeApplied != nil {
       compare(store, sink, &result)
     }
-    return result
+    do throws(StorageError) {
+      let isOutdated = try directory.isOutdated()
+      return (result, isLive && isOutdated)
+    } catch {
+      result.problems.append(.init(file: error.file, offset: nil, message: "\(error)"))
+      return (result, false)
+    }
   }
 
   // MARK: Journal

@@ -26,7 +26,10 @@ final class VerifyingSink: ReplaySink {
     self.progress = progress
   }
 
-  func begin() { state = CacheState() }
+  func begin() {
+    state = CacheState()
+    captureProjection()  // A store that has applied nothing yet is empty.
+  }
 
   func restore(_ head: StateHead) {
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)

@@ -275,6 +275,27 @@ struct ConformanceTests {
     }
   }
 
+  @Test("T040.26 a miss in both tiers says why, and asks SQLite nothing")
+  func missInBoth() async throws {
+    let directory = try TemporaryDirectory()
+    let configuration = configuration(clock: clock, memory: 1, store: 2)
+    try await withCache(at: directory.cache, of: Package?.self, configuration: configuration) {
+      cache in
+      for name in ["evicted", "invalidated", "kept"] {
+        try await cache.set(Package(name: name), for: try pypi(name))
+        if name == "invalidated" { #expect(try await cache.invalidate(try pypi(name))) }
+      }
+      try await cache.set(Package(name: "new"), for: try pypi("new"))
+      try await cache.settle()
+      let queries = cache.statistics.storeQueries
+      #expect(reason(try await cache.lookup(try pypi("evicted"))) == .evicted)
+      #expect(reason(try await cache.lookup(try pypi("invalidated"))) == .invalidated)
+      #expect(reason(try await cache.lookup(try pypi("never"))) == .unknown)
+      #expect(cache.statistics.misses == 3 && cache.statistics.storeQueries == queries)
+      #expect(cache.statistics.hits == TierCounts(memory: 0, store: 0))
+    }
+  }
+
   @Test("T040.27 each tier has its own TTL")
   func ownTTL() async throws {
     let directory = try TemporaryDirectory()

@@ -1,0 +1,52 @@
+import Foundation
+import Hindsight
+import HindsightJournal
+import HindsightReplay
+import HindsightStore
+import HindsightTesting
+import Testing
+
+/// One writes, any number read beside it (DESIGN §4).
+@Suite("S040 readers beside a writer")
+struct LiveReaderTests {
+  @Test("while a cache is written, rotated and trimmed, its journal and its rows verify")
+  func verifyWhileWriting() async throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.cache
+    let cache = try await Cache.open(
+      at: path, coder: .bytes,
+      configuration: configuration(memory: 20, store: 50) {
+        $0.segmentByteCount = 64 << 10
+        $0.retention = Retention(byteCountMax: 256 << 10)
+        $0.syncInterval = .milliseconds(5)
+      })
+    let writing = Task {
+      let noise = (0..<2_000).map { _ in UInt8.random(in: 0...255) }
+      var number = 0
+      while !Task.isCancelled {
+        try await cache.set(noise, for: try CacheKey("k:\(number % 90)"), acknowledgement: .durable)
+        number += 1
+      }
+    }
+    var lastSequence: UInt64 = 0
+    var rows = 0
+    var isTrimmed = false
+    let deadline = ContinuousClock.now + .seconds(20)
+    while !isTrimmed || lastSequence < 1_000, ContinuousClock.now < deadline {
+      let verified = Verifier(try PosixStorage(path: path)) { () throws(StoreError) in
+        try StoreInspector(directory: path)
+      }.run()
+      #expect(verified.isSound, "\(verified.problems)")
+      #expect(verified.lastSequence >= lastSequence)
+      lastSequence = verified.lastSequence
+      rows += verified.rows
+      isTrimmed = isTrimmed || verified.firstSequence > 1
+      let end = try EventStream(try PosixStorage(path: path)).replay { _ in }
+      #expect(end.last.rawValue >= lastSequence)
+    }
+    writing.cancel()
+    _ = await writing.result
+    #expect(isTrimmed && lastSequence >= 1_000 && rows > 0)
+    try await cache.close()
+  }
+}
