@@ -66,7 +66,8 @@ let package = Package(
     .executableTarget(
       name: "make-lookups",
       dependencies: [
-        "CZlib", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "HindsightTesting", "CZlib",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Tools/make-lookups", swiftSettings: settings),
     .executableTarget(
@@ -78,11 +79,14 @@ let package = Package(
       path: "Tools/make-journals", swiftSettings: settings),
 
     .testTarget(
-      name: "HindsightCoreTests", dependencies: ["HindsightCore"], swiftSettings: settings),
+      name: "HindsightCoreTests", dependencies: ["HindsightCore", "HindsightTesting"],
+      swiftSettings: settings),
     .testTarget(
-      name: "HindsightJournalTests", dependencies: ["HindsightJournal"], swiftSettings: settings),
+      name: "HindsightJournalTests", dependencies: ["HindsightJournal", "HindsightTesting"],
+      swiftSettings: settings),
     .testTarget(
-      name: "HindsightStoreTests", dependencies: ["HindsightStore"], swiftSettings: settings),
+      name: "HindsightStoreTests", dependencies: ["HindsightStore", "HindsightTesting"],
+      swiftSettings: settings),
     .testTarget(
       name: "HindsightTests",
       dependencies: [

@@ -1,10 +1,11 @@
 import HindsightCore
+import HindsightTesting
 import Testing
 
 /// The state machine beside a model, step by step; a failure names its seed and step.
 @Suite("S040 state machine")
 struct StateTests {
-  private static func configuration(_ random: inout SplitMix) -> Opened {
+  private static func configuration(_ random: inout SplitMix64) -> Opened {
     let memory = UInt64.random(in: 1...6, using: &random)
     let hasStore = Int.random(in: 0..<4, using: &random) > 0
     let hasBytes = Int.random(in: 0..<3, using: &random) == 0
@@ -24,12 +25,12 @@ struct StateTests {
     var live = CacheState(hashSeed: 1)
     var replica = CacheState(hashSeed: 2)
     var model: Model
-    var random: SplitMix
+    var random: SplitMix64
     var now = Timestamp(microseconds: 1_000_000)
     var decision = Decision()
 
     init(seed: UInt64) {
-      random = SplitMix(state: seed)
+      random = SplitMix64(seed: seed)
       let opened = StateTests.configuration(&random)
       model = Model(opened: opened)
       live.decideOpen(opened, at: now, into: &decision)

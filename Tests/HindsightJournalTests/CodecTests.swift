@@ -1,4 +1,5 @@
 import HindsightCore
+import HindsightTesting
 import Testing
 
 @testable import HindsightJournal
@@ -6,7 +7,7 @@ import Testing
 /// What is encoded decodes to the same; what isn't an encoding is refused, whatever it says.
 @Suite("S042 the journal's codec")
 struct CodecTests {
-  private var random = SplitMix(state: 41)
+  private var random = SplitMix64(seed: 41)
 
   /// Any event that could stand at `sequence`, as far as the codec is concerned.
   private mutating func event(_ sequence: UInt64, at: Timestamp) -> Event {
@@ -191,18 +192,5 @@ struct CodecTests {
     let frame = encode([record])
     #expect(!frame.header.isDeflated)
     #expect(try frame.header.records(frame.body, Inflater()) == [record])
-  }
-}
-
-/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014).
-struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
   }
 }

@@ -20,9 +20,9 @@ struct CrashTests {
 
   /// Takes images while a lab works.
   private final class Camera: Sendable {
-    private let state: Mutex<(images: [Image], random: SplitMix, durable: UInt64, count: Int)>
+    private let state: Mutex<(images: [Image], random: SplitMix64, durable: UInt64, count: Int)>
 
-    init(seed: UInt64) { state = Mutex(([], SplitMix(state: seed), 0, 0)) }
+    init(seed: UInt64) { state = Mutex(([], SplitMix64(seed: seed), 0, 0)) }
 
     func watch(_ storage: SimulatedStorage) {
       storage.inject { [self] operation, file in
@@ -61,7 +61,7 @@ struct CrashTests {
 
   /// Sets, invalidations, rotations, checkpoints, syncs, a proper close, a reopening.
   private func work(_ lab: Lab, _ camera: Camera, seed: UInt64) async throws {
-    var random = SplitMix(state: seed)
+    var random = SplitMix64(seed: seed)
     func sync() async throws {
       try await lab.sync()
       camera.note(durable: lab.lastSequence)
@@ -123,7 +123,7 @@ struct CrashTests {
     let camera = Camera(seed: seed)
     let lab = Lab(memory: 4)
     try await work(lab, camera, seed: seed)
-    var random = SplitMix(state: seed)
+    var random = SplitMix64(seed: seed)
     var nested = 0
     for image in camera.images where Int.random(in: 0..<80, using: &random) == 0 {
       let recovering = Camera(seed: random.next())

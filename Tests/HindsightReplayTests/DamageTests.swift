@@ -99,7 +99,7 @@ struct DamageTests {
     let lab = try await lab(isClosed: false, isSynced: isSynced)
     let whole = lab.storage
     let bytes = try used(whole)
-    var random = SplitMix(state: 16)
+    var random = SplitMix64(seed: 16)
     for at in bytes.indices {
       let cut = whole.copy()
       cut.setBytes(Array(bytes[..<at]), of: "00000001.journal")
@@ -134,7 +134,7 @@ struct DamageTests {
   func segments() async throws {
     let lab = Lab(memory: 3)
     try await lab.open()
-    var random = SplitMix(state: 17)
+    var random = SplitMix64(seed: 17)
     for number in 0..<12 {
       let noise = (0..<20_000).map { _ in UInt8.random(in: 0...255, using: &random) }
       try await lab.set("k:\(number)", noise)
@@ -172,7 +172,7 @@ struct DamageTests {
   func checkpoints() async throws {
     let lab = Lab(memory: 3)
     try await lab.open()
-    var random = SplitMix(state: 18)
+    var random = SplitMix64(seed: 18)
     for number in 0..<16 {
       let noise = (0..<16_000).map { _ in UInt8.random(in: 0...255, using: &random) }
       try await lab.set("k:\(number % 5)", noise)
@@ -235,18 +235,5 @@ struct DamageTests {
       try await lab.end()
       #expect(lab.verify(damaged).problems.isEmpty, "byte \(at)")
     }
-  }
-}
-
-/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014).
-struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

@@ -43,7 +43,7 @@ struct FaultTests {
   /// Works on, whatever fails. What was acknowledged as durable is noted.
   /// - Returns: the last sequence acknowledged as durable, and how many writes were refused.
   private func work(_ lab: Lab, seed: UInt64) async throws -> (durable: UInt64, refused: Int) {
-    var random = SplitMix(state: seed)
+    var random = SplitMix64(seed: seed)
     var durable: UInt64 = 0
     var refused = 0
     for _ in 0..<20 {

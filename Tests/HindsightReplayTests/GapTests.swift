@@ -26,7 +26,7 @@ struct GapTests {
   }
 
   private func value(_ number: Int, _ round: Int) -> [UInt8] {
-    var random = SplitMix(state: UInt64(number * 100 + round))
+    var random = SplitMix64(seed: UInt64(number * 100 + round))
     return (0..<1_000).map { _ in UInt8.random(in: 0...255, using: &random) }
   }
 

@@ -1,5 +1,6 @@
 import Glibc
 import HindsightCore
+import HindsightTesting
 import Synchronization
 import Testing
 
@@ -113,7 +114,7 @@ struct StoreReaderTests {
     try await withThrowingTaskGroup(of: Int.self) { group in
       for task in 0..<4 as Range<UInt64> {
         group.addTask {
-          var generator = SplitMix(state: task)
+          var generator = SplitMix64(seed: task)
           var servedCount = 0
           while true {
             let newest = progress.committed.load(ordering: .acquiring)
@@ -157,17 +158,4 @@ struct StoreReaderTests {
 /// What the writer has committed.
 private final class Progress: Sendable {
   let committed = Atomic<UInt64>(0)
-}
-
-/// A small generator with a seed, so that a failure can be repeated.
-private struct SplitMix {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var word = state
-    word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    word = (word ^ (word >> 27)) &* 0x94D0_49BB_1331_11EB
-    return word ^ (word >> 31)
-  }
 }

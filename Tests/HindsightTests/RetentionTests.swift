@@ -28,7 +28,7 @@ struct RetentionTests {
 
   /// About half a segment.
   private func fill(_ cache: Cache<[UInt8]>, _ count: Int) async throws {
-    var random = SystemRandomNumberGenerator()
+    var random = SplitMix64(seed: 7)
     for number in 0..<count {
       let noise = (0..<30_000).map { _ in UInt8.random(in: 0...255, using: &random) }
       try await cache.set(noise, for: try CacheKey("k:\(number)"), acknowledgement: .durable)

@@ -1,6 +1,7 @@
 import ArgumentParser
 import CZlib
 import Foundation
+import HindsightTesting
 
 /// Makes the recorded stream of registry lookups that `hindsight demo` replays. Names and versions
 /// are facts, taken from package lists; everything else is synthetic, and decided by the seed.
@@ -35,7 +36,7 @@ struct MakeLookups: ParsableCommand {
   var packages = 6_500
 
   func run() throws {
-    var random = SplitMix64(state: seed)
+    var random = SplitMix64(seed: seed)
     var universe = Universe()
     let pythons = try list(pypi) { Int($0[3]).map { -$0 } }
     let nodes = try list(npm) { Int($0[2]) }
@@ -79,18 +80,5 @@ struct MakeLookups: ParsableCommand {
     guard gzclose(file) == Z_OK, Int(written) == bytes.count else {
       throw ValidationError("\(output) was not written whole")
     }
-  }
-}
-
-/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014).
-struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import HindsightTesting
 
 /// All names that are looked up, the most popular first.
 struct Universe {
