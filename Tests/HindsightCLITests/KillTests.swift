@@ -67,6 +67,23 @@ struct KillTests {
     }
   }
 
+  @Test("the demo's child goes on in a cache that is one batch further than it was told")
+  func demoAhead() throws {
+    let scratch = try Scratch()
+    // An answer that is first given in the batch which the killed child did and didn't report.
+    var lines = ["=\tpypi\ta\t{\"n\":1}"] + (0..<32).map { "\($0)\tpypi\ta" }
+    lines += ["1000\tpypi\ta", "=\tpypi\tb\t{\"n\":2}", "1001\tpypi\tb", "500000\tpypi\ta"]
+    let stream = scratch.path + "/lookups.tsv"
+    try (lines.joined(separator: "\n") + "\n").write(
+      toFile: stream, atomically: true, encoding: .utf8)
+    for from in ["0", "32"] {
+      let result = try Command.run([
+        "demo-worker", "--lookups", stream, "--cache", scratch.cache, "--from", from,
+      ])
+      #expect(result.status == 0, "from \(from): \(result.errors)")
+    }
+  }
+
   @Test("the demo's main job: fed, killed, recovered, verified")
   func demo() throws {
     let lookups = URL(fileURLWithPath: #filePath)

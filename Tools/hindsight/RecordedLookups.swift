@@ -55,13 +55,15 @@ struct RecordedLookups {
   /// What the registry answers to a lookup.
   func answer(to lookup: Lookup) -> [UInt8] { answers[lookup.key]?[lookup.answer].json ?? [] }
 
-  /// Whether the registry gave this answer so many milliseconds, give or take one, before `lookup`.
-  func isKnown(_ json: [UInt8], for lookup: Lookup, age: Int64) -> Bool {
+  /// Whether the registry gave this answer so many milliseconds before `lookup`, give or take
+  /// `tolerance`.
+  func isKnown(_ json: [UInt8], for lookup: Lookup, age: Int64, tolerance: Int64) -> Bool {
     guard let all = answers[lookup.key] else { return false }
     let asked = lookup.milliseconds - age
     return all.indices.contains { index in
       let until = index + 1 < all.count ? all[index + 1].since : .max
-      return all[index].json == json && all[index].since <= asked + 1 && until >= asked - 1
+      return all[index].json == json && all[index].since <= asked + tolerance
+        && until >= asked - tolerance
     }
   }
 
