@@ -16,6 +16,8 @@ final class VerifyingSink: ReplaySink {
   private var first: SequenceNumber?
   /// The store residents as of the store's applied sequence; `nil` where that was not reached.
   private(set) var projection: [SequenceNumber: EntryImage]?
+  /// Whether that lies within events that were never journaled.
+  private(set) var isAppliedInGap = false
 
   init(
     digests: [SequenceNumber: UInt64], applied: SequenceNumber?,
@@ -49,6 +51,9 @@ final class VerifyingSink: ReplaySink {
     events += 1
     limitChecks += 2
     if record.event.isHeldAgainstTTL { ttlChecks += 1 }
+    if case .gap(let gap) = record.event, let applied, (gap.first...gap.last).contains(applied) {
+      isAppliedInGap = true
+    }
     if events % 10_000 == 0 { progress(events) }
     captureProjection()
   }

@@ -189,6 +189,37 @@ struct GapTests {
     #expect(stop > 12 && outcomes == ["before", "after"], "\(stop) \(outcomes)")
   }
 
+  @Test("a store that was killed inside the gap is no damage, and is reconciled")
+  func storeInsideGap() async throws {
+    let scratch = FileManager.default.temporaryDirectory
+      .appendingPathComponent("hindsight-gap-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: scratch) }
+    let lab = lab { $0.usesStore = true }
+    let store = SQLiteStore(directory: scratch)
+    lab.store = store
+    _ = try await resume(lab, stop: 0, count: 0)
+    try await lab.end()
+    let gap = try #require(try gaps(lab.storage).first)
+    #expect(gap.first < gap.last)
+    // As if the projector had been killed between two transactions there.
+    let writer = try store.openWriter()
+    let mark = try #require(try writer.mark())
+    try writer.apply([], mark: StoreMark(journalID: mark.journalID, applied: gap.first))
+    writer.close()
+    func verify() -> Verification {
+      Verifier(lab.storage) { () throws(StoreError) in try StoreInspector(directory: scratch) }
+        .run()
+    }
+    #expect(verify().isSound, "\(verify().problems)")
+    #expect(verify().notes.contains { $0.contains("gap") }, "\(verify().notes)")
+    try await lab.open(lab.storage)
+    #expect(lab.cache?.recovery.store == .reconciled)
+    #expect(try await rounds(lab) == [Int?](repeating: 2, count: keys))
+    try await lab.end()
+    #expect(verify().isSound && verify().rows == keys)
+  }
+
   @Test("a single fault at any operation of the resumption is overcome")
   func singleFault() async throws {
     var stop = 1
