@@ -9,12 +9,16 @@ extension Engine {
     at place: Place, configuration: CacheConfiguration, logger: Logger
   ) async throws(CacheError) -> Engine {
     let result: Result<Engine, CacheError> = await withUnsafeContinuation { continuation in
-      _ = configuration.scheduler.start("open") {
-        let opening = Result { () throws(CacheError) in
-          try Opening(place, configuration, logger).run()
+      do throws(CacheError) {
+        _ = try configuration.scheduler.start("open") {
+          let opening = Result { () throws(CacheError) in
+            try Opening(place, configuration, logger).run()
+          }
+          continuation.resume(returning: opening)
+          return .finished
         }
-        continuation.resume(returning: opening)
-        return .finished
+      } catch {
+        continuation.resume(returning: .failure(error))
       }
     }
     return try result.get()
@@ -206,7 +210,14 @@ private struct Opening {
       Projector(
         engine: engine, writer: $0.writer, journalID: journal?.id ?? JournalID(high: 0, low: 0))
     }
-    engine.start(projector: projector)
+    do throws(CacheError) {
+      try engine.start(projector: projector)
+    } catch {
+      // Files first: who takes the directory next must find nobody at them.
+      projector?.abandon()
+      if let journal { engine.closeJournal(journal) }
+      throw error
+    }
     if !summary.wasClean {
       logger.notice(
         "recovered", metadata: ["journal": "\(summary.journal)", "last": "\(summary.lastSequence)"])

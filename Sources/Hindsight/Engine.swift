@@ -29,6 +29,7 @@ final class Engine: Sendable {
   let logger: Logger
   private let waiterIDs = Atomic<UInt64>(0)
   private let background = Mutex(Background())
+  private let launch = Atomic(Launch.pending)
 
   /// What belongs to whoever holds the write role, and to the journal's thread.
   struct Journal: Sendable {
@@ -49,6 +50,14 @@ final class Engine: Sendable {
     var projector: (any BackgroundActivity)?
     var upkeep: (any BackgroundActivity)?
     var reader: (any BackgroundActivity)?
+  }
+
+  /// Activities do nothing before all of them are there: each relies on the others.
+  private enum Launch: UInt8, AtomicRepresentable {
+    case pending
+    case done
+    /// One could not be started; the others end without having done anything.
+    case failed
   }
 
   init(
@@ -86,29 +95,52 @@ final class Engine: Sendable {
   // MARK: Background work
 
   /// Starts the background activities. Called once, before anybody else knows the engine.
-  func start(projector: Projector?) {
-    background.withLock { background in
-      background.upkeep = begin("upkeep") { [self] in upkeepStep() }
-      if journal != nil {
-        background.journal = begin("journal") { [self] in journalStep() }
+  /// - Throws: `.system` where one can't be started. None has run then, and none will.
+  func start(projector: Projector?) throws(CacheError) {
+    do throws(CacheError) {
+      try background.withLock { (background) throws(CacheError) in
+        background.upkeep = try begin("upkeep") { [self] in upkeepStep() }
+        if journal != nil {
+          background.journal = try begin("journal") { [self] in journalStep() }
+        }
+        if let projector, let store {
+          background.projector = try begin("projector") { projector.step() }
+          background.reader = try begin("reader") { [self] in readerStep(store) }
+        }
       }
-      if let projector, let store {
-        background.projector = begin("projector") { projector.step() }
-        background.reader = begin("reader") { [self] in readerStep(store) }
-      }
+    } catch {
+      launch.store(.failed, ordering: .releasing)
+      signalAll()
+      releaseBackground()
+      throw error
     }
+    launch.store(.done, ordering: .releasing)
+    signalAll()
   }
 
   /// Starts an activity. The last one to finish ends the engine.
   private func begin(
     _ name: String, _ step: @escaping @Sendable () -> BackgroundWait
-  ) -> any BackgroundActivity {
-    locked { state in state.closing.activityCount += 1 }
-    return configuration.scheduler.start(name) { [self] in
+  ) throws(CacheError) -> any BackgroundActivity {
+    let activity = try configuration.scheduler.start(name) { [self] in
+      switch launch.load(ordering: .acquiring) {
+      case .pending: return .signal
+      case .failed: return .finished
+      case .done: break
+      }
       let wait = step()
       if case .finished = wait { activityFinished() }
       return wait
     }
+    locked { state in state.closing.activityCount += 1 }
+    return activity
+  }
+
+  private func signalAll() {
+    signalUpkeep()
+    signalJournal()
+    signalProjector()
+    signalReader()
   }
 
   /// Forgets the activities, which have finished.

@@ -96,6 +96,12 @@ final class Projector: @unchecked Sendable {
     return .after(EngineBounds.retryInterval)
   }
 
+  /// Closes the store without having begun.
+  func abandon() {
+    writer.close()
+    engine.store?.readers.close()
+  }
+
   private func end() {
     writer.close()
     engine.store?.readers.close()

@@ -6,9 +6,10 @@ public import HindsightCore
 /// function that does one piece of work and says when it wants to run again.
 public protocol BackgroundScheduler: Sendable {
   /// Starts an activity. `step` is never run by two threads at once, and may block.
+  /// - Throws: `.system` where the system gives no further thread: `step` is never run then.
   func start(
     _ name: String, step: @escaping @Sendable () -> BackgroundWait
-  ) -> any BackgroundActivity
+  ) throws(CacheError) -> any BackgroundActivity
 }
 
 /// When an activity wants to run again. A signal makes it run at once in every case but `finished`.

@@ -12,11 +12,13 @@ import Synchronization
 public struct ThreadScheduler: BackgroundScheduler {
   public init() {}
 
+  /// - Throws: `.system` where a limit of the user, the control group or the system is reached
+  ///   (pthread_create(3)).
   public func start(
     _ name: String, step: @escaping @Sendable () -> BackgroundWait
-  ) -> any BackgroundActivity {
+  ) throws(CacheError) -> any BackgroundActivity {
     let activity = ThreadActivity(step: step)
-    activity.start()
+    try activity.start(name)
     return activity
   }
 }
@@ -57,20 +59,27 @@ private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {
     if !wasSignaled { pthread_cond_signal(condition) }
   }
 
-  func start() {
+  func start(_ name: String) throws(CacheError) {
     var thread = pthread_t()
     var attributes = pthread_attr_t()
     pthread_attr_init(&attributes)
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    let retained = Unmanaged.passRetained(self)
     let result = pthread_create(
       &thread, &attributes,
       { raw in
-        // Balances the retain below: the thread owns the activity.
+        // Balances the retain above: the thread owns the activity.
         Unmanaged<ThreadActivity>.fromOpaque(raw!).takeRetainedValue().run()
         return nil
-      }, Unmanaged.passRetained(self).toOpaque())
+      }, retained.toOpaque())
     pthread_attr_destroy(&attributes)
-    precondition(result == 0, "the system gives no further thread (error \(result))")
+    guard result == 0 else {
+      retained.release()
+      throw CacheError(
+        .system,
+        "the system gives no thread for \(name): \(String(cString: strerror(result))); raise the "
+          + "limit on processes and threads (ulimit -u), or end some")
+    }
   }
 
   private func run() {

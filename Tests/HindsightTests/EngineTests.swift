@@ -264,13 +264,13 @@ private final class CountingScheduler: BackgroundScheduler {
 
   func start(
     _ name: String, step: @escaping @Sendable () -> BackgroundWait
-  ) -> any BackgroundActivity {
+  ) throws(CacheError) -> any BackgroundActivity {
     let token = Token()
     state.withLock { state in
       state.living += 1
       state.tokens.append(Weak(token: token))
     }
-    return threads.start(name) { [self] in
+    return try threads.start(name) { [self] in
       withExtendedLifetime(token) {
         let wait = step()
         if case .finished = wait { state.withLock { $0.living -= 1 } }
