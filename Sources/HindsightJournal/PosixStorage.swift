@@ -69,10 +69,15 @@ public struct PosixStorage: JournalStorage {
   }
 
   public func syncDirectory() throws(StorageError) {
-    let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    var descriptor: Int32
+    repeat {
+      descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    } while descriptor < 0 && errno == EINTR
     guard descriptor >= 0 else { throw Self.failure("open", path) }
     defer { Glibc.close(descriptor) }
-    guard fsync(descriptor) == 0 else { throw Self.failure("sync", path) }
+    while fsync(descriptor) != 0 {
+      guard errno == EINTR else { throw Self.failure("sync", path) }
+    }
   }
 
   public func lock() throws(StorageError) -> any DirectoryLock {
