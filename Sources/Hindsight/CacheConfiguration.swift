@@ -66,6 +66,9 @@ public struct Retention: Sendable, Hashable {
 public struct QueueLimits: Sendable, Hashable {
   /// Bytes of events that are decided but not written: 8 MiB.
   public var unwrittenByteCountMax = 8 << 20
+  /// Bytes of frames that are written but not yet durable, kept in memory until they are, in case
+  /// they must be written again: 64 MiB. A sync begins by itself at 16 MiB.
+  public var unsyncedByteCountMax = 64 << 20
   /// Bytes of values that the store doesn't have yet, kept in memory until then: 64 MiB.
   public var pinnedByteCountMax = 64 << 20
   /// Rows, of whatever size, that the store doesn't have yet: 200,000.

@@ -24,6 +24,13 @@ public struct CacheStatistics: Sendable, Hashable, Codable {
   public var projectionLag: UInt64 = 0
   /// Values kept in memory until the store has them.
   public var pinnedByteCount: UInt64 = 0
+  /// Bytes of frames kept in memory since they are written but not durable.
+  public var unsyncedByteCount: UInt64 = 0
+  /// Bytes of the store's write-ahead log in use. A checkpoint empties it at 16 MiB, unless a
+  /// reader of another process holds a snapshot: it then grows for as long as that does.
+  public var storeLogByteCount: UInt64 = 0
+  /// Whether such a reader held part of the log back at the last checkpoint.
+  public var isStoreLogHeld = false
   /// Bytes of all segments on disk.
   public var journalByteCount: UInt64 = 0
   /// Queries to SQLite.

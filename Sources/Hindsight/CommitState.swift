@@ -27,6 +27,8 @@ struct CommitState: Sendable {
 
   var written: SequenceNumber
   var durable: SequenceNumber
+  /// Bytes of frames that the writer keeps, since they are written but not durable.
+  var unsyncedByteCount: UInt64 = 0
   /// Whether somebody holds the write role.
   var isWriting = false
   /// The journal's thread found the role taken, and gets it next.

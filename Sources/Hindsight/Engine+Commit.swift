@@ -56,8 +56,10 @@ extension Engine {
       return wroteInVain(error)
     }
     let position = journal.writer.position
+    let unsynced = journal.writer.unsyncedByteCount
     let (resume, signal) = locked { state in
       state.noteWritten(cut, position)
+      state.commit.unsyncedByteCount = unsynced
       return state.commit.wrote(through: cut.frame.last)
     }
     resume.resume()

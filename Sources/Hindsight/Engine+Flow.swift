@@ -112,6 +112,15 @@ extension EngineState {
           "\(frame.byteCount) bytes of events wait to be written; wait, or write less"),
         mayPass: true)
     }
+    if hasJournal, commit.trouble == nil,
+      commit.unsyncedByteCount > UInt64(queues.unsyncedByteCountMax)
+    {
+      return Obstacle(
+        error: CacheError(
+          .backpressure,
+          "\(commit.unsyncedByteCount) bytes of the journal wait for the disk; wait, or write less"),
+        mayPass: true)
+    }
     guard hasStore, projection.exceeds(queues) else { return nil }
     if let trouble = projection.trouble { return Obstacle(error: trouble, mayPass: false) }
     return Obstacle(

@@ -94,7 +94,7 @@ extension Engine {
     }
     if let failure { logger.error("the journal can't rotate", metadata: ["error": "\(failure)"]) }
     resume.resume()
-    becameDurable()
+    becameDurable(journal)
   }
 
   private func sync(_ journal: Journal) {
@@ -118,7 +118,7 @@ extension Engine {
       return state.commit.synced(through: durable)
     }
     resume.resume()
-    becameDurable()
+    becameDurable(journal)
   }
 
   /// Rewrites from memory, to a new segment, what the poisoned one may lack.
@@ -156,7 +156,7 @@ extension Engine {
     }
     logger.notice("the journal can be written again", metadata: ["durable": "\(durable)"])
     resume.resume()
-    becameDurable()
+    becameDurable(journal)
   }
 
   /// Goes on behind events that were decided in memory only: makes durable what came before them,
@@ -183,7 +183,10 @@ extension Engine {
       metadata: ["first": "\(first)", "last": "\(capture.head.sequence)"])
   }
 
-  private func becameDurable() {
+  private func becameDurable(_ journal: Journal) {
+    let unsynced = journal.writer.unsyncedByteCount
+    locked { state in state.commit.unsyncedByteCount = unsynced }
+    resumeRoomWaiters()
     signalProjector()
     if locked({ state in state.checkpointing.isReady(durable: state.commit.durable) }) {
       signalUpkeep()

@@ -41,12 +41,15 @@ extension EngineState {
     result.lastSequence = core.head.sequence.rawValue
     result.writtenSequence = commit.written.rawValue
     result.durableSequence = commit.durable.rawValue
+    result.unsyncedByteCount = commit.unsyncedByteCount
     if hasStore {
       result.appliedSequence = projection.applied.rawValue
       result.projectionLag =
         commit.durable > projection.applied
         ? commit.durable.rawValue - projection.applied.rawValue : 0
       result.pinnedByteCount = projection.pinnedByteCount
+      result.storeLogByteCount = projection.logByteCount
+      result.isStoreLogHeld = projection.isLogHeld
     }
     result.journalTrouble = commit.trouble?.error.description
     result.storeTrouble = projection.trouble?.description

@@ -27,6 +27,9 @@ struct Projection {
   var synced: SequenceNumber
   /// Bytes of values that wait, each pinned in memory until the store has it.
   private(set) var pinnedByteCount: UInt64 = 0
+  /// Bytes of the store's log in use, and whether a reader of another process holds it back.
+  var logByteCount: UInt64 = 0
+  var isLogHeld = false
   var trouble: CacheError?
   private var pending: Deque<Pending> = []
   private var inFlight: Batch?

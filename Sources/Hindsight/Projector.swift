@@ -12,6 +12,10 @@ final class Projector: @unchecked Sendable {
   private let journalID: JournalID
   private var isWALCheckpointDue = false
   private var lastSync: Microseconds
+  /// The log is moved into the database once it has so many bytes …
+  private var nextLogByteCount = EngineBounds.walByteCount
+  /// … and a log that can't be moved is spoken of once it has so many, each time twice as many.
+  private var loggedLogByteCount = EngineBounds.walByteCount
 
   init(engine: Engine, writer: any StoreWriter, journalID: JournalID) {
     self.engine = engine
@@ -47,8 +51,10 @@ final class Projector: @unchecked Sendable {
   private func apply(_ batch: Projection.Batch) throws(StoreError) {
     try writer.apply(
       batch.operations, mark: StoreMark(journalID: journalID, applied: batch.applied))
+    let logByteCount = writer.walByteCount
     let settled = engine.locked { state in
       state.projection.trouble = nil
+      state.projection.logByteCount = logByteCount
       state.projection.committed(batch)
       for origin in batch.inserted { state.unpin(origin) }
       return state.takeSettled()
@@ -56,7 +62,7 @@ final class Projector: @unchecked Sendable {
     settled.resume()
     engine.resumeRoomWaiters()
     isWALCheckpointDue = true
-    if writer.walByteCount >= EngineBounds.walByteCount { try checkpointNow() }
+    if logByteCount >= nextLogByteCount { try checkpointNow() }
   }
 
   /// The WAL goes into the database when it is large, or when there has been time.
@@ -71,11 +77,28 @@ final class Projector: @unchecked Sendable {
     let outcome = try writer.checkpoint(.passive)
     lastSync = engine.clock.reading().boot
     isWALCheckpointDue = outcome.isBlockedByReader
+    noteLog(outcome)
     guard let synced = outcome.synced else { return }
     engine.locked { state in
       state.projection.synced = max(state.projection.synced, synced.applied)
     }
     engine.signalUpkeep()
+  }
+
+  /// What a reader of another process holds back can't be moved, and trying at each transaction
+  /// would help nobody.
+  private func noteLog(_ outcome: CheckpointOutcome) {
+    let isHeld = outcome.isBlockedByReader
+    nextLogByteCount = EngineBounds.walByteCount + (isHeld ? outcome.walByteCount : 0)
+    engine.locked { state in
+      state.projection.logByteCount = outcome.walByteCount
+      state.projection.isLogHeld = isHeld
+    }
+    guard isHeld, outcome.walByteCount >= loggedLogByteCount else { return }
+    loggedLogByteCount = 2 * outcome.walByteCount
+    engine.logger.warning(
+      "a reader of another process keeps the store's log from being emptied",
+      metadata: ["bytes": "\(outcome.walByteCount)"])
   }
 
   private func failed(_ error: StoreError, isClosing: Bool) -> BackgroundWait {
