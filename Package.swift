@@ -50,7 +50,7 @@ let package = Package(
       name: "HindsightTesting",
       dependencies: [
         "Hindsight", "HindsightCore", "HindsightJournal", "HindsightStore", "HindsightReplay",
-        .product(name: "Logging", package: "swift-log"),
+        "CZlib", .product(name: "Logging", package: "swift-log"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),

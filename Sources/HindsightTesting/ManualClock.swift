@@ -12,6 +12,7 @@ public final class ManualClock: CacheClock {
   private let start: ClockReading
   /// Change it through `reboot`.
   private let boot: Mutex<UInt64>
+  private let isFrozen = Mutex(false)
 
   /// Begins at the given microseconds since 1970, an hour after the machine's boot.
   public init(wall: Timestamp = Timestamp(microseconds: 1_767_225_600_000_000)) {
@@ -24,9 +25,14 @@ public final class ManualClock: CacheClock {
   public func reading() -> ClockReading { now.withLock { $0 } }
   public func coarseReading() -> ClockReading { now.withLock { $0 } }
 
-  /// Lets time pass on both clocks.
+  /// Lets time pass on both clocks; on the wall clock only if that isn't frozen.
   public func advance(by duration: Duration) {
-    now.withLock { now in now = now.advanced(by: duration) }
+    let isFrozen = isWallFrozen
+    now.withLock { now in
+      let wall = now.wall
+      now = now.advanced(by: duration)
+      if isFrozen { now.wall = wall }
+    }
   }
 
   /// Sets both clocks to their beginning and so much more: the same in every process.
@@ -36,6 +42,11 @@ public final class ManualClock: CacheClock {
 
   /// Sets the wall clock alone, in either direction, as an administrator or NTP would.
   public func setWall(_ wall: Timestamp) { now.withLock { $0.wall = wall } }
+
+  /// Whether the wall clock stands still while time passes, as in a virtual machine whose clock
+  /// nobody drives.
+  public var isWallFrozen: Bool { isFrozen.withLock { $0 } }
+  public func setWallFrozen(_ isFrozen: Bool) { self.isFrozen.withLock { $0 = isFrozen } }
 
   /// The machine boots again: its boot clock begins anew, under another id.
   public func reboot() {

@@ -1,0 +1,139 @@
+import HindsightCore
+import HindsightStore
+import Synchronization
+
+/// What the connections of a `SimulatedStore` have in common. One counts as open until it is
+/// closed or let go of.
+class SimulatedConnection: @unchecked Sendable {
+  // Proof of Sendable: all stored properties are constants, and Sendable themselves.
+  let store: SimulatedStore
+  let database: SimulatedStore.Database
+  private let generation: Int
+  private let isOpen = Mutex(true)
+
+  init(_ store: SimulatedStore, _ database: SimulatedStore.Database) {
+    self.store = store
+    self.database = database
+    generation = store.state.withLock { state in
+      state.connectionCount += 1
+      return state.generation
+    }
+  }
+
+  deinit { close() }
+
+  func close() {
+    let wasOpen = isOpen.withLock { isOpen in
+      defer { isOpen = false }
+      return isOpen
+    }
+    guard wasOpen else { return }
+    store.state.withLock { state in
+      if state.generation == generation { state.connectionCount -= 1 }
+    }
+  }
+
+  /// - Returns: whether a read in place is refused.
+  @discardableResult
+  func check(
+    _ call: StoreCall, _ operation: StoreError.Operation
+  ) throws(StoreError) -> Bool {
+    let isAlive = store.state.withLock { $0.generation } == generation
+    guard isAlive, isOpen.withLock({ $0 }) else {
+      throw SimulatedStore.error(.closed, operation, "the store is closed")
+    }
+    let isRefused = try store.check(call)
+    try database.checkHealth(operation)
+    return isRefused
+  }
+}
+
+/// The one connection that writes.
+final class SimulatedStoreWriter: SimulatedConnection, StoreWriter, @unchecked Sendable {
+  // Proof of Sendable: as the superclass; `syncFailure` is behind its lock.
+  private let syncFailure = Mutex<StoreError?>(nil)
+
+  func mark() throws(StoreError) -> StoreMark? {
+    try check(.mark, .readMark)
+    return database.contents.withLock { $0.committed.mark }
+  }
+
+  func apply(_ operations: [RowOperation], mark: StoreMark) throws(StoreError) {
+    try check(.apply, .apply)
+    try database.contents.withLock { (contents) throws(StoreError) in
+      try contents.committed.apply(operations, mark: mark)
+      contents.unsynced.append(.init(operations: operations, mark: mark))
+      contents.logByteCount += operations.reduce(4_120) { $0 + $1.logByteCount }
+    }
+  }
+
+  func checkpoint(_ kind: CheckpointKind) throws(StoreError) -> CheckpointOutcome {
+    if let failure = syncFailure.withLock({ $0 }) { throw failure }
+    do throws(StoreError) {
+      try check(.checkpoint, .checkpoint)
+    } catch {
+      if error.code == .ioError { syncFailure.withLock { $0 = error } }
+      throw error
+    }
+    let isBlocked = store.state.withLock { $0.hasExternalReader }
+    return database.contents.withLock { contents in
+      contents.sync()
+      if !isBlocked { contents.logByteCount = 0 }
+      return CheckpointOutcome(
+        synced: contents.synced.mark, walByteCount: contents.logByteCount,
+        isBlockedByReader: isBlocked)
+    }
+  }
+
+  var walByteCount: UInt64 { database.contents.withLock { $0.logByteCount } }
+  var isCheckpointDue: Bool { walByteCount >= 16 << 20 }
+
+  func rows(
+    after origin: SequenceNumber, limit: Int, detail: RowDetail
+  ) throws(StoreError) -> [RowImage] {
+    try check(.rows, .scan)
+    return database.contents.withLock {
+      $0.committed.page(after: origin, limit: limit, detail: detail)
+    }
+  }
+
+  func rowCount() throws(StoreError) -> UInt64 {
+    try check(.rowCount, .scan)
+    return UInt64(database.contents.withLock { $0.committed.rows.count })
+  }
+
+  func quickCheck() throws(StoreError) -> [String] {
+    try check(.quickCheck, .check)
+    return []
+  }
+}
+
+/// A connection that reads: each read in a snapshot of its own.
+final class SimulatedStoreReader: SimulatedConnection, StoreReader, @unchecked Sendable {
+  // Proof of Sendable: as the superclass.
+  func read(origin: SequenceNumber, mode: ReadMode) throws(StoreError) -> StoreReadResult {
+    let isRefused = try check(mode == .inPlace ? .readInPlace : .read, .read)
+    if isRefused { return .wouldBlock }
+    guard let row = database.contents.withLock({ $0.committed.row(origin) }) else {
+      return .missing
+    }
+    return .row(value: row.value, coder: row.coder, expiry: row.expiry)
+  }
+}
+
+extension SimulatedStore.Database.Contents {
+  mutating func sync() {
+    synced = committed
+    unsynced = []
+  }
+}
+
+extension RowOperation {
+  /// About what it takes in the log.
+  fileprivate var logByteCount: UInt64 {
+    switch self {
+    case .insert(let row): 4_120 + UInt64(row.value.count)
+    case .delete: 4_120
+    }
+  }
+}
