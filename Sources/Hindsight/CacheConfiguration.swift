@@ -132,6 +132,8 @@ enum EngineBounds {
   /// last checkpoint, whichever is more.
   static let checkpointByteCountMin: UInt64 = 4 << 20
   static let checkpointGrowthFactor: UInt64 = 8
+  /// Entries that a checkpoint takes at once, under the lock: about a quarter of a millisecond.
+  static let captureSliceCount = 512
   /// A slice of the sweep under the lock.
   static let sweepSliceCount = 256
 }

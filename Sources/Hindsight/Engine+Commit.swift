@@ -142,7 +142,7 @@ extension EngineState {
     if checkpointing.isDue(journalByteCount: journalByteCount)
       || (commit.isRotationDue && checkpointing.capture == nil)
     {
-      checkpointing.capture = capture(reading, withPins: false)
+      beginCapture(reading, withPins: false)
       checkpointing.capturedAt = journalByteCount
     }
     return CutFrame(
@@ -154,21 +154,5 @@ extension EngineState {
     if checkpointing.capture?.head.sequence == cut.frame.last, !commit.isRotationDue {
       checkpointing.capture?.position = position
     }
-  }
-
-  /// The state as a checkpoint has it.
-  /// - Parameter withPins: whether it holds the values that the store lacks, too.
-  func capture(_ reading: ClockReading, withPins: Bool) -> Checkpointing.Capture {
-    var capture = Checkpointing.Capture(
-      head: core.head, digest: core.digest, bootTime: UInt64(max(0, reading.boot.rawValue)),
-      entries: [])
-    capture.entries.reserveCapacity(core.entryCount)
-    core.forEachSlot { slot in
-      let payload = payloads[Int(slot)]
-      let isHeld = core.isResident(slot, in: .memory) || (withPins && payload.isPinned)
-      let value = isHeld ? payload.bytes : nil
-      capture.entries.append((core.image(of: slot), value))
-    }
-    return capture
   }
 }

@@ -171,13 +171,18 @@ extension Engine {
     let segment = journal.writer.nextSegmentNumber
     let (capture, first, number) = locked { state in state.captureBridge(to: segment, reading) }
     do throws(StorageError) {
-      _ = try journal.writeCheckpoint(capture, number: number)
+      let stream = try CheckpointStream(capture, number: number, journal)
+      while case .more = try stream.step(self) {}
       try journal.writer.skip(through: capture.head.sequence)
     } catch {
       // As if the gap had not ended yet.
-      locked { state in state.widenGap(from: first) }
+      _ = locked { state in
+        state.widenGap(from: first)
+        return state.endCapture(capture)
+      }
       throw error
     }
+    _ = locked { state in state.endCapture(capture) }
     logger.warning(
       "events were never journaled",
       metadata: ["first": "\(first)", "last": "\(capture.head.sequence)"])
@@ -235,11 +240,11 @@ extension EngineState {
     guard let first = commit.lostFirst else { preconditionFailure("there is no gap") }
     core.decideTouches(at: now(reading), into: &decision)
     absorb(reading)
-    var capture = capture(reading, withPins: true)
+    // Whatever was being captured before lies behind.
+    var capture = beginCapture(reading, withPins: true)
     capture.position = .start(of: segment)
     capture.gapFirst = first
-    // Whatever was captured before lies behind.
-    checkpointing.capture = nil
+    checkpointing.capture = capture
     commit.lostFirst = nil
     core.decideGap(from: first, at: now(reading), into: &decision)
     absorb(reading)

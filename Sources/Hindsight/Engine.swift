@@ -97,9 +97,10 @@ final class Engine: Sendable {
   /// Starts the background activities. Called once, before anybody else knows the engine.
   /// - Throws: `.system` where one can't be started. None has run then, and none will.
   func start(projector: Projector?) throws(CacheError) {
+    let upkeep = Upkeep(engine: self)
     do throws(CacheError) {
       try background.withLock { (background) throws(CacheError) in
-        background.upkeep = try begin("upkeep") { [self] in upkeepStep() }
+        background.upkeep = try begin("upkeep") { upkeep.step() }
         if journal != nil {
           background.journal = try begin("journal") { [self] in journalStep() }
         }

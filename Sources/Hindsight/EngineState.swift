@@ -80,6 +80,7 @@ struct EngineState: ~Copyable, Sendable {
   /// Draws the consequences of the decision at hand: values, rows, the open frame, statistics.
   /// - Parameter incoming: the value of the entry that the decision inserts, where it does.
   mutating func absorb(incoming: Payload? = nil, _ reading: ClockReading) {
+    giveCapturedValues()
     let sequence = core.head.sequence
     for effect in decision.effects { absorb(effect, incoming, sequence) }
     for record in decision.records { count(record.event) }
@@ -171,18 +172,23 @@ struct Closing {
   var waiters: [UnsafeContinuation<Void, Never>] = []
 }
 
-/// A checkpoint on its way: captured under the lock at a frame's end, written in the background.
+/// A checkpoint on its way: begun under the lock at a frame's end, written in the background.
 struct Checkpointing {
-  /// The state as of a frame's end.
+  /// The state as of a frame's end; `CacheState` has its entries.
   struct Capture {
     var head: StateHead
-    var digest: UInt64
+    var orderIsTold: Bool
+    var entryCount: Int
     var bootTime: UInt64
-    var entries: [(image: EntryImage, value: Bytes?)]
+    /// Whether the values that the store lacks belong to it, too.
+    var withPins: Bool
     /// Where replay goes on after it; known once the frame is written.
     var position: JournalPosition?
     /// The first of the events before it that the journal lacks, where it does.
     var gapFirst: SequenceNumber?
+
+    /// One that bridges a gap is the journal thread's.
+    var isForUpkeep: Bool { gapFirst == nil }
   }
 
   var capture: Capture?

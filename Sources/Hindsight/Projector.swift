@@ -136,6 +136,10 @@ extension EngineState {
   /// The store has this origin's value now.
   fileprivate mutating func unpin(_ origin: SequenceNumber) {
     guard let slot = core.find(origin: origin) else { return }
+    if checkpointing.capture?.withPins == true {
+      core.willDropValue(of: slot)
+      giveCapturedValues()
+    }
     payloads[Int(slot)].isPinned = false
     if !core.isResident(slot, in: .memory) { payloads[Int(slot)].bytes = nil }
   }

@@ -141,7 +141,7 @@ extension CacheState {
     guard entries[slot].isLive(in: .store, at: at) else { throw .expiredServed(origin, .store) }
     guard expiry <= entries[slot].storeExpiry else { throw .promotedBeyondStore(origin) }
     if entries[slot].isResident(in: .memory) { throw .alreadyResident(origin, .memory) }
-    recency.moveToFront(slot, &entries)
+    moveToFront(slot)
     entries[slot].memoryExpiry = expiry
     beginResidency(slot, .memory)
     effects.append(.memoryBegan(slot))
@@ -149,7 +149,7 @@ extension CacheState {
   }
 
   private mutating func applyTouched(_ origins: [SequenceNumber]) throws(StateError) {
-    for origin in origins { recency.moveToFront(try slot(of: origin), &entries) }
+    for origin in origins { moveToFront(try slot(of: origin)) }
     recency.allTold()
     if origins.count == entryCount { orderIsTold = head.opened?.accessLog != .off }
   }
@@ -162,7 +162,7 @@ extension CacheState {
       let tier: Tier = outcome == .memoryHit ? .memory : .store
       let slot = try resident(origin, tier)
       guard entries[slot].isLive(in: tier, at: at) else { throw .expiredServed(origin, tier) }
-      recency.moveToFront(slot, &entries)
+      moveToFront(slot)
     case (.origin(let origin), .miss): _ = try slot(of: origin)
     case (.key(let key), _):
       if let slot = find(key) { throw .keyPresent(entries[slot].origin) }

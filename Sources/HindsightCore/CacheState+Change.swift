@@ -5,6 +5,7 @@ extension CacheState {
   /// Makes an entry. The caller has made sure that neither its key nor its origin is there.
   mutating func insert(_ image: EntryImage, keyTag: UInt32, atFront: Bool) -> Slot {
     let slot = entries.allocate()
+    capture?.inserted(slot)
     let key = UnsafeMutableRawPointer.allocate(byteCount: image.key.count, alignment: 1)
     image.key.withUnsafeBytes { key.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
     entries[slot] = Entry(
@@ -40,6 +41,7 @@ extension CacheState {
   ) {
     let other: Tier = tier == .memory ? .store : .memory
     guard entries[slot].isResident(in: other) else { return remove(slot, ending, &effects) }
+    capture?.willChange(slot, entries)
     recency.willEnd(slot, in: tier, entries)
     removeFromHeap(slot, tier)
     switch tier {
@@ -51,6 +53,7 @@ extension CacheState {
   /// Removes an entry with all its residencies.
   mutating func remove(_ slot: Slot, _ ending: Ending, _ effects: inout [Effect]) {
     let entry = entries[slot]
+    capture?.willLeave(slot, entries)
     recency.remove(slot, &entries)
     if entry.isResident(in: .memory) {
       removeFromHeap(slot, .memory)

@@ -154,7 +154,7 @@ extension CacheState {
   @inline(__always)
   public mutating func touch(_ slot: Slot) {
     guard entries[noSlot].older != slot else { return }
-    recency.moveToFront(slot, &entries)
+    moveToFront(slot)
     recency.markUntold(slot)
   }
 

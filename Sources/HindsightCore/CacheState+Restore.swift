@@ -37,28 +37,19 @@ extension CacheState {
     }
   }
 
-  /// The digest of everything observable: sequence, time, configuration, every entry with a hash
-  /// of its value, and the order of use where the events tell it. O(entries).
-  ///
-  /// XXH64, each entry's bytes seeded with the digest so far. All numbers little-endian; without a
-  /// told order the entries come in the order of their origins.
+  /// The digest of everything observable: see `StateDigest`. O(entries).
   public var digest: UInt64 {
-    var writer = DigestWriter()
-    writer.add(head.sequence.rawValue)
-    writer.add(UInt64(bitPattern: head.at.rawValue))
-    writer.add(head.isClosed ? 1 : 0)
-    writer.add(orderIsTold ? 1 : 0)
-    if let opened = head.opened { writer.add(opened) }
-    writer.endPart()
-    var slots: [Slot] = []
-    slots.reserveCapacity(entryCount)
-    forEachSlot { slots.append($0) }
-    if !orderIsTold { slots.sort { entries[$0].origin < entries[$1].origin } }
-    for slot in slots {
-      writer.add(entries[slot])
-      writer.endPart()
+    var digest = StateDigest(head, orderIsTold: orderIsTold)
+    if orderIsTold {
+      forEachSlot { digest.add(entries[$0]) }
+    } else {
+      var slots: [Slot] = []
+      slots.reserveCapacity(entryCount)
+      forEachSlot { slots.append($0) }
+      slots.sort { entries[$0].origin < entries[$1].origin }
+      for slot in slots { digest.add(entries[slot]) }
     }
-    return writer.digest
+    return digest.value
   }
 
   /// Traps unless index, list, heaps and byte counts agree. O(entries). For tests and tools.
@@ -97,42 +88,5 @@ extension CacheState {
             entryCount: UInt64(residentCount(in: tier)), byteCount: byteCount(in: tier)))
       }
     }
-  }
-}
-
-/// Collects the bytes of one part at a time and chains their hashes.
-private struct DigestWriter {
-  private(set) var digest: UInt64 = 0
-  private var part: [UInt8] = []
-
-  mutating func add(_ word: UInt64) {
-    withUnsafeBytes(of: word.littleEndian) { part.append(contentsOf: $0) }
-  }
-
-  mutating func add(_ opened: Opened) {
-    for limit in [opened.memoryLimit, opened.storeLimit] {
-      add(limit?.entryCountMax ?? .max)
-      add(limit?.byteCountMax ?? .max)
-    }
-    add(UInt64(bitPattern: opened.memoryTTL.rawValue))
-    add(UInt64(bitPattern: opened.storeTTL.rawValue))
-    add(UInt64(opened.accessLog.rawValue))
-  }
-
-  mutating func add(_ entry: Entry) {
-    add(UInt64(entry.keyByteCount))
-    part.append(contentsOf: entry.keyBytes)
-    add(entry.origin.rawValue)
-    add(UInt64(bitPattern: entry.setAt.rawValue))
-    add(UInt64(entry.coder))
-    add(UInt64(entry.valueByteCount))
-    add(entry.valueHash)
-    add(entry.memoryHeapPlace == 0 ? .max : UInt64(bitPattern: entry.memoryExpiry.rawValue))
-    add(entry.storeHeapPlace == 0 ? .max : UInt64(bitPattern: entry.storeExpiry.rawValue))
-  }
-
-  mutating func endPart() {
-    digest = part.withUnsafeBytes { XXH64.hash($0, seed: digest) }
-    part.removeAll(keepingCapacity: true)
   }
 }

@@ -22,6 +22,8 @@ public struct CacheState: ~Copyable, Sendable {
   var recency = RecencyRing()
   var heaps = (memory: ExpiryHeap(tier: .memory), store: ExpiryHeap(tier: .store))
   var byteCounts = (memory: UInt64(0), store: UInt64(0))
+  /// What a checkpoint is taken from, while one is.
+  var capture: StateCapture?
   let hashSeed: UInt64
 
   /// An empty state.
@@ -116,12 +118,7 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// Everything about the entry in `slot`, its key copied.
   public func image(of slot: Slot) -> EntryImage {
-    let entry = entries[slot]
-    return EntryImage(
-      key: Bytes(entry.keyBytes), origin: entry.origin, setAt: entry.setAt, coder: entry.coder,
-      valueByteCount: entry.valueByteCount, valueHash: entry.valueHash,
-      memoryExpiry: entry.isResident(in: .memory) ? entry.memoryExpiry : nil,
-      storeExpiry: entry.isResident(in: .store) ? entry.storeExpiry : nil)
+    EntryImage(entries[slot])
   }
 
   /// Calls `body` for every entry, the most recent first.

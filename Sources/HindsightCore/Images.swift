@@ -30,6 +30,16 @@ public struct EntryImage: Equatable, Sendable {
   }
 }
 
+extension EntryImage {
+  init(_ entry: Entry) {
+    self.init(
+      key: Bytes(entry.keyBytes), origin: entry.origin, setAt: entry.setAt, coder: entry.coder,
+      valueByteCount: entry.valueByteCount, valueHash: entry.valueHash,
+      memoryExpiry: entry.isResident(in: .memory) ? entry.memoryExpiry : nil,
+      storeExpiry: entry.isResident(in: .store) ? entry.storeExpiry : nil)
+  }
+}
+
 /// What a state is apart from its entries.
 public struct StateHead: Equatable, Sendable {
   /// The last event that the state contains.

@@ -80,13 +80,13 @@ public struct CheckpointHeader: Equatable, Sendable {
   }
 }
 
-/// Writes a checkpoint: header, then entries most recent first, then the end. It appears under its
-/// name whole, or not at all.
+/// Writes a checkpoint: entries most recent first, then the end, then the header, whose digest is
+/// known by then. It appears under its name whole, or not at all.
 public final class CheckpointWriter {
   private let storage: any JournalStorage
   private let file: any JournalFile
   private let name: String
-  private let header: CheckpointHeader
+  private var header: CheckpointHeader
   private let deflater = Deflater()
   private var block: [UInt8] = []
   private var offset: UInt64
@@ -100,7 +100,6 @@ public final class CheckpointWriter {
     if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
     file = try storage.create(name + ".tmp")
     offset = UInt64(Format.checkpointHeaderByteCount)
-    try file.write(header.encoded(), at: 0)
     if let opened = header.head.opened {
       block.append(EventTag.opened.rawValue)
       block.append(varint: 0)
@@ -127,19 +126,29 @@ public final class CheckpointWriter {
   }
 
   /// Syncs the checkpoint and gives it its name.
+  /// - Parameter digest: of the state whose entries were appended.
   /// - Returns: its size in bytes.
-  public func finish() throws(StorageError) -> UInt64 {
+  public func finish(digest: UInt64) throws(StorageError) -> UInt64 {
+    header.digest = digest
     precondition(written == header.entryCount, "a checkpoint must hold what its header says")
     if !block.isEmpty { try endBlock() }
     var end: [UInt8] = []
     end.append(fixed: UInt64(0))
     end.append(fixed: end.checksum(0..<8))
     try file.write(end, at: offset)
+    try file.write(header.encoded(), at: 0)
     try file.sync()
     try file.close()
     try storage.rename(name + ".tmp", to: name)
     try storage.syncDirectory()
     return offset + UInt64(end.count)
+  }
+
+  /// Removes what was written of a checkpoint that isn't wanted any more.
+  /// - Throws: `StorageError`.
+  public func abandon() throws(StorageError) {
+    try file.close()
+    try storage.remove(name + ".tmp")
   }
 
   private func endBlock() throws(StorageError) {

@@ -1,0 +1,55 @@
+import HindsightCore
+
+// What a checkpoint is made of: the state as of one frame's end, handed out in slices.
+
+extension EngineState {
+  /// Begins a capture of the state as it is now, at a constant cost.
+  /// - Parameter withPins: whether it holds the values that the store lacks, too.
+  @discardableResult
+  mutating func beginCapture(
+    _ reading: ClockReading, withPins: Bool
+  ) -> Checkpointing.Capture {
+    core.beginCapture()
+    let capture = Checkpointing.Capture(
+      head: core.head, orderIsTold: core.orderIsTold, entryCount: core.entryCount,
+      bootTime: UInt64(max(0, reading.boot.rawValue)), withPins: withPins)
+    checkpointing.capture = capture
+    return capture
+  }
+
+  /// Gives a capture the values of the entries that it had to picture. To be called before any
+  /// value changes.
+  @inline(__always)
+  mutating func giveCapturedValues() {
+    while let slot = core.unvaluedSlot { core.giveCaptured(payloads[Int(slot)].bytes) }
+  }
+
+  /// Takes the next slice of a capture.
+  /// - Returns: whether there is more; `nil`: another capture has taken its place.
+  mutating func takeSlice(
+    of capture: Checkpointing.Capture, into slice: inout [CapturedEntry]
+  ) -> Bool? {
+    guard checkpointing.isUnderWay(capture) else { return nil }
+    giveCapturedValues()
+    let hasMore = core.takeCaptured(EngineBounds.captureSliceCount, into: &slice)
+    for at in slice.indices {
+      if let slot = slice[at].slot { slice[at].value = payloads[Int(slot)].bytes }
+    }
+    return hasMore
+  }
+
+  /// Ends a capture, unless another one has taken its place.
+  /// - Returns: its memory, to be released after unlocking.
+  mutating func endCapture(_ capture: Checkpointing.Capture) -> StateCapture? {
+    guard checkpointing.isUnderWay(capture) else { return nil }
+    checkpointing.capture = nil
+    return core.endCapture()
+  }
+}
+
+extension Checkpointing {
+  /// A state has one sequence once, so it tells captures apart.
+  fileprivate func isUnderWay(_ other: Capture) -> Bool {
+    capture?.head.sequence == other.head.sequence && capture?.gapFirst == other.gapFirst
+  }
+}

@@ -1,0 +1,135 @@
+import HindsightCore
+import HindsightJournal
+
+/// Upkeep: the sweeper, checkpoints and retention. None of it is urgent; all of it is in slices.
+final class Upkeep: @unchecked Sendable {
+  // Proof of Sendable: `stream` is used by `step` alone, which the scheduler never runs on two
+  // threads at once.
+  private let engine: Engine
+  /// The checkpoint that is being written.
+  private var stream: CheckpointStream?
+
+  init(engine: Engine) { self.engine = engine }
+
+  /// One piece of upkeep.
+  func step() -> BackgroundWait {
+    let (phase, capture, durable) = engine.locked { state in
+      (state.phase, state.checkpointing.capture, state.commit.durable)
+    }
+    guard phase == .open else {
+      abandonCheckpoint()
+      return .finished
+    }
+    if let journal = engine.journal {
+      if let stream {
+        advance(stream, journal)
+        return .again
+      }
+      if let capture, capture.isForUpkeep, capture.position != nil {
+        guard durable >= capture.head.sequence else {
+          engine.locked { state in state.commit.isSyncRequested = true }
+          engine.signalJournal()
+          return sweepWait()
+        }
+        beginCheckpoint(capture, journal)
+        return .again
+      }
+    }
+    guard engine.configuration.sweepInterval != nil else { return .signal }
+    do throws(CacheError) {
+      if try engine.sweep().result == EngineBounds.sweepSliceCount { return .again }
+    } catch {
+      // Refused for now, as the journal can't be written: what has expired counts as absent all
+      // the same, and the next sweep will find it.
+      engine.logger.debug("not swept", metadata: ["error": "\(error)"])
+    }
+    return sweepWait()
+  }
+
+  /// Until the next expiry, but at most the sweep's interval, and not in a tight loop.
+  private func sweepWait() -> BackgroundWait {
+    guard let interval = engine.configuration.sweepInterval else { return .signal }
+    let reading = engine.clock.reading()
+    let untilExpiry = engine.locked { state -> Int64? in
+      let now = state.timeline.peek(reading, last: state.core.head.at)
+      return state.core.nextExpiry.map { $0.since(now).rawValue }
+    }
+    let most = interval.microseconds
+    return .after(Microseconds(rawValue: min(most, max(untilExpiry ?? most, most / 100))))
+  }
+
+  // MARK: Checkpoints
+
+  private func beginCheckpoint(_ capture: Checkpointing.Capture, _ journal: Engine.Journal) {
+    let number = engine.locked { state in state.checkpointing.takeNumber() }
+    do throws(StorageError) {
+      stream = try CheckpointStream(capture, number: number, journal)
+    } catch {
+      failed(capture, .storage(error))
+    }
+  }
+
+  private func advance(_ stream: CheckpointStream, _ journal: Engine.Journal) {
+    do throws(DamageError) {
+      let progress = try DamageError.wrap { () throws(StorageError) in try stream.step(engine) }
+      switch progress {
+      case .more: return
+      case .void: self.stream = nil
+      case .finished(let byteCount):
+        self.stream = nil
+        engine.locked { state in state.checkpointing.lastByteCount = byteCount }
+        end(stream.capture)
+        try retain(journal)
+      }
+    } catch {
+      failed(stream.capture, error)
+    }
+  }
+
+  private func failed(_ capture: Checkpointing.Capture, _ error: DamageError) {
+    stream = nil
+    end(capture)
+    engine.logger.error("no checkpoint", metadata: ["error": "\(error)"])
+  }
+
+  /// Lets go of a capture, its memory after unlocking.
+  private func end(_ capture: Checkpointing.Capture) {
+    _ = engine.locked { state in state.endCapture(capture) }
+  }
+
+  /// The cache closes: the journal has it all, and nobody waits for a checkpoint.
+  private func abandonCheckpoint() {
+    guard let stream else { return }
+    self.stream = nil
+    do throws(StorageError) {
+      try stream.abandon()
+    } catch {
+      engine.logger.error("an unfinished checkpoint stays", metadata: ["error": "\(error)"])
+    }
+  }
+
+  /// Removes history over the limits, but never what recovery or the store still needs.
+  private func retain(_ journal: Engine.Journal) throws(DamageError) {
+    let needed = engine.locked { state in
+      state.hasStore ? min(state.commit.durable, state.projection.synced) : state.commit.durable
+    }
+    let oldest = engine.configuration.retention.ageMax.map {
+      Timestamp(microseconds: engine.clock.reading().wall.rawValue - $0.microseconds)
+    }
+    let removed = try JournalRetention(journal.storage).run(
+      byteCountMax: engine.configuration.retention.byteCountMax, createdBefore: oldest,
+      needed: needed,
+      writer: journal.writer)
+    if !removed.isEmpty {
+      engine.logger.info(
+        "history dropped", metadata: ["files": "\(removed.joined(separator: ", "))"])
+    }
+  }
+}
+
+extension Checkpointing {
+  /// Whether a capture can be written: its place in the journal is known and durable.
+  func isReady(durable: SequenceNumber) -> Bool {
+    capture.map { $0.isForUpkeep && $0.position != nil && durable >= $0.head.sequence } ?? false
+  }
+}

@@ -1,0 +1,74 @@
+/// The digest of everything observable: sequence, time, configuration, every entry with a hash of
+/// its value, and the order of use where the events tell it.
+///
+/// XXH64, each part's bytes seeded with the digest so far: the head first, then each entry. All
+/// numbers are little-endian. Entries come most recent first; without a told order, in the order of
+/// their origins.
+public struct StateDigest: Sendable {
+  /// The digest of what was added so far.
+  public private(set) var value: UInt64 = 0
+  private var part: [UInt8] = []
+
+  /// Begins with a state's head.
+  public init(_ head: StateHead, orderIsTold: Bool) {
+    add(head.sequence.rawValue)
+    add(UInt64(bitPattern: head.at.rawValue))
+    add(head.isClosed ? 1 : 0)
+    add(orderIsTold ? 1 : 0)
+    if let opened = head.opened { add(opened) }
+    endPart()
+  }
+
+  /// Adds the next entry.
+  public mutating func add(_ image: EntryImage) {
+    image.key.withUnsafeBytes { key in
+      add(
+        key, image.origin, image.setAt, image.coder, image.valueByteCount, image.valueHash,
+        image.memoryExpiry, image.storeExpiry)
+    }
+  }
+
+  mutating func add(_ entry: Entry) {
+    add(
+      entry.keyBytes, entry.origin, entry.setAt, entry.coder, entry.valueByteCount,
+      entry.valueHash, entry.isResident(in: .memory) ? entry.memoryExpiry : nil,
+      entry.isResident(in: .store) ? entry.storeExpiry : nil)
+  }
+
+  @inline(__always)
+  private mutating func add(
+    _ key: UnsafeRawBufferPointer, _ origin: SequenceNumber, _ setAt: Timestamp, _ coder: UInt8,
+    _ valueByteCount: UInt32, _ valueHash: UInt64, _ memoryExpiry: Timestamp?,
+    _ storeExpiry: Timestamp?
+  ) {
+    add(UInt64(key.count))
+    part.append(contentsOf: key)
+    add(origin.rawValue)
+    add(UInt64(bitPattern: setAt.rawValue))
+    add(UInt64(coder))
+    add(UInt64(valueByteCount))
+    add(valueHash)
+    add(memoryExpiry.map { UInt64(bitPattern: $0.rawValue) } ?? .max)
+    add(storeExpiry.map { UInt64(bitPattern: $0.rawValue) } ?? .max)
+    endPart()
+  }
+
+  private mutating func add(_ opened: Opened) {
+    for limit in [opened.memoryLimit, opened.storeLimit] {
+      add(limit?.entryCountMax ?? .max)
+      add(limit?.byteCountMax ?? .max)
+    }
+    add(UInt64(bitPattern: opened.memoryTTL.rawValue))
+    add(UInt64(bitPattern: opened.storeTTL.rawValue))
+    add(UInt64(opened.accessLog.rawValue))
+  }
+
+  private mutating func add(_ word: UInt64) {
+    withUnsafeBytes(of: word.littleEndian) { part.append(contentsOf: $0) }
+  }
+
+  private mutating func endPart() {
+    value = part.withUnsafeBytes { XXH64.hash($0, seed: value) }
+    part.removeAll(keepingCapacity: true)
+  }
+}
