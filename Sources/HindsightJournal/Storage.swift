@@ -56,8 +56,10 @@ public struct StorageError: Error, Equatable, Sendable, CustomStringConvertible 
     self.holder = holder
   }
 
-  /// Whether space or quota has run out.
-  public var isOutOfSpace: Bool { code == .noSpace || code == .diskQuotaExceeded }
+  /// Whether space or quota has run out, or the limit on a file's size (RLIMIT_FSIZE) is reached.
+  public var isOutOfSpace: Bool {
+    code == .noSpace || code == .diskQuotaExceeded || code == .fileTooLarge
+  }
 
   public var description: String { "\(operation) \(file): \(code)" }
 }

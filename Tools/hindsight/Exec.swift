@@ -17,6 +17,17 @@ struct Exec: AsyncParsableCommand {
       acknowledged together. A bad line gets {"ok":false,"error":…}, and the next one is read. The
       end of the input closes the cache.
 
+      With --writers N, the lines of one key still happen in their order, those of different keys
+      up to N at a time; clear, count, cleanup, sync, settle and stats wait for all lines before
+      them. Replies come in order all the same.
+
+      For tests of crashes and faults, HINDSIGHT_FAILPOINTS in the environment says where something
+      happens, as NAME:COUNT[:ACTION], several separated by commas: at the COUNTth passage (3), from
+      one to another (3-5), or from one on (3+), the process kills itself (kill, unless another
+      action is named), the operation fails (error:ENOSPC, also EIO EDQUOT EROFS EACCES EMFILE EFBIG
+      EINTR ENOMEM), or it takes longer (delay:50, in milliseconds). crash-test --list-failpoints
+      prints the names.
+
       Example: echo '{"op":"count"}' | hindsight exec --cache /tmp/cache
       """)
 
@@ -25,6 +36,10 @@ struct Exec: AsyncParsableCommand {
 
   @OptionGroup var options: CacheOptions
   @OptionGroup var ttls: TTLOptions
+  @OptionGroup var tuning: TuningOptions
+
+  @Option(help: "How many operations may be in flight at a time.")
+  var writers = 1
 
   @Flag(name: .long, help: "Accepted for uniformity: the output is JSON in any case.")
   var json = false
@@ -33,57 +48,59 @@ struct Exec: AsyncParsableCommand {
     var configuration = CacheConfiguration()
     options.apply(to: &configuration)
     try ttls.apply(to: &configuration)
+    try tuning.apply(to: &configuration)
     let level = configuration.acknowledgement
-    // Acknowledged per batch, below.
-    configuration.acknowledgement = .enqueued
-    try await withTextCache(directory, configuration) { cache in
+    // A single writer's are acknowledged per batch, below.
+    if writers == 1 { configuration.acknowledgement = .enqueued }
+    let place = try FailpointPlace.place(directory)
+    try await withTextCache(place, configuration) { cache in
       var lines = LineReader()
       while let batch = try lines.next() {
-        var replies: [Reply] = []
-        var writes: [Int] = []
-        for line in batch {
-          let (reply, isWrite) = await Self.reply(to: line, cache)
-          if isWrite { writes.append(replies.count) }
-          replies.append(reply)
-        }
-        if level != .enqueued, !writes.isEmpty {
-          do throws(CacheError) {
-            try await cache.flush(to: level)
-          } catch {
-            for at in writes { replies[at] = .error(error.code.rawValue, error.message) }
-          }
-        }
+        let replies =
+          writers == 1
+          ? await Self.replies(to: batch, cache, level)
+          : await ExecLanes(cache, count: writers).replies(to: batch)
         let text = replies.map { $0.json + "\n" }.joined()
         FileHandle.standardOutput.write(Data(text.utf8))
       }
     }
   }
 
-  /// - Returns: the reply, and whether it says that something was written.
-  private static func reply(
-    to line: LineReader.Line, _ cache: TextCache
-  ) async -> (Reply, isWrite: Bool) {
-    do {
-      switch line {
-      case .tooLong:
-        throw CacheError(.invalidValue, "the line is over \(LineReader.byteCountMax) bytes")
-      case .line(let bytes):
-        let operation = try ExecOperation(bytes)
-        return (try await operation.perform(cache), operation.isWrite)
+  func validate() throws {
+    guard (1...1_024).contains(writers) else { throw ValidationError("--writers: 1 to 1024") }
+  }
+
+  /// One operation after another, acknowledged together.
+  private static func replies(
+    to batch: [LineReader.Line], _ cache: TextCache, _ level: Acknowledgement
+  ) async -> [Reply] {
+    var replies: [Reply] = []
+    var writes: [Int] = []
+    for line in batch {
+      switch ExecOperation.parse(line) {
+      case .failure(let bad): replies.append(bad.reply)
+      case .success(let operation):
+        let (reply, isDone) = await operation.reply(cache)
+        if isDone, operation.isWrite { writes.append(replies.count) }
+        replies.append(reply)
       }
-    } catch let error as CacheError {
-      return (.error(error.code.rawValue, error.message), false)
-    } catch let error as BadLine {
-      return (.error("badRequest", error.message), false)
-    } catch {
-      return (.error("system", "\(error)"), false)
     }
+    guard level != .enqueued, !writes.isEmpty else { return replies }
+    do throws(CacheError) {
+      try await cache.flush(to: level)
+    } catch {
+      for at in writes { replies[at] = .error(error.code.rawValue, error.message) }
+    }
+    return replies
   }
 }
 
 /// Why a line is no operation.
 struct BadLine: Error {
+  var code = "badRequest"
   var message: String
+
+  var reply: Reply { .error(code, message) }
 }
 
 /// Reads lines from standard input, all that have arrived at a time.

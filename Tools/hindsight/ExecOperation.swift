@@ -19,8 +19,7 @@ struct ExecOperation {
     "count": [], "cleanup": [], "sync": [], "settle": [], "stats": [],
   ]
 
-  /// - Throws: `BadLine`.
-  init(_ line: ArraySlice<UInt8>) throws {
+  init(_ line: ArraySlice<UInt8>) throws(BadLine) {
     do {
       fields = try JSONParser.parse(line)
     } catch {
@@ -38,9 +37,44 @@ struct ExecOperation {
     value = list.last { $0.name == "value" }.map { line[$0.range] }
   }
 
+  static func parse(_ line: LineReader.Line) -> Result<ExecOperation, BadLine> {
+    switch line {
+    case .tooLong:
+      return .failure(
+        BadLine(
+          code: CacheError.Code.invalidValue.rawValue,
+          message: "the line is over \(LineReader.byteCountMax) bytes"))
+    case .line(let bytes):
+      return Result { () throws(BadLine) in try ExecOperation(bytes) }
+    }
+  }
+
+  /// The key that the operation is about, where it is about one; a wrong key is about none.
+  var subject: CacheKey? {
+    guard ["set", "get", "contains", "invalidate"].contains(name) else { return nil }
+    do {
+      return try key()
+    } catch {
+      return nil
+    }
+  }
+
+  /// - Returns: the reply, and whether it says that the operation was done.
+  func reply(_ cache: TextCache) async -> (Reply, isDone: Bool) {
+    do {
+      return (try await perform(cache), true)
+    } catch let error as CacheError {
+      return (.error(error.code.rawValue, error.message), false)
+    } catch let error as BadLine {
+      return (error.reply, false)
+    } catch {
+      return (.error("system", "\(error)"), false)
+    }
+  }
+
   var isWrite: Bool { ["set", "invalidate", "clear", "cleanup"].contains(name) }
 
-  func perform(_ cache: TextCache) async throws -> Reply {
+  private func perform(_ cache: TextCache) async throws -> Reply {
     switch name {
     case "set": return try await set(cache)
     case "get": return Reply(try await cache.lookup(try key()))

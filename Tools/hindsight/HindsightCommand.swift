@@ -34,6 +34,8 @@ struct HindsightCommand: AsyncParsableCommand {
       handler.logLevel = .warning
       return handler
     }
+    // A file at its limit (ulimit -f) is an error of the write, which we handle; not our end.
+    signal(SIGXFSZ, SIG_IGN)
     do {
       var command = try parseAsRoot()
       if var asynchronous = command as? any AsyncParsableCommand {

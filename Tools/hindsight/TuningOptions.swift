@@ -1,0 +1,82 @@
+import ArgumentParser
+import Foundation
+import Hindsight
+import HindsightJournal
+import HindsightStore
+import HindsightTesting
+import Logging
+
+/// What `exec` can be told beside limits and TTLs: mostly for tests.
+struct TuningOptions: ParsableArguments {
+  @Option(help: "Bytes of a segment, 65536 to 1073741824.")
+  var segmentBytes: UInt64?
+
+  @Option(help: "Bytes of history that are kept.")
+  var retentionBytes: UInt64?
+
+  @Option(help: "Seconds between background syncs; 0: only on request.")
+  var syncInterval: Double?
+
+  @Flag(help: "Go on in memory while the journal can't be written.")
+  var continueInMemory = false
+
+  @Flag(help: "Fail where a queue is full instead of waiting.")
+  var failWhenFull = false
+
+  func apply(to configuration: inout CacheConfiguration) throws {
+    if let segmentBytes { configuration.segmentByteCount = segmentBytes }
+    if let retentionBytes { configuration.retention.byteCountMax = retentionBytes }
+    if let syncInterval {
+      configuration.syncInterval = syncInterval == 0 ? nil : try .ttl(seconds: syncInterval)
+    }
+    if continueInMemory { configuration.journalFailure = .continueInMemory }
+    if failWhenFull { configuration.backpressure = .fail }
+  }
+}
+
+/// A cache's directory, with failpoints where the environment asks for them.
+enum FailpointPlace {
+  static let variable = "HINDSIGHT_FAILPOINTS"
+
+  /// - Throws: `ValidationError` where the variable can't be read; `CacheError`.
+  static func place(_ directory: String) throws -> Place {
+    guard let text = ProcessInfo.processInfo.environment[variable] else {
+      return .directory(directory)
+    }
+    let failpoints: Failpoints
+    do throws(FailpointError) {
+      failpoints = try Failpoints(text)
+    } catch {
+      throw ValidationError("\(variable): \(error)")
+    }
+    do throws(StorageError) {
+      return .custom(
+        FailpointStorage(try PosixStorage(path: directory), failpoints),
+        FailpointStore(SQLiteStore(directory: directory), failpoints))
+    } catch {
+      throw CacheError(.system, "\(error)", underlying: error)
+    }
+  }
+}
+
+/// Opens a cache of JSON text at a place, runs `body`, closes it on every way out.
+func withTextCache<R>(
+  _ place: Place, _ configuration: CacheConfiguration,
+  _ body: nonisolated(nonsending) (TextCache) async throws -> R
+) async throws -> R {
+  let cache = try await TextCache.open(
+    at: place, coder: .jsonText, configuration: configuration, logger: Logger(label: "hindsight"))
+  let result: R
+  do {
+    result = try await body(cache)
+  } catch {
+    do {
+      try await cache.close()
+    } catch let closing {
+      Output.diagnose("hindsight: the cache can't be closed: \(closing)")
+    }
+    throw error
+  }
+  try await cache.close()
+  return result
+}
