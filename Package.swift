@@ -25,6 +25,8 @@ let package = Package(
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
 
+    .systemLibrary(name: "CMalloc", path: "Tools/CMalloc"),
+
     .target(name: "HindsightCore", swiftSettings: settings),
     .target(
       name: "HindsightJournal",
@@ -58,7 +60,7 @@ let package = Package(
       name: "HindsightCLI",
       dependencies: [
         "Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay", "HindsightStore",
-        "HindsightTesting", "CZlib",
+        "HindsightTesting", "CMalloc", "CSQLite", "CZlib",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],

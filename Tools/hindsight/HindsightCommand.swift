@@ -24,7 +24,8 @@ struct HindsightCommand: AsyncParsableCommand {
     subcommands: [
       Get.self, SetCommand.self, Invalidate.self, Clear.self, Count.self, Stats.self, Exec.self,
       Run.self,
-      Events.self, Verify.self, Repair.self, Demo.self, DemoWorker.self,
+      Events.self, Verify.self, Repair.self, Demo.self, DemoWorker.self, Bench.self,
+      BenchWriter.self,
     ])
 
   static func main() async {

@@ -1,0 +1,64 @@
+import Foundation
+import Testing
+
+@Suite("bench")
+struct BenchTests {
+  /// Streams of the benchmark's form, small: 40 keys set again and again, 1,000 keys once each.
+  private func streams(in directory: String) throws -> String {
+    func write(_ name: String, _ lines: [String]) throws {
+      try Data(lines.map { $0 + "\n" }.joined().utf8)
+        .write(to: URL(fileURLWithPath: "\(directory)/\(name)"))
+    }
+    try write("sets.tsv", (0..<400).map { "set\tpypi:p\($0 % 40)\t3600\t{\"n\":\($0)}" })
+    try write("gets.tsv", (0..<640).map { "get\tpypi:p\($0 % 41)\t0\t" })
+    try write("fill.tsv", (0..<1_000).map { "set\tpypi:f\($0)\t60\t{\"f\":\($0)}" })
+    try write("hits1k.tsv", (0..<2_000).map { "get\tpypi:f\($0 * 7 % 1_000)\t0\t" })
+    return "\(directory)/sets.tsv"
+  }
+
+  @Test("the streams give every figure, and what they leave behind is checked")
+  func figures() throws {
+    let scratch = try Scratch()
+    let input = try streams(in: scratch.path)
+    let result = try Command.run(["bench", "--input", input, "--budget", "0.02", "--json"])
+    #expect(result.status == 0, "\(result.errors)")
+    let report = try json(result.output)
+    let rows = try #require(report["rows"] as? [[String: Any]])
+    let ours = rows.filter { $0["peer"] as? String == "hindsight" }
+    let metrics = Set(ours.compactMap { $0["metric"] as? String })
+    #expect(
+      metrics.isSuperset(of: [
+        "mem_set_cap1000", "mem_get_hit_1k_1t", "mem_get_hit_1k_2t", "set_background_caller",
+        "set_background_drained", "disk_log", "set_buffered_1w", "set_buffered_64w", "set_fsync_1w",
+        "set_fsync_16w", "set_fsync_64w", "recover_200k", "recover_200k_rate", "persistent_get_1t",
+        "persistent_get_64w", "two_tier_get_zipf",
+      ]))
+    #expect(rows.allSatisfy { ($0["value"] as? Double ?? 0) > 0 })
+    let checks = try #require(report["checks"] as? [String: Int])
+    #expect(checks["expiriesSeen"] ?? 0 >= 3)
+    #expect(checks["valuesCompared"] ?? 0 > 2_000)
+    #expect(checks["journalsVerified"] ?? 0 > 10)
+  }
+
+  @Test("peer rows have four fields, and standard output has nothing else")
+  func peerRows() throws {
+    let scratch = try Scratch()
+    let input = try streams(in: scratch.path)
+    let result = try Command.run(
+      ["bench", "--input", input, "--only", "memory", "--peer-rows"])
+    #expect(result.status == 0 && result.lines.count > 8)
+    for line in result.lines {
+      let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
+      #expect(fields.count == 4 && Double(fields[2]) != nil, "\(line)")
+    }
+  }
+
+  @Test("a line that is none is named")
+  func badLine() throws {
+    let scratch = try Scratch()
+    let path = scratch.path + "/sets.tsv"
+    try Data("set\tk:a\t60\t1\nset\tk:b\n".utf8).write(to: URL(fileURLWithPath: path))
+    let result = try Command.run(["bench", "--input", path])
+    #expect(result.status == 1 && result.errors.contains("sets.tsv:2"))
+  }
+}

@@ -1,0 +1,2 @@
+// mallinfo2(3), which Swift's Glibc module leaves out: for the benchmarks only.
+#include <malloc.h>

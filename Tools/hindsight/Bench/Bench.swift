@@ -1,0 +1,70 @@
+import ArgumentParser
+import Foundation
+import Hindsight
+
+/// What `bench` measures, in the order of measuring.
+enum BenchSection: String, CaseIterable, ExpressibleByArgument {
+  case memory
+  case sets
+  case durable
+  case recovery
+  case store
+}
+
+struct Bench: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measure this machine: sets, hits, bytes, recovery, on a stream of yours.",
+    discussion: """
+      Streams are lines of op, key, TTL in seconds and JSON value, separated by tabs. Everything
+      goes through the public API, as any program would use it, with values of [UInt8] (the JSON
+      text as it is). Outside the timed parts, values are read back and compared, TTLs are checked,
+      and the journal is verified; anything wrong is exit code 1.
+
+      Beside the input, fill.tsv, hits1k.tsv and hits100k.tsv are looked for: what is not there is
+      not measured. PEERS_DATA is where sets.tsv is without --input, PEERS_RUN where caches are
+      made, PEERS_BUDGET what --budget is unless given.
+
+      Example: hindsight bench --input sets.tsv --gets gets.tsv --json
+      """)
+
+  @Option(help: "The stream of sets.", completion: .file())
+  var input: String?
+
+  @Option(help: "The stream of lookups; gets.tsv beside the input unless given.")
+  var gets: String?
+
+  @Option(help: "Only these: memory, sets, durable, recovery, store. May be repeated.")
+  var only: [BenchSection] = []
+
+  @Option(help: "How many seconds a slow metric runs.")
+  var budget: Double?
+
+  @Flag(help: "Print peer, metric, value and unit, separated by tabs, and nothing else.")
+  var peerRows = false
+
+  @OptionGroup var output: OutputOptions
+
+  func run() async throws {
+    let environment = ProcessInfo.processInfo.environment
+    guard let input = input ?? environment["PEERS_DATA"].map({ $0 + "/sets.tsv" }) else {
+      throw ValidationError("name a stream with --input, or a directory with PEERS_DATA")
+    }
+    let streams = try BenchStreams(sets: input, gets: gets)
+    guard !streams.sets.isEmpty else { throw ValidationError("\(input) is empty") }
+    let sink = BenchSink(output.json ? .json : peerRows ? .peerRows : .text)
+    let tools = BenchTools(
+      streams: streams, sink: sink,
+      budget: budget ?? environment["PEERS_BUDGET"].flatMap(Double.init) ?? 1,
+      workDirectory: environment["PEERS_RUN"] ?? FileManager.default.temporaryDirectory.path)
+    for section in only.isEmpty ? BenchSection.allCases : only {
+      switch section {
+      case .memory: try await BenchMemory(tools: tools).run()
+      case .sets: try await BenchJournal(tools: tools).run()
+      case .durable: try await BenchJournal(tools: tools).runDurable()
+      case .recovery: try await BenchRecovery(tools: tools).run(setsPath: input)
+      case .store: try await BenchStore(tools: tools).run()
+      }
+    }
+    try sink.finish()
+  }
+}

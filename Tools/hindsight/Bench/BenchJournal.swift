@@ -1,0 +1,139 @@
+import Foundation
+import Hindsight
+
+/// Sets at each acknowledgement level, and what they leave on disk.
+///
+/// `hindsight` is a cache as it is opened by default; `hindsight-nostore` lacks the SQLite tier.
+struct BenchJournal {
+  let tools: BenchTools
+  private var checking: BenchChecking { BenchChecking(tools: tools) }
+
+  /// Sets in one go, as many as the queue of unwritten events has room for.
+  private static let burstCount = 10_000
+  /// Sets that a pipelining caller makes before it waits for all of them.
+  private static let pipelineDepth = 64
+
+  func run() async throws {
+    for peer in ["hindsight", "hindsight-nostore"] {
+      try await burst(peer)
+      try await sustained(peer)
+      for callers in [1, 64] { try await sets(.written, callers: callers, peer) }
+      try await pipelined(.written, peer)
+    }
+  }
+
+  func runDurable() async throws {
+    for callers in [1, 16, 64] { try await sets(.durable, callers: callers, "hindsight") }
+    try await pipelined(.durable, "hindsight")
+    try await sets(.durable, callers: 64, "hindsight-nostore")
+  }
+
+  /// `.enqueued` as the caller sees it: bursts that the queue has room for. What is in it is
+  /// written between them, outside the timed part.
+  private func burst(_ peer: String) async throws {
+    let sets = tools.streams.sets
+    try await withCache("burst", peer) { cache in
+      var seconds = 0.0
+      for start in stride(from: 0, to: sets.count, by: Self.burstCount) {
+        let burst = sets[start..<min(start + Self.burstCount, sets.count)]
+        seconds += try await BenchTools.seconds {
+          for operation in burst { try await cache.set(operation, .enqueued) }
+        }
+        try await cache.flush(to: .written)
+      }
+      tools.sink.emit(
+        "set_background_caller", Double(sets.count) / seconds, "sets/s", peer: peer)
+      try await checking.readBack(cache, sets, count: sets.count)
+    }
+  }
+
+  /// `.enqueued` without a break, with the queues' default limits: until the journal has it all,
+  /// until the store has it all, and how many bytes that takes.
+  private func sustained(_ peer: String) async throws {
+    let sets = tools.streams.sets
+    let bytes = try await withCache("sustained", peer) { cache in
+      let began = BenchTools.clock.now
+      for operation in sets { try await cache.set(operation, .enqueued) }
+      try await cache.flush(to: .written)
+      let drained = (BenchTools.clock.now - began).seconds
+      tools.sink.emit(
+        "set_background_drained", Double(sets.count) / drained, "sets/s", peer: peer)
+      if peer == "hindsight" {
+        try await cache.settle()
+        let settled = (BenchTools.clock.now - began).seconds
+        // Materialized: every set is in SQLite, in WAL mode with synchronous=NORMAL.
+        tools.sink.emit(
+          "set_wal_normal_batch1000", Double(sets.count) / settled, "sets/s", peer: peer)
+      }
+      try await checking.readBack(cache, sets, count: sets.count)
+      try await checking.expiry(cache)
+    }
+    tools.sink.emit("disk_log", Double(bytes) / Double(sets.count), "B/event", peer: peer)
+  }
+
+  private func sets(
+    _ level: Acknowledgement, callers: Int, _ peer: String
+  ) async throws {
+    let sets = tools.streams.sets
+    let name = level == .durable ? "set_fsync" : "set_buffered"
+    nonisolated(unsafe) var count = 0
+    let bytes = try await withCache("\(name)-\(callers)", peer) { cache in
+      let rate = try await tools.rate(callers: callers, limit: sets.count) { at in
+        try await cache.set(sets[at], level)
+      }
+      count = rate.count
+      tools.sink.emit("\(name)_\(callers)w", rate.perSecond, "sets/s", peer: peer)
+      try await checking.readBack(cache, sets, count: rate.count, isOrdered: callers == 1)
+    }
+    tools.sink.emit(
+      "disk_log_\(level)_\(callers)w", Double(bytes) / Double(max(1, count)), "B/event", peer: peer)
+  }
+
+  /// One caller that makes many sets, then waits for all of them.
+  private func pipelined(_ level: Acknowledgement, _ peer: String) async throws {
+    let sets = tools.streams.sets
+    let depth = Self.pipelineDepth
+    let name = level == .durable ? "set_fsync" : "set_buffered"
+    try await withCache("pipelined", peer) { cache in
+      let rate = try await tools.rate(callers: 1, limit: sets.count / depth) { at in
+        for operation in sets[at * depth..<(at + 1) * depth] {
+          try await cache.set(operation, .enqueued)
+        }
+        try await cache.flush(to: level)
+      }
+      tools.sink.emit(
+        "\(name)_1w_pipeline\(depth)", rate.perSecond * Double(depth), "sets/s", peer: peer)
+      try await checking.readBack(cache, sets, count: rate.count * depth)
+    }
+  }
+
+  /// Opens a cache of its own, closes it, and verifies what it left.
+  /// - Returns: bytes of its journal's files.
+  @discardableResult
+  private func withCache(
+    _ name: String, _ peer: String,
+    _ body: nonisolated(nonsending) (TextCache) async throws -> Void
+  ) async throws -> Int {
+    var configuration = CacheConfiguration()
+    configuration.usesStore = peer == "hindsight"
+    if !configuration.usesStore {
+      // Without a store, only memory can answer when the values are read back.
+      configuration.memoryLimit = configuration.storeLimit
+    }
+    return try await tools.withDirectory(name) { directory in
+      try await Hindsight.withCache(
+        at: directory, coder: .jsonText, configuration: configuration, body)
+      try checking.journal(in: directory)
+      return try Self.byteCount(of: ".journal", in: directory)
+    }
+  }
+
+  /// Bytes of a directory's files with this ending, as they stand there.
+  static func byteCount(of suffix: String, in directory: String) throws -> Int {
+    let files = FileManager.default
+    return try files.contentsOfDirectory(atPath: directory)
+      .filter { $0.hasSuffix(suffix) }
+      .map { try files.attributesOfItem(atPath: "\(directory)/\($0)")[.size] as? Int ?? 0 }
+      .reduce(0, +)
+  }
+}

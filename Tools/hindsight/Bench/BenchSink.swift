@@ -1,0 +1,72 @@
+import Foundation
+import Synchronization
+
+/// A figure, as the peers print them.
+struct BenchRow: Codable, Sendable {
+  var peer: String
+  var metric: String
+  var value: Double
+  var unit: String
+
+  /// `peer<TAB>metric<TAB>value<TAB>unit`, six significant digits.
+  var line: String { "\(peer)\t\(metric)\t\(String(format: "%.6g", value))\t\(unit)" }
+}
+
+/// What was compared outside the timed parts.
+struct BenchChecks: Codable, Sendable {
+  /// Values read back and compared byte by byte, with the expiry that their TTL gives.
+  var valuesCompared = 0
+  /// Keys with a short TTL that were there before it and absent after it.
+  var expiriesSeen = 0
+  /// Journals verified, and the events in them.
+  var journalsVerified = 0
+  var eventsVerified = 0
+}
+
+/// Takes the figures and prints them as they come, or all at the end.
+final class BenchSink: Sendable {
+  /// How figures are printed.
+  enum Form: Sendable {
+    case peerRows
+    case json
+    case text
+  }
+
+  private struct State {
+    var rows: [BenchRow] = []
+    var checks = BenchChecks()
+  }
+
+  private struct Report: Encodable {
+    var rows: [BenchRow]
+    var checks: BenchChecks
+  }
+
+  private let form: Form
+  private let state = Mutex(State())
+
+  init(_ form: Form) { self.form = form }
+
+  func emit(_ metric: String, _ value: Double, _ unit: String, peer: String = "hindsight") {
+    let row = BenchRow(peer: peer, metric: metric, value: value, unit: unit)
+    state.withLock { $0.rows.append(row) }
+    switch form {
+    case .peerRows: Output.line(row.line)
+    case .text: Output.line(row.line)
+    case .json: break
+    }
+  }
+
+  func count(_ change: (inout BenchChecks) -> Void) { state.withLock { change(&$0.checks) } }
+
+  /// Prints what comes at the end.
+  func finish() throws {
+    let (rows, checks) = state.withLock { ($0.rows, $0.checks) }
+    switch form {
+    case .json: Output.line(try Output.json(Report(rows: rows, checks: checks)))
+    case .text: Output.line("checked: \(try Output.json(checks))")
+    // Standard output has nothing but rows: a table is made of them.
+    case .peerRows: Output.diagnose("hindsight bench checked: \(try Output.json(checks))")
+    }
+  }
+}

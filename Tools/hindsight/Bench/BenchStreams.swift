@@ -1,0 +1,100 @@
+import Foundation
+import Hindsight
+
+/// A line of a stream: `op<TAB>key<TAB>ttl<TAB>value`, TTL in seconds, value as JSON.
+struct BenchOperation: Sendable {
+  var key: CacheKey
+  var ttl: Duration
+  var value: [UInt8]
+
+  /// The same with a copy of the value, which the cache then is the only one to hold.
+  var withOwnValue: BenchOperation {
+    BenchOperation(key: key, ttl: ttl, value: value.withUnsafeBytes { Array($0) })
+  }
+}
+
+/// A stream of lookups: its distinct keys, each built once, and the order they are asked for in. The
+/// walk over the stream then costs little, and what is timed is the cache.
+struct GetStream: Sendable {
+  var keys: [CacheKey] = []
+  var order: [UInt32] = []
+
+  init(_ operations: [BenchOperation]) {
+    var seen: [CacheKey: UInt32] = [:]
+    for operation in operations {
+      let at = seen[operation.key] ?? UInt32(keys.count)
+      if Int(at) == keys.count {
+        seen[operation.key] = at
+        keys.append(operation.key)
+      }
+      order.append(at)
+    }
+  }
+}
+
+/// The streams that a run measures with. What isn't there isn't measured.
+struct BenchStreams: Sendable {
+  /// As many lookups as the peers make with each stream.
+  private static let memoryGetCount = 500_000
+  private static let storeGetCount = 200_000
+
+  /// Mean length of a line of `sets`, its newline included.
+  let setLineByteCount: Double
+  let sets: [BenchOperation]
+  let gets: GetStream?
+  let fill: [BenchOperation]
+  let hits1k: GetStream?
+  let hits100k: GetStream?
+
+  /// - Parameters:
+  ///   - sets: the stream of sets; the others are looked for beside it.
+  ///   - gets: the stream of lookups, where it is elsewhere.
+  init(sets path: String, gets: String?) throws {
+    let directory = URL(fileURLWithPath: path).deletingLastPathComponent()
+    func beside(_ name: String, _ countMax: Int = .max) throws -> [BenchOperation]? {
+      let path = directory.appendingPathComponent(name).path
+      guard FileManager.default.fileExists(atPath: path) else { return nil }
+      return try Self.load(path, countMax: countMax).operations
+    }
+    let loaded = try Self.load(path)
+    sets = loaded.operations
+    setLineByteCount = Double(loaded.byteCount) / Double(max(1, sets.count))
+    self.gets =
+      try gets.map { GetStream(try Self.load($0, countMax: Self.storeGetCount).operations) }
+      ?? beside("gets.tsv", Self.storeGetCount).map(GetStream.init)
+    fill = try beside("fill.tsv") ?? []
+    hits1k = try beside("hits1k.tsv", Self.memoryGetCount).map(GetStream.init)
+    hits100k = try beside("hits100k.tsv", Self.memoryGetCount).map(GetStream.init)
+  }
+
+  /// Reads a stream.
+  /// - Throws: `CheckFailure` naming the line that is none.
+  static func load(
+    _ path: String, countMax: Int = .max
+  ) throws -> (operations: [BenchOperation], byteCount: Int) {
+    let data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
+    var operations: [BenchOperation] = []
+    var byteCount = 0
+    try data.withUnsafeBytes { bytes in
+      for line in bytes.split(separator: UInt8(ascii: "\n"), maxSplits: countMax) {
+        guard operations.count < countMax else { break }
+        byteCount += line.count + 1
+        operations.append(try parse(line, "\(path):\(operations.count + 1)"))
+      }
+    }
+    return (operations, byteCount)
+  }
+
+  private static func parse(
+    _ line: Slice<UnsafeRawBufferPointer>, _ place: String
+  ) throws -> BenchOperation {
+    let fields = line.split(
+      separator: UInt8(ascii: "\t"), maxSplits: 3, omittingEmptySubsequences: false)
+    guard fields.count == 4, let ttl = Int(String(decoding: fields[2], as: UTF8.self)) else {
+      throw CheckFailure(message: "\(place): not a line of op, key, TTL and value")
+    }
+    return BenchOperation(
+      key: try CacheKey(String(decoding: fields[1], as: UTF8.self)), ttl: .seconds(ttl),
+      value: Array(fields[3]))
+  }
+}
