@@ -28,7 +28,7 @@ struct Attempt {
   ) throws(CacheError) -> (RecoveredJournal, RecoverySink) {
     let recovery = JournalRecovery(
       storage, options, store: store.map { ($0.journalID, $0.applied) })
-    if let store, isOurs(store) {
+    if let store, try isOurs(store) {
       do throws(JournalError) {
         let sink = makeSink(store.applied, false)
         let start = ReplayStart.notAfter(store.applied)
@@ -46,10 +46,11 @@ struct Attempt {
     }
   }
 
-  private func isOurs(_ store: StoreMark) -> Bool {
+  private func isOurs(_ store: StoreMark) throws(CacheError) -> Bool {
     do throws(DamageError) {
       return try JournalDirectory(storage, forWriting: false).journalID == store.journalID
     } catch {
+      if let failure = error.storageFailure { throw CacheError(storage: failure) }
       return false  // The second attempt tells why.
     }
   }

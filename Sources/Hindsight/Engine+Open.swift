@@ -130,7 +130,7 @@ private struct Opening {
     let values = HistoricValues(storage)
     if let store, attempt.needsReconciling { try reconcile(store, &assembly, values) }
     var promoted = PromotedValues()
-    promoted.restore(&assembly, store?.backend, values)
+    try promoted.restore(&assembly, store?.backend, values)
     summary.damage += promoted.damage
     summary.lostValues = assembly.lost.count
     let journal = Engine.Journal(
@@ -156,11 +156,7 @@ private struct Opening {
   ) throws(CacheError) {
     if summary.store == .resumed { summary.store = .reconciled }
     var reconciliation = Reconciliation(store.writer)
-    do throws(StoreError) {
-      try reconciliation.run(&assembly, values)
-    } catch {
-      throw CacheError(store: error)
-    }
+    try reconciliation.run(&assembly, values)
     summary.deletedRows = reconciliation.deletedCount
     summary.insertedRows = reconciliation.insertedCount
   }

@@ -5,7 +5,8 @@ import HindsightStore
 /// All values that the journal still holds, by their origins: for what neither the newest
 /// checkpoint nor the store has. The journal is replayed when the first is asked for.
 ///
-/// What can't be replayed gives no values: older damage doesn't keep a cache from opening.
+/// What is damaged gives no values: older damage doesn't keep a cache from opening. What can't be
+/// read just now does, since a value that is given up as lost is gone for good.
 final class HistoricValues {
   private let storage: any JournalStorage
   private var collector: ValueCollector?
@@ -13,18 +14,21 @@ final class HistoricValues {
   init(_ storage: any JournalStorage) { self.storage = storage }
 
   /// The value that the `set` at `origin` made, where the journal still has it.
-  func value(_ origin: SequenceNumber) -> Bytes? {
-    let collector = collector ?? collect()
+  /// - Throws: `.system` where the journal can't be read.
+  func value(_ origin: SequenceNumber) throws(CacheError) -> Bytes? {
+    if let collector { return collector.value(origin) }
+    let collector = try collect()
     self.collector = collector
     return collector.value(origin)
   }
 
-  private func collect() -> ValueCollector {
+  private func collect() throws(CacheError) -> ValueCollector {
     let collector = ValueCollector()
     do throws(DamageError) {
       let directory = try JournalDirectory(storage, forWriting: false)
       _ = try JournalReplay(directory).run(from: .oldest, stopsAtDamage: true, into: collector)
     } catch {
+      if let failure = error.storageFailure { throw CacheError(storage: failure) }
       // The values up to the damage are there.
     }
     return collector
@@ -70,7 +74,7 @@ struct PromotedValues {
 
   mutating func restore(
     _ assembly: inout Assembly, _ backend: (any StoreBackend)?, _ values: HistoricValues
-  ) {
+  ) throws(CacheError) {
     var lacking: [(origin: SequenceNumber, slot: Slot)] = []
     assembly.core.forEachSlot { slot in
       if assembly.core.isResident(slot, in: .memory), assembly.payloads[Int(slot)].bytes == nil {
@@ -84,8 +88,8 @@ struct PromotedValues {
     for (origin, slot) in lacking {
       let expected = assembly.core.valueHash(of: slot)
       let row = reader.flatMap { read($0, origin) }
-      let found = row.flatMap { XXH64.hash($0) == expected ? $0 : nil } ?? values.value(origin)
-      if let found {
+      let isRight = row.map { XXH64.hash($0) == expected } ?? false
+      if let found = isRight ? row : try values.value(origin) {
         assembly.payloads[Int(slot)].bytes = found
       } else {
         assembly.lost.append((origin, .memory))

@@ -14,10 +14,11 @@ struct Reconciliation {
 
   init(_ writer: any StoreWriter) { self.writer = writer }
 
+  /// - Throws: `.storeUnavailable`, or `.system` where the journal's values can't be read.
   mutating func run(
     _ assembly: inout Assembly, _ values: HistoricValues
-  ) throws(StoreError) {
-    let present = try deleteVoidRows(assembly.core)
+  ) throws(CacheError) {
+    let present = try Self.wrap { () throws(StoreError) in try deleteVoidRows(assembly.core) }
     var missing: [Slot] = []
     assembly.core.forEachSlot { slot in
       if assembly.core.isResident(slot, in: .store),
@@ -28,21 +29,37 @@ struct Reconciliation {
     }
     for slot in missing {
       let image = assembly.core.image(of: slot)
-      guard let value = assembly.payloads[Int(slot)].bytes ?? values.value(image.origin) else {
+      let kept = assembly.payloads[Int(slot)].bytes
+      guard let value = kept != nil ? kept : try values.value(image.origin) else {
         assembly.lost.append((image.origin, .store))
         continue
       }
-      insertedCount += 1
-      try add(
-        .insert(
-          StoredRow(
-            origin: image.origin, key: image.key, value: value, coder: image.coder,
-            createdAt: image.setAt, expiry: image.storeExpiry ?? .zero)))
+      try Self.wrap { () throws(StoreError) in try insert(image, value) }
     }
-    try flush()
     let applied = assembly.core.head.sequence
     assembly.projection = Projection(applied: applied)
-    try writer.apply([], mark: StoreMark(journalID: assembly.journalID, applied: applied))
+    let mark = StoreMark(journalID: assembly.journalID, applied: applied)
+    try Self.wrap { () throws(StoreError) in
+      try flush()
+      try writer.apply([], mark: mark)
+    }
+  }
+
+  private static func wrap<R>(_ body: () throws(StoreError) -> R) throws(CacheError) -> R {
+    do throws(StoreError) {
+      return try body()
+    } catch {
+      throw CacheError(store: error)
+    }
+  }
+
+  private mutating func insert(_ image: EntryImage, _ value: Bytes) throws(StoreError) {
+    insertedCount += 1
+    try add(
+      .insert(
+        StoredRow(
+          origin: image.origin, key: image.key, value: value, coder: image.coder,
+          createdAt: image.setAt, expiry: image.storeExpiry ?? .zero)))
   }
 
   /// Deletes every row that is not exactly a store resident's.

@@ -23,17 +23,19 @@ struct JournalSalvage {
     var report = RecoveryReport(
       outcome: .salvaged, last: .zero, resumeAfter: .zero, damage: [damage.description])
     report.resumeAfter = try highestUse(numbers, checkpoints)
-    for run in runs(numbers).reversed() {
+    for run in try runs(numbers).reversed() {
       let directory = JournalDirectory(
         storage, segments: run, checkpoints: checkpoints.sorted(by: >))
-      guard let end = replay(directory, sink, &report) else { continue }
+      guard let end = try replay(directory, sink, &report) else { continue }
       return try keep(directory, end, numbers, checkpoints, &report)
     }
     return try startAnew(numbers, checkpoints, sink, &report)
   }
 
   /// Segments whose headers are whole, in runs without holes.
-  private func runs(_ numbers: [UInt32]) -> [[JournalDirectory.Segment]] {
+  private func runs(
+    _ numbers: [UInt32]
+  ) throws(StorageError) -> [[JournalDirectory.Segment]] {
     var runs: [[JournalDirectory.Segment]] = []
     for number in numbers {
       do throws(DamageError) {
@@ -47,6 +49,7 @@ struct JournalSalvage {
           runs.append([segment])
         }
       } catch {
+        if let failure = error.storageFailure { throw failure }
         continue  // It goes into quarantine.
       }
     }
@@ -55,7 +58,7 @@ struct JournalSalvage {
 
   private func replay(
     _ directory: JournalDirectory, _ sink: any ReplaySink, _ report: inout RecoveryReport
-  ) -> ReplayEnd? {
+  ) throws(StorageError) -> ReplayEnd? {
     do throws(DamageError) {
       let end = try JournalReplay(directory).run(from: .newest, stopsAtDamage: true, into: sink)
       guard case .state? = end.damage else { return end }
@@ -63,6 +66,7 @@ struct JournalSalvage {
       return try JournalReplay(directory).run(
         from: .newest, stopsAtDamage: true, into: LimitedSink(sink, through: end.last))
     } catch {
+      if let failure = error.storageFailure { throw failure }
       report.damage.append(error.description)
       return nil
     }
@@ -134,13 +138,17 @@ struct JournalSalvage {
   private func lateCheckpoints(
     _ numbers: [UInt32], _ last: SequenceNumber
   ) throws(StorageError) -> [String] {
-    numbers.filter { number in
+    var late: [String] = []
+    for number in numbers {
       do throws(DamageError) {
-        return try CheckpointReader(storage, number: number).header.head.sequence > last
+        let head = try CheckpointReader(storage, number: number).header.head
+        if head.sequence <= last { continue }
       } catch {
-        return true
+        if let failure = error.storageFailure { throw failure }
       }
-    }.map(FileName.checkpoint)
+      late.append(FileName.checkpoint(number))
+    }
+    return late
   }
 
   /// The highest sequence number that any file speaks of.
@@ -153,6 +161,7 @@ struct JournalSalvage {
         highest = max(
           highest, try CheckpointReader(storage, number: number).header.head.sequence)
       } catch {
+        if let failure = error.storageFailure { throw failure }
         continue
       }
     }
@@ -162,6 +171,7 @@ struct JournalSalvage {
         highest = max(highest, segment.header.follows)
         highest = max(highest, try lastSequence(segment))
       } catch {
+        if let failure = error.storageFailure { throw failure }
         continue
       }
     }

@@ -74,6 +74,7 @@ extension RecoveryVerdict {
         guard header.journalID == directory.journalID else { continue }
         seen.newestCheckpoint = max(seen.newestCheckpoint, header.head.sequence)
       } catch {
+        if error.storageFailure != nil { throw error }
         continue  // A damaged checkpoint proves nothing; verify names it.
       }
     }

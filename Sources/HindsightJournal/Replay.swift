@@ -72,7 +72,8 @@ public struct JournalReplay {
   /// Replays from `start` to the end of what is whole.
   /// - Throws: `DamageError` where something is damaged that a later segment proves to have been
   ///   whole, or an event can't be. What stands at the end of the last segment is not judged here.
-  /// - Parameter stopsAtDamage: damage behind the replay's beginning ends it instead of throwing.
+  /// - Parameter stopsAtDamage: damage behind the replay's beginning ends it instead of throwing;
+  ///   what can't be read for another reason still throws.
   /// - Parameter crossesGaps: whether it goes on behind events that were never journaled, from the
   ///   checkpoint that bridges them. The sink is told to begin again there.
   public func run(
@@ -84,6 +85,10 @@ public struct JournalReplay {
     try restore(start, sink, &end)
     guard var index = directory.segmentIndex(after: end.last) else {
       if directory.isEmpty, end.last == .zero { return end }
+      // A checkpoint that couldn't be read is not one that isn't whole.
+      if let failure = end.damagedCheckpoints.compactMap(\.storageFailure).first {
+        throw .storage(failure)
+      }
       let name = directory.segments.first?.name ?? FileName.segment(1)
       throw .structure(
         file: name, "the journal before it is missing, and no whole checkpoint reaches up to it")
@@ -92,7 +97,7 @@ public struct JournalReplay {
       do throws(DamageError) {
         try replay(index, sink, crossesGaps: crossesGaps, &end)
       } catch {
-        guard stopsAtDamage else { throw error }
+        guard stopsAtDamage, error.storageFailure == nil else { throw error }
         end.damage = error
         return end
       }
@@ -175,6 +180,7 @@ public struct JournalReplay {
       do throws(DamageError) {
         reader = try CheckpointReader(directory.storage, number: number)
       } catch {
+        if error.storageFailure != nil { throw error }
         continue  // A damaged checkpoint bridges nothing; verify names it.
       }
       let head = reader.header.head

@@ -19,7 +19,12 @@ final class SimulatedFile: JournalFile {
     }
   }
 
-  deinit { storage.directory.withLock { $0.openFileCount -= 1 } }
+  deinit {
+    storage.directory.withLock { directory in
+      // Those of a process that is gone went with it.
+      if directory.generation == generation { directory.openFileCount -= 1 }
+    }
+  }
 
   func read(at offset: UInt64, count: Int) throws(StorageError) -> [UInt8] {
     try perform(.read) { _ in

@@ -169,6 +169,13 @@ public final class SimulatedStorage: JournalStorage {
 }
 
 extension SimulatedStorage.Directory {
+  /// Whoever had files open is gone, and the lock with them.
+  mutating func endProcess() {
+    lockGeneration = nil
+    generation += 1
+    openFileCount = 0
+  }
+
   /// Remembers the blocks of a file that is gone; the last few are enough.
   mutating func bury(_ node: SimulatedStorage.Node) {
     let data = node.contents.withLock { $0.current.data }
