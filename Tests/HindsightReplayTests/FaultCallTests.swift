@@ -7,7 +7,7 @@ import Testing
 @Suite("S040 faults of calls")
 struct FaultCallTests {
   @Test(
-    "a call of the storage or the store that fails", .timeLimit(.minutes(2)),
+    "a call of the storage or the store that fails", .timeLimit(.minutes(10)),
     arguments: FaultKind.all(.operation) + FaultKind.all(.storeCall))
   func failing(kind: FaultKind) async throws {
     var hits = 0
@@ -44,7 +44,7 @@ struct FaultCallTests {
   /// What can't be read just now may be whole: no opening may pass it over, give it up as lost, or
   /// salvage it away.
   @Test(
-    "a read that fails at any point of an opening loses nothing", .timeLimit(.minutes(2)),
+    "a read that fails at any point of an opening loses nothing", .timeLimit(.minutes(10)),
     arguments: [FaultKind.readIOError, .openTooManyFiles, .sizeIOError], ["store lost", "salvage"])
   func reading(kind: FaultKind, what: String) async throws {
     let made = Trial(seed: 5) {
