@@ -113,8 +113,10 @@ public struct CacheState: ~Copyable, Sendable {
     entries[slot].memoryHeapPlace != 0 || entries[slot].storeHeapPlace != 0
   }
 
-  /// Whether the order of use has changed in a way that no event tells yet.
-  public var hasUntoldTouches: Bool { recency.untold != noSlot }
+  /// Whether the order of use has changed in a way that an event is to tell.
+  public var hasUntoldTouches: Bool {
+    recency.untold != noSlot && head.opened?.accessLog != .off
+  }
 
   /// Everything about the entry in `slot`, its key copied.
   public func image(of slot: Slot) -> EntryImage {

@@ -140,6 +140,7 @@ struct EncodedFrame {
   /// Compresses a sealed frame. Its place in a segment is filled in when it is written.
   init(_ sealed: SealedFrame, durable: SequenceNumber, bootTime: UInt64, _ deflater: Deflater) {
     precondition(sealed.body.count <= Format.bodyByteCountMax, "a decision is too large to frame")
+    precondition(sealed.count > 0, "readers refuse an empty frame")
     var stored: [UInt8] = []
     let isDeflated = deflater.append(sealed.body, to: &stored)
     body = isDeflated ? stored : sealed.body

@@ -235,6 +235,31 @@ struct EngineTests {
     try await cache.close()
   }
 
+  @Test("with the access log off, a hit before a sync puts no empty frame into the journal")
+  func noEmptyFrame() async throws {
+    let directory = try TemporaryDirectory()
+    let (key, other) = (try CacheKey("k:1"), try CacheKey("k:2"))
+    let path = directory.cache
+    let (clock, scheduler) = (ManualClock(), ManualScheduler())
+    let settings = configuration(clock: clock) {
+      $0.accessLog = .off
+      $0.scheduler = scheduler
+    }
+    let cache = try await scheduler.run {
+      try await Cache<Int>.open(at: path, configuration: settings)
+    }
+    try await scheduler.run { _ = try await cache.set(1, for: key, acknowledgement: .durable) }
+    try await scheduler.run { _ = try await cache.set(1, for: other, acknowledgement: .durable) }
+    #expect(cache.memoryValue(for: key) == 1)
+    clock.advance(by: .seconds(2))  // the background sync is due
+    scheduler.runTimers()
+    try await scheduler.run { _ = try await cache.set(2, for: key, acknowledgement: .durable) }
+    // As a reader beside it sees the journal: with the second value in it.
+    let verified = Verifier(try PosixStorage(path: path)) { nil }.run()
+    #expect(verified.isSound && verified.lastSequence == 4, "\(verified.problems)")
+    try await scheduler.run { try await cache.close() }
+  }
+
   @Test("T010.23 statistics count per registry, and keys without a colon under none")
   func statistics() async throws {
     let cache = try await Cache<Int>.open(at: nil)
