@@ -22,7 +22,7 @@ public import Logging
 /// Every method may be called from any task or thread. A cache that is dropped without `close` is
 /// closed in the background.
 public final class Cache<Value: Sendable>: Sendable {
-  let engine: Engine
+  @usableFromInline let engine: Engine
   let coder: ValueCoder<Value>
 
   init(engine: Engine, coder: ValueCoder<Value>) {
@@ -69,8 +69,14 @@ public final class Cache<Value: Sendable>: Sendable {
   /// its expiry (S041). A store hit is promoted into memory. A memory hit never suspends and makes
   /// no query.
   /// - Throws: `.closed`; `.storeUnavailable` where the store can't be read.
+  @inlinable
   public nonisolated(nonsending) func get(_ key: CacheKey) async throws(CacheError) -> Value? {
-    if let hit = engine.memoryHit(key, decode: decode) { return value(hit) }
+    if let value = hit(key) { return value }
+    return try await getSlowly(key)
+  }
+
+  @usableFromInline
+  nonisolated(nonsending) func getSlowly(_ key: CacheKey) async throws(CacheError) -> Value? {
     guard case .hit(let hit) = try await engine.lookup(key, decode: decode) else { return nil }
     return value(hit)
   }
@@ -91,8 +97,20 @@ public final class Cache<Value: Sendable>: Sendable {
   }
 
   /// The value of `key` if memory holds it: synchronous, never asks the store.
+  @inlinable
   public func memoryValue(for key: CacheKey) -> Value? {
+    hit(key) ?? decodedMemoryValue(for: key)
+  }
+
+  @usableFromInline
+  func decodedMemoryValue(for key: CacheKey) -> Value? {
     engine.memoryHit(key, decode: decode).map(value)
+  }
+
+  @inlinable
+  @inline(__always)
+  func hit(_ key: CacheKey) -> Value? {
+    engine.withHit(key) { unsafeDowncast($0, to: Box.self).value }
   }
 
   /// Whether a value is there, in either tier. Not a use: the order stays. What is past its expiry
@@ -205,8 +223,9 @@ public final class Cache<Value: Sendable>: Sendable {
   // MARK: Inside
 
   /// Boxes let the engine be concrete; see there.
-  private final class Box: Sendable {
-    let value: Value
+  @usableFromInline
+  final class Box: Sendable {
+    @usableFromInline let value: Value
     init(_ value: Value) { self.value = value }
   }
 

@@ -50,6 +50,14 @@ public struct SystemClock: CacheClock {
       boot: Microseconds(rawValue: boot))
   }
 
+  /// A number that changes whenever the coarse clocks do.
+  @inline(__always)
+  func tick() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
+    return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
+  }
+
   private final class SuspendedTime: Sendable {
     let microseconds = Atomic<Int64>(0)
   }

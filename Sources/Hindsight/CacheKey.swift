@@ -16,8 +16,34 @@ public enum KeyRules: Sendable, Hashable {
 /// scalar and as "e" with a combining accent are two keys. `registry:package` keys are lowercased
 /// by Unicode's default mapping, which for names outside ASCII may change their length.
 public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
-  /// The key itself.
-  public let rawValue: String
+  /// Nearly all keys are this short, and kept in place: such a key has nothing to be retained, so
+  /// passing it around costs no atomic operation, nor a cache miss for what it refers to.
+  private static let inlineByteCountMax = 40
+  private typealias Inline = (UInt64, UInt64, UInt64, UInt64, UInt64)
+
+  /// A longer one's bytes.
+  private final class Long: @unchecked Sendable {
+    // Proof of Sendable: the bytes are written by `init` and freed by `deinit`, nothing else.
+    let bytes: UnsafeMutableRawPointer
+
+    init(_ source: String.UTF8View) {
+      bytes = .allocate(byteCount: source.count, alignment: 1)
+      UnsafeMutableRawBufferPointer(start: bytes, count: source.count).copyBytes(from: source)
+    }
+
+    deinit { bytes.deallocate() }
+  }
+
+  private var inline: Inline = (0, 0, 0, 0, 0)
+  private let long: Long?
+  private let byteCount: UInt32
+
+  /// The hash under which every cache of this process files the key: computed once, when the key is
+  /// made.
+  let hash: UInt64
+
+  /// Drawn once a process, so that nobody who chooses keys can make them collide.
+  static let hashSeed = UInt64.random(in: 0 ... .max)
 
   /// A key as it stands.
   /// - Throws: `CacheError.Code.invalidKey` if it is empty or over 1,024 UTF-8 bytes.
@@ -30,7 +56,11 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
         "a key must have 1 to \(Bounds.keyByteCountMax) UTF-8 bytes; this one has "
           + "\(contiguous.utf8.count)")
     }
-    self.rawValue = contiguous
+    byteCount = UInt32(contiguous.utf8.count)
+    long = byteCount > Self.inlineByteCountMax ? Long(contiguous.utf8) : nil
+    hash = contiguous.withUTF8 { XXH64.hash(UnsafeRawBufferPointer($0), seed: Self.hashSeed) }
+    guard long == nil else { return }
+    withUnsafeMutableBytes(of: &inline) { $0.copyBytes(from: contiguous.utf8) }
   }
 
   /// The key `registry:package`, both parts normalized.
@@ -49,38 +79,38 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
     try self.init(registry + ":" + Self.normalize(package, registry: registry, rules: rules))
   }
 
+  /// The key itself.
+  public var rawValue: String { withBytes { String(decoding: $0, as: UTF8.self) } }
+
   /// What stands before the first colon; `nil` where there is none.
   public var registry: Substring? {
-    rawValue.utf8.firstIndex(of: UInt8(ascii: ":")).map { rawValue[..<$0] }
+    let rawValue = rawValue
+    return rawValue.utf8.firstIndex(of: UInt8(ascii: ":")).map { rawValue[..<$0] }
   }
 
   public var description: String { rawValue }
 
   public static func == (a: Self, b: Self) -> Bool {
-    a.rawValue.utf8.elementsEqual(b.rawValue.utf8)
+    a.hash == b.hash && a.withBytes { a in b.withBytes { b in a.elementsEqual(b) } }
   }
 
-  public func hash(into hasher: inout Hasher) {
-    withBytes { hasher.combine(bytes: $0) }
-  }
+  public func hash(into hasher: inout Hasher) { hasher.combine(hash) }
 
   /// Calls `body` with the key's bytes, which are valid during the call only.
   @inline(__always)
-  func withBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
-    // The initializer made the string contiguous; the copy is what Swift asks for, not a deep one.
-    var rawValue = rawValue
-    let result: Result<R, E> = rawValue.withUTF8 { buffer in
-      do throws(E) {
-        return .success(try body(UnsafeRawBufferPointer(buffer)))
-      } catch {
-        return .failure(error)
+  func withBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
+    if let long {
+      return withExtendedLifetime(long) {
+        body(UnsafeRawBufferPointer(start: long.bytes, count: Int(byteCount)))
       }
     }
-    return try result.get()
+    return withUnsafeBytes(of: inline) {
+      body(UnsafeRawBufferPointer(start: $0.baseAddress, count: Int(byteCount)))
+    }
   }
 
   /// The key's bytes, copied.
-  var bytes: Bytes { Bytes(rawValue.utf8) }
+  var bytes: Bytes { withBytes { Bytes($0) } }
 
   static func fold(_ part: String) -> String {
     String(part.lowercased().map { $0 == "_" ? "-" : $0 })

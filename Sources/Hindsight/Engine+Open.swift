@@ -109,7 +109,7 @@ private struct Opening {
 
   private func sink(applied: SequenceNumber, keepsValues: Bool) -> RecoverySink {
     RecoverySink(
-      hashSeed: UInt64.random(in: 0 ... .max), applied: applied, keepsValues: keepsValues)
+      hashSeed: CacheKey.hashSeed, applied: applied, keepsValues: keepsValues)
   }
 
   private mutating func openWithJournal(
@@ -123,7 +123,7 @@ private struct Opening {
     var attempt = Attempt(storage: storage, options: options, store: store?.mark)
     attempt.usesStore = store != nil
     let (recovered, sink) = try attempt.run(salvages: configuration.corruption == .salvage) {
-      RecoverySink(hashSeed: .random(in: 0 ... .max), applied: $0, keepsValues: $1)
+      RecoverySink(hashSeed: CacheKey.hashSeed, applied: $0, keepsValues: $1)
     }
     note(recovered.report)
     var assembly = Assembly(opened, configuration, sink, recovered, clock)
@@ -168,7 +168,7 @@ private struct Opening {
     _ began: ContinuousClock.Instant, _ store: OpenedStore?, _ lock: (any DirectoryLock)?
   ) throws(CacheError) -> Engine {
     let sink = RecoverySink(
-      hashSeed: .random(in: 0 ... .max), applied: store?.mark?.applied ?? .zero,
+      hashSeed: CacheKey.hashSeed, applied: store?.mark?.applied ?? .zero,
       keepsValues: false)
     var assembly = Assembly(opened, configuration, sink, nil, configuration.clock)
     if let store {

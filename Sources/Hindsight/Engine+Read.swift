@@ -35,11 +35,11 @@ enum ReadStep: Sendable {
 typealias Decode = (EncodedValue) throws -> any BoxedValue
 
 extension Engine {
-  /// S041, the synchronous part: a memory hit, or nothing. Never suspends; allocates only where
-  /// the value, restored by a recovery, has yet to be decoded.
+  /// S041, the synchronous part where `withHit` finds nothing: the value, restored by a recovery,
+  /// may have yet to be decoded, and `.lookups` records the hit. Never suspends.
   func memoryHit(_ key: CacheKey, decode: Decode) -> RawHit? {
     let reading = clock.coarseReading()
-    let (step, wantsCut) = state.withLock { state in
+    let (step, wantsCut) = locked { state in
       (state.planMemory(key, reading), state.wantsTimedCut())
     }
     if wantsCut { signalJournal() }

@@ -16,9 +16,12 @@ let hindsightVersion = "0.1.0"
 ///
 /// Lock order: `state` is the only lock of the engine; nothing is called with it held that takes
 /// another one, but for the store's and the clock's own.
+@usableFromInline
 final class Engine: Sendable {
-  let state: Mutex<EngineState>
+  let state: StateLock<EngineState>
   let clock: any CacheClock
+  /// `clock` where it is the system's: memory hits then needn't ask which one it is.
+  let systemClock: SystemClock?
   let configuration: CacheConfiguration
   let journal: Journal?
   let store: Store?
@@ -65,9 +68,10 @@ final class Engine: Sendable {
     store: Store?, directoryLock: (any DirectoryLock)?, recovery: RecoverySummary,
     logger: Logger
   ) {
-    self.state = Mutex(state)
+    self.state = StateLock(state)
     self.configuration = configuration
     clock = configuration.clock
+    systemClock = configuration.clock as? SystemClock
     self.journal = journal
     self.store = store
     self.directoryLock = directoryLock
@@ -75,7 +79,7 @@ final class Engine: Sendable {
     self.logger = logger
   }
 
-  /// Runs `body` with the lock held, and releases what callers' values it dropped after unlocking.
+  /// Runs `body` with the lock held and all hits settled, and releases what callers' values it dropped after unlocking.
   @discardableResult
   func locked<R: Sendable, E: Error>(
     _ body: (inout EngineState) throws(E) -> R
@@ -83,6 +87,7 @@ final class Engine: Sendable {
     var garbage: [any BoxedValue] = []
     defer { garbage.removeAll() }
     return try state.withLock { (state) throws(E) -> R in
+      state.settleHits()
       defer { swap(&garbage, &state.garbage) }
       return try body(&state)
     }

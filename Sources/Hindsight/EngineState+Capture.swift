@@ -21,7 +21,7 @@ extension EngineState {
   /// value changes.
   @inline(__always)
   mutating func giveCapturedValues() {
-    while let slot = core.unvaluedSlot { core.giveCaptured(payloads[Int(slot)].bytes) }
+    while let slot = core.unvaluedSlot { core.giveCaptured(payload(slot).bytes) }
   }
 
   /// Takes the next slice of a capture.
@@ -33,7 +33,7 @@ extension EngineState {
     giveCapturedValues()
     let hasMore = core.takeCaptured(EngineBounds.captureSliceCount, into: &slice)
     for at in slice.indices {
-      if let slot = slice[at].slot { slice[at].value = payloads[Int(slot)].bytes }
+      if let slot = slice[at].slot { slice[at].value = payload(slot).bytes }
     }
     return hasMore
   }

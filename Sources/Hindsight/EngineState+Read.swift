@@ -4,7 +4,7 @@ import HindsightCore
 
 extension EngineState {
   func find(_ key: CacheKey) -> Slot? {
-    key.withBytes { core.find($0, hash: core.hash(of: $0)) }
+    key.withBytes { core.find($0, hash: key.hash) }
   }
 
   /// Whether reads may append to the journal at present. If not, they answer all the same, and
@@ -34,16 +34,15 @@ extension EngineState {
   /// A lookup in both tiers, up to where the lock must be left.
   mutating func plan(_ key: CacheKey, _ reading: ClockReading) -> ReadStep {
     let now = now(reading)
-    let hash = key.withBytes { core.hash(of: $0) }
-    guard let slot = key.withBytes({ core.find($0, hash: hash) }) else {
-      return .answer(miss(key, misses.reason(hash), at: now, reading))
+    guard let slot = find(key) else {
+      return .answer(miss(key, misses.reason(key.hash), at: now, reading))
     }
     if core.isLive(slot, in: .memory, at: now) { return memoryStep(slot, now, reading) }
     guard core.isLive(slot, in: .store, at: now) else {
       expire(slot, at: now, reading)
       return .answer(miss(key, .expired, at: now, reading))
     }
-    guard let bytes = payloads[Int(slot)].bytes else {
+    guard let bytes = payload(slot).bytes else {
       return .row(core.origin(of: slot), valueHash: core.valueHash(of: slot))
     }
     return .decode(encoded(bytes, slot))
@@ -85,7 +84,7 @@ extension EngineState {
     _ key: CacheKey, _ origin: SequenceNumber, _ reading: ClockReading
   ) -> Bool {
     guard canRecord, let slot = find(key), core.origin(of: slot) == origin,
-      core.isResident(slot, in: .store), payloads[Int(slot)].bytes == nil
+      core.isResident(slot, in: .store), payload(slot).bytes == nil
     else { return false }
     core.decideLost(slot, .store, at: now(reading), into: &decision)
     absorb(reading)
@@ -97,8 +96,8 @@ extension EngineState {
   private mutating func memoryStep(
     _ slot: Slot, _ now: Timestamp, _ reading: ClockReading
   ) -> ReadStep {
-    guard let box = payloads[Int(slot)].box else {
-      guard let bytes = payloads[Int(slot)].bytes else {
+    guard let box = payload(slot).box else {
+      guard let bytes = payload(slot).bytes else {
         preconditionFailure("a memory resident without its value")
       }
       return .decode(encoded(bytes, slot))
@@ -123,7 +122,7 @@ extension EngineState {
     _ reading: ClockReading
   ) -> RawLookup {
     if core.isLive(slot, in: .memory, at: now) {
-      if payloads[Int(slot)].box == nil { payloads[Int(slot)].box = box }
+      updatePayload(slot) { if $0.box == nil { $0.box = box } }
       return memoryHit(box, slot, now, reading)
     }
     guard core.isLive(slot, in: .store, at: now) else {
@@ -146,8 +145,10 @@ extension EngineState {
     core.decidePromote(slot, at: now, into: &decision)
     absorb(reading)
     if core.isResident(slot, in: .memory) {
-      payloads[Int(slot)].box = box
-      payloads[Int(slot)].bytes = bytes
+      updatePayload(slot) {
+        $0.box = box
+        $0.bytes = bytes
+      }
     }
   }
 

@@ -3,19 +3,6 @@ import HindsightCore
 import HindsightJournal
 import HindsightStore
 
-/// A caller's value as an object, so that the engine need not be generic.
-typealias BoxedValue = AnyObject & Sendable
-
-/// What the engine keeps beside an index entry: its value.
-struct Payload: Sendable {
-  /// The decoded value, boxed; only for memory residents, and there once it is first needed.
-  var box: (any BoxedValue)?
-  /// The encoded value: of memory residents, for checkpoints, and of what the store lacks.
-  var bytes: Bytes?
-  /// The store doesn't have the value yet. A pin is not residency.
-  var isPinned = false
-}
-
 /// Everything that the engine's lock guards. Memory operations only: no I/O, no callback, no
 /// release of a caller's value.
 struct EngineState: ~Copyable, Sendable {
@@ -35,7 +22,9 @@ struct EngineState: ~Copyable, Sendable {
   /// Whether writes go on while the journal can't be written.
   let continuesInMemory: Bool
   var decision = Decision()
-  var payloads: [Payload] = []
+  var payloads = ChunkedPool(Payload())
+  var hits = HitLog()
+  var ticked = TickedTime()
   var misses = MissMemory()
   var counters = CacheStatistics()
   var frame: OpenFrame
@@ -61,10 +50,12 @@ struct EngineState: ~Copyable, Sendable {
     self.hasJournal = hasJournal
     self.queues = queues
     self.continuesInMemory = continuesInMemory
-    self.payloads = payloads
     self.projection = projection
     frame = OpenFrame()
     commit = CommitState(durable: durable)
+    for (slot, payload) in payloads.enumerated() where !payload.isEmpty {
+      updatePayload(Slot(slot)) { $0 = payload }
+    }
   }
 
   var hasStore: Bool { opened.storeLimit != nil }
@@ -116,10 +107,12 @@ struct EngineState: ~Copyable, Sendable {
       guard let incoming, let bytes = incoming.bytes else {
         preconditionFailure("a set without a value")
       }
-      while payloads.count < Int(core.slotEnd) { payloads.append(Payload()) }
-      payloads[Int(slot)] = incoming
-      guard core.isResident(slot, in: .store) else { return }
-      payloads[Int(slot)].isPinned = true
+      let isStoreResident = core.isResident(slot, in: .store)
+      updatePayload(slot) {
+        $0 = incoming
+        $0.isPinned = isStoreResident
+      }
+      guard isStoreResident else { return }
       let image = core.image(of: slot)
       projection.append(
         .insert(
@@ -130,18 +123,20 @@ struct EngineState: ~Copyable, Sendable {
     case .memoryEnded(let slot, _): dropValue(slot)
     case .storeEnded(let slot, let origin, _):
       projection.append(.delete(origin: origin), at: sequence)
-      payloads[Int(slot)].isPinned = false
+      updatePayload(slot) { $0.isPinned = false }
     case .removed(let slot, let keyHash, let ending):
       dropValue(slot)
-      payloads[Int(slot)] = Payload()
+      updatePayload(slot) { $0 = Payload() }
       misses.remember(keyHash, ending)
     }
   }
 
   private mutating func dropValue(_ slot: Slot) {
-    if let box = payloads[Int(slot)].box { garbage.append(box) }
-    payloads[Int(slot)].box = nil
-    if !payloads[Int(slot)].isPinned { payloads[Int(slot)].bytes = nil }
+    if let box = payload(slot).box { garbage.append(box) }
+    updatePayload(slot) {
+      $0.box = nil
+      if !$0.isPinned { $0.bytes = nil }
+    }
   }
 
   private mutating func count(_ event: Event) {

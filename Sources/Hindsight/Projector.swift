@@ -140,8 +140,11 @@ extension EngineState {
       core.willDropValue(of: slot)
       giveCapturedValues()
     }
-    payloads[Int(slot)].isPinned = false
-    if !core.isResident(slot, in: .memory) { payloads[Int(slot)].bytes = nil }
+    let isMemoryResident = core.isResident(slot, in: .memory)
+    updatePayload(slot) {
+      $0.isPinned = false
+      if !isMemoryResident { $0.bytes = nil }
+    }
   }
 
   /// Whom the store's progress satisfies.

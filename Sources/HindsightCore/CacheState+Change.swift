@@ -13,6 +13,7 @@ extension CacheState {
       memoryExpiry: image.memoryExpiry ?? .zero, storeExpiry: image.storeExpiry ?? .zero,
       valueHash: image.valueHash, valueByteCount: image.valueByteCount, keyTag: keyTag,
       newer: noSlot, older: noSlot, memoryHeapPlace: 0, storeHeapPlace: 0,
+      attachment: entries[slot].attachment,
       keyByteCount: UInt16(image.key.count), coder: image.coder)
     keys.insert(slot, tag: keyTag)
     origins.insert(slot, tag: Self.tag(of: image.origin))
@@ -66,7 +67,7 @@ extension CacheState {
     keys.remove(slot, tag: entry.keyTag)
     origins.remove(slot, tag: Self.tag(of: entry.origin))
     effects.append(.removed(slot, keyHash: hash(of: entry.keyBytes), ending))
-    entry.key.deallocate()
+    entry.key?.deallocate()
     entries.release(slot)
   }
 

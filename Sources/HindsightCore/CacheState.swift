@@ -16,7 +16,7 @@ public struct CacheState: ~Copyable, Sendable {
   /// log, until a `touched` has told all of it.
   public internal(set) var orderIsTold = true
 
-  var entries = EntryPool()
+  var entries = EntryPool(.none)
   var keys = SlotTable()
   var origins = SlotTable()
   var recency = RecencyRing()
@@ -34,7 +34,7 @@ public struct CacheState: ~Copyable, Sendable {
   deinit {
     var slot = entries[noSlot].older
     while slot != noSlot {
-      entries[slot].key.deallocate()
+      entries[slot].key?.deallocate()
       slot = entries[slot].older
     }
   }
@@ -70,17 +70,31 @@ public struct CacheState: ~Copyable, Sendable {
   }
 
   /// One more than the highest slot in use: the size of an array that runs beside the index.
-  public var slotEnd: Slot { entries.slotEnd }
+  public var slotEnd: Slot { entries.end }
 
   /// The hash under which `key` is filed.
   @inline(__always)
   public func hash(of key: UnsafeRawBufferPointer) -> UInt64 { XXH64.hash(key, seed: hashSeed) }
 
   /// The slot of `key`, live or not. O(1).
+  @inline(__always)
   public func find(_ key: UnsafeRawBufferPointer, hash: UInt64) -> Slot? {
     keys.find(tag: UInt32(truncatingIfNeeded: hash)) { slot in
       entries[slot].keyBytes.elementsAreEqual(to: key)
     }
+  }
+
+  /// The slot of `key` and its attachment, if it is resident in memory and not past its expiry there, at `now` or at
+  /// the last event, whichever is later. O(1).
+  ///
+  /// Changes nothing; `mutating`, since a value of this size is borrowed by copying it to the stack.
+  public mutating func findMemoryResident(
+    _ key: UnsafeRawBufferPointer, hash: UInt64, at now: Timestamp
+  ) -> (slot: Slot, attachment: UInt32)? {
+    guard let slot = find(key, hash: hash),
+      entries[slot].isLive(in: .memory, at: max(now, head.at))
+    else { return nil }
+    return (slot, entries[slot].attachment)
   }
 
   /// The slot of `key`, live or not. O(1).
@@ -107,6 +121,12 @@ public struct CacheState: ~Copyable, Sendable {
   }
   /// The expiry in `tier`; meaningful only for a resident.
   public func expiry(of slot: Slot, in tier: Tier) -> Timestamp { entries[slot].expiry(in: tier) }
+
+  /// A number that the shell keeps with a slot; 0 until it sets one. It says nothing to the core,
+  /// and stays when an entry leaves the slot: resetting it is the shell's business.
+  @inline(__always)
+  public func attachment(of slot: Slot) -> UInt32 { entries[slot].attachment }
+  public mutating func attach(_ number: UInt32, to slot: Slot) { entries[slot].attachment = number }
 
   /// Whether an entry is in `slot`, for a walk over the slots below `slotEnd`.
   public func isOccupied(_ slot: Slot) -> Bool {
@@ -175,19 +195,21 @@ extension UnsafeRawBufferPointer {
   @inline(__always)
   func elementsAreEqual(to other: UnsafeRawBufferPointer) -> Bool {
     guard count == other.count else { return false }
+    guard count >= 8 else {
+      for at in 0..<count where self[at] != other[at] { return false }
+      return true
+    }
     var at = 0
-    while at &+ 8 <= count {
-      if loadUnaligned(fromByteOffset: at, as: UInt64.self)
-        != other.loadUnaligned(fromByteOffset: at, as: UInt64.self)
-      {
-        return false
-      }
+    while at &+ 8 < count {
+      guard isEqual(to: other, at: at) else { return false }
       at &+= 8
     }
-    while at < count {
-      if self[at] != other[at] { return false }
-      at &+= 1
-    }
-    return true
+    return isEqual(to: other, at: count &- 8)
+  }
+
+  @inline(__always)
+  private func isEqual(to other: UnsafeRawBufferPointer, at offset: Int) -> Bool {
+    loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      == other.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
   }
 }

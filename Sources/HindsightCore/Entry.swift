@@ -6,8 +6,10 @@ let noSlot: Slot = 0
 
 /// One key and what the index knows of it. 80 bytes, trivially copyable; the key is a block of its
 /// own that the entry owns.
-struct Entry {
-  var key: UnsafeMutableRawPointer
+struct Entry: @unchecked Sendable {
+  // Proof of Sendable: an entry is used by the holder of the state that owns it, never by two.
+
+  var key: UnsafeMutableRawPointer?
   var origin: SequenceNumber
   var setAt: Timestamp
   var memoryExpiry: Timestamp
@@ -22,8 +24,16 @@ struct Entry {
   /// One-based places in the expiry heaps; 0 where the entry isn't resident in that tier.
   var memoryHeapPlace: UInt32
   var storeHeapPlace: UInt32
+  /// A number of the shell's that stays with the slot; see `CacheState.attachment`.
+  var attachment: UInt32
   var keyByteCount: UInt16
   var coder: UInt8
+
+  /// What a slot holds that was never used, and the head of the recency ring.
+  static let none = Entry(
+    key: nil, origin: .zero, setAt: .zero, memoryExpiry: .zero, storeExpiry: .zero, valueHash: 0,
+    valueByteCount: 0, keyTag: 0, newer: noSlot, older: noSlot, memoryHeapPlace: 0,
+    storeHeapPlace: 0, attachment: 0, keyByteCount: 0, coder: 0)
 
   var keyBytes: UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(start: key, count: Int(keyByteCount))
@@ -61,55 +71,5 @@ struct Entry {
   }
 }
 
-/// The entries in chunks that never move, so that growing costs no pause and no copy.
-///
-/// Slot 0 is never handed out: it is the head of the recency ring.
-struct EntryPool: ~Copyable, @unchecked Sendable {
-  // Proof of Sendable: the memory behind the pointers belongs to this value alone.
-  private static let chunkShift: Slot = 10
-  private static let chunkCount = 1 << 10
-
-  private var chunks: [UnsafeMutablePointer<Entry>] = []
-  private var unused: Slot = 1
-  private var free: [Slot] = []
-
-  init() { addChunk() }
-
-  deinit {
-    for chunk in chunks { chunk.deallocate() }
-  }
-
-  /// One more than the highest slot ever handed out.
-  var slotEnd: Slot { unused }
-
-  /// The entry in `slot`. Unsafe memory: valid because slots come from `allocate` only and chunks
-  /// are freed by `deinit` only.
-  subscript(slot: Slot) -> Entry {
-    @inline(__always)
-    unsafeAddress {
-      UnsafePointer(chunks[Int(slot >> Self.chunkShift)] + Int(slot) & (Self.chunkCount - 1))
-    }
-    @inline(__always)
-    unsafeMutableAddress {
-      chunks[Int(slot >> Self.chunkShift)] + Int(slot) & (Self.chunkCount - 1)
-    }
-  }
-
-  /// A slot for a new entry, to be initialized by the caller at once.
-  mutating func allocate() -> Slot {
-    if let slot = free.popLast() { return slot }
-    if Int(unused) == chunks.count << Int(Self.chunkShift) { addChunk() }
-    unused += 1
-    return unused - 1
-  }
-
-  mutating func release(_ slot: Slot) { free.append(slot) }
-
-  private mutating func addChunk() {
-    let chunk = UnsafeMutablePointer<Entry>.allocate(capacity: Self.chunkCount)
-    // All-zero bytes are a valid, empty entry but for its key, which nobody reads before it is set.
-    UnsafeMutableRawPointer(chunk).initializeMemory(
-      as: UInt8.self, repeating: 0, count: Self.chunkCount * MemoryLayout<Entry>.stride)
-    chunks.append(chunk)
-  }
-}
+/// The entries by slot. Slot 0 is the head of the recency ring.
+typealias EntryPool = ChunkedPool<Entry>

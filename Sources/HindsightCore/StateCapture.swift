@@ -155,7 +155,7 @@ public final class StateCapture: @unchecked Sendable {
 extension CacheState {
   /// Begins a capture of the state as it is now: a constant cost. One that is under way is void.
   public mutating func beginCapture() {
-    capture = StateCapture(front: entries[noSlot].older, slotEnd: entries.slotEnd)
+    capture = StateCapture(front: entries[noSlot].older, slotEnd: entries.end)
   }
 
   /// Takes up to `count` further entries of the capture that is under way, most recent first. Every

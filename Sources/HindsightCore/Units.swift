@@ -13,7 +13,8 @@ public struct SequenceNumber: RawRepresentable, Hashable, Comparable, Sendable,
   public init(_ rawValue: UInt64) { self.rawValue = rawValue }
 
   /// Before the first event.
-  public static let zero = SequenceNumber(0)
+  @inlinable
+  public static var zero: SequenceNumber { SequenceNumber(0) }
 
   /// The number that follows this one.
   @inlinable
@@ -35,7 +36,8 @@ public struct Timestamp: RawRepresentable, Hashable, Comparable, Sendable, Custo
   @inlinable
   public init(microseconds: Int64) { self.rawValue = microseconds }
 
-  public static let zero = Timestamp(rawValue: 0)
+  @inlinable
+  public static var zero: Timestamp { Timestamp(rawValue: 0) }
 
   /// The instant `duration` later, or the last representable one where that would overflow.
   @inlinable

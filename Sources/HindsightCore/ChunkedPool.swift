@@ -1,0 +1,60 @@
+/// Elements in chunks that never move, so that growing costs no pause and no copy. Places are
+/// handed out and taken back; one that isn't in use holds whatever its last user left.
+///
+/// Place 0 is never handed out: it stands for "none", and is there to be read.
+public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {
+  // Proof of Sendable: the memory behind the pointers belongs to this value alone.
+  @usableFromInline static var chunkShift: UInt32 { 10 }
+  @usableFromInline static var chunkCount: Int { 1 << 10 }
+
+  @usableFromInline var chunks: [UnsafeMutablePointer<Element>] = []
+  private let empty: Element
+  private var unused: UInt32 = 1
+  private var free: [UInt32] = []
+
+  /// A pool whose new places hold `empty`.
+  public init(_ empty: Element) {
+    self.empty = empty
+    addChunk()
+  }
+
+  deinit {
+    for chunk in chunks {
+      chunk.deinitialize(count: Self.chunkCount)
+      chunk.deallocate()
+    }
+  }
+
+  /// One more than the highest place ever handed out.
+  public var end: UInt32 { unused }
+
+  /// The element in `place`. Unsafe memory: valid because places come from `allocate` only, or are
+  /// 0, and chunks are freed by `deinit` only.
+  @inlinable
+  public subscript(place: UInt32) -> Element {
+    @inline(__always)
+    unsafeAddress {
+      UnsafePointer(chunks[Int(place >> Self.chunkShift)] + Int(place) & (Self.chunkCount - 1))
+    }
+    @inline(__always)
+    unsafeMutableAddress {
+      chunks[Int(place >> Self.chunkShift)] + Int(place) & (Self.chunkCount - 1)
+    }
+  }
+
+  /// A place for a new element.
+  public mutating func allocate() -> UInt32 {
+    if let place = free.popLast() { return place }
+    if Int(unused) == chunks.count * Self.chunkCount { addChunk() }
+    unused += 1
+    return unused - 1
+  }
+
+  public mutating func release(_ place: UInt32) { free.append(place) }
+
+  private mutating func addChunk() {
+    let chunk = UnsafeMutablePointer<Element>.allocate(capacity: Self.chunkCount)
+    chunk.initialize(repeating: empty, count: Self.chunkCount)
+    chunks.append(chunk)
+  }
+}
