@@ -73,6 +73,20 @@ let package = Package(
       ],
       path: "Tools/make-lookups", swiftSettings: settings),
     .executableTarget(
+      name: "crash-test",
+      dependencies: [
+        "Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay", "HindsightStore",
+        "HindsightTesting", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Tools/crash-test", exclude: ["powerloss.c"], swiftSettings: settings),
+    .executableTarget(
+      name: "soak",
+      dependencies: [
+        "Hindsight", "HindsightJournal", "HindsightReplay", "HindsightStore", "HindsightTesting",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Tools/soak", swiftSettings: settings),
+    .executableTarget(
       name: "make-journals",
       dependencies: [
         "Hindsight", "HindsightTesting",
@@ -99,7 +113,8 @@ let package = Package(
     .testTarget(name: "ReadmeTests", dependencies: ["Hindsight"], swiftSettings: settings),
     .testTarget(
       name: "HindsightCLITests",
-      dependencies: ["HindsightCLI", "HindsightTesting"], swiftSettings: settings),
+      dependencies: ["HindsightCLI", "HindsightTesting", "crash-test", "soak"],
+      swiftSettings: settings),
     .testTarget(
       name: "HindsightReplayTests",
       dependencies: [

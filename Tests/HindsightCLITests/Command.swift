@@ -11,19 +11,21 @@ struct Command {
     var lines: [String] { output.split(separator: "\n").map(String.init) }
   }
 
-  /// The tests are run by a file of the build directory.
-  private static let executable = URL(fileURLWithPath: CommandLine.arguments[0])
-    .deletingLastPathComponent().appendingPathComponent("hindsight")
+  /// A program beside the tests, which are run by a file of the build directory.
+  static func executable(_ tool: String) -> URL {
+    URL(fileURLWithPath: CommandLine.arguments[0])
+      .deletingLastPathComponent().appendingPathComponent(tool)
+  }
 
   let process = Process()
   let input = Pipe()
   let output = Pipe()
   let errors = Pipe()
 
-  init(_ arguments: [String]) throws {
+  init(_ arguments: [String], tool: String = "hindsight") throws {
     // A child that is gone must not take the tests with it.
     signal(SIGPIPE, SIG_IGN)
-    process.executableURL = Self.executable
+    process.executableURL = Self.executable(tool)
     process.arguments = arguments
     process.standardInput = input
     process.standardOutput = output

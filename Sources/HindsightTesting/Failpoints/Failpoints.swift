@@ -18,9 +18,9 @@ public import SystemPackage
 /// In text, `NAME:COUNT[:ACTION]`, several of them separated by commas: `segment.write.middle:7`,
 /// `segment.write.before:1-20:error:ENOSPC`, `store.apply.before:2+:delay:50`.
 public final class Failpoints: Sendable {
-  /// What happens at a passage.
+  /// What happens at a passage; but for `call`, the first time is told on standard error.
   public enum Action: Sendable {
-    /// SIGKILL, sent by the process to itself, after a line on standard error.
+    /// SIGKILL, sent by the process to itself.
     case kill
     /// The operation fails with this; at a place behind it, although it has been done.
     case fail(Errno)
@@ -65,29 +65,37 @@ public final class Failpoints: Sendable {
   /// Passes a place.
   /// - Returns: the error that the operation has to fail with, where it has to.
   func pass(_ name: String) -> Errno? {
-    let (action, passage) = state.withLock { state -> (Action?, Int) in
+    let (action, passage, isFirst) = state.withLock { state -> (Action?, Int, Bool) in
       let passage = (state.passages[name] ?? 0) + 1
       state.passages[name] = passage
       guard let arm = state.arms[name], arm.passages.contains(passage) else {
-        return (nil, passage)
+        return (nil, passage, false)
       }
       state.firings[name, default: 0] += 1
-      return (arm.action, passage)
+      return (arm.action, passage, state.firings[name] == 1)
     }
+    guard let action else { return nil }
+    if case .call(let body) = action {
+      body()
+      return nil
+    }
+    if isFirst { Self.say("failpoint \(name) fired at passage \(passage)\n") }
     switch action {
-    case nil: return nil
     case .fail(let code): return code
     case .delay(let milliseconds): usleep(milliseconds * 1_000)
-    case .call(let body): body()
-    case .kill: Self.killProcess("failpoint \(name) fired at passage \(passage)\n")
+    case .call, .kill: Self.killProcess()
     }
     return nil
   }
 
-  /// Not `exit`: nothing may be flushed, closed or unwound.
-  private static func killProcess(_ message: String) -> Never {
+  /// Not buffered: a driver must read it even of a process that is killed the moment after.
+  private static func say(_ message: String) {
     var message = message
     message.withUTF8 { _ = write(2, $0.baseAddress, $0.count) }
+  }
+
+  /// Not `exit`: nothing may be flushed, closed or unwound.
+  private static func killProcess() -> Never {
     kill(getpid(), SIGKILL)
     while true { pause() }
   }

@@ -1,0 +1,82 @@
+import Foundation
+import Testing
+
+/// Short runs of the tools that kill and load for hours elsewhere.
+@Suite("S040 real crashes")
+struct CrashToolTests {
+  private func crash(_ arguments: [String]) throws -> [String: Any] {
+    let scratch = try Scratch()
+    let command = try Command(
+      ["--scratch", scratch.path, "--json"] + arguments, tool: "crash-test")
+    let result = try command.end()
+    #expect(result.status == 0, "\(result.output) \(result.errors)")
+    return try json(result.output)
+  }
+
+  private func parts(_ report: [String: Any]) throws -> [[String: Any]] {
+    try #require(report["parts"] as? [[String: Any]])
+  }
+
+  @Test(
+    "killed, without power, interrupted, out of space: nothing acknowledged is lost",
+    arguments: ["random", "power", "interrupts", "disk"])
+  func part(name: String) throws {
+    let report = try crash(["--kills", "10", "--seed", "5", "--parts", name])
+    let part = try #require(parts(report).first)
+    #expect((report["problems"] as? [String])?.isEmpty == true)
+    // No compiler: the power stays on, and the report says so.
+    if let reason = part["skipped"] as? String { return #expect(reason.contains("compiler")) }
+    #expect(try #require(part["acknowledgedChecked"] as? Int) > 0)
+    #expect(try #require(part["verifications"] as? Int) > 0)
+    if name == "power" { #expect(try #require(part["writesUndone"] as? Int) > 0) }
+    if name == "interrupts" { #expect(try #require(part["interruptions"] as? Int) > 0) }
+    if name == "disk" { #expect(try #require(part["refusedOperations"] as? Int) > 0) }
+  }
+
+  @Test("a process that kills itself at a failpoint, and one whose write fails there")
+  func failpoints() throws {
+    let report = try crash([
+      "--seed", "5", "--parts", "failpoints", "--failpoint", "segment.write.middle",
+      "--passages", "1,4",
+    ])
+    let firings = try #require(report["firings"] as? [String: Int])
+    #expect(firings == ["segment.write.middle": 5])
+    #expect(try parts(report).first?["killsAtFailpoints"] as? Int == 2)
+  }
+
+  @Test("a program that acknowledges before it has written is found out")
+  func findsLoss() throws {
+    let scratch = try Scratch()
+    let liar = scratch.path + "/liar"
+    let hindsight = Command.executable("hindsight").path
+    try "#!/bin/sh\nexec \(hindsight) \"$@\" --acknowledge enqueued\n".write(
+      toFile: liar, atomically: true, encoding: .utf8)
+    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: liar)
+    let command = try Command(
+      [
+        "--scratch", scratch.path, "--seed", "6", "--parts", "failpoints", "--hindsight", liar,
+        "--failpoint", "segment.write.before", "--passages", "4",
+      ], tool: "crash-test")
+    let result = try command.end()
+    #expect(result.status == 1)
+    #expect(result.output.contains("was acknowledged"), "\(result.output)")
+    #expect(result.output.contains("again: crash-test --seed 6"))
+  }
+
+  @Test("a few seconds at full speed stay within every limit")
+  func soak() throws {
+    let scratch = try Scratch()
+    let command = try Command(
+      ["--minutes", "0.05", "--seed", "5", "--cache", scratch.cache, "--json"], tool: "soak")
+    let report = try json(try command.end().output)
+    let peaks = try #require(report["peaks"] as? [[String: Any]])
+    #expect(peaks.count == 10)
+    for peak in peaks {
+      let (value, bound) = (peak["peak"] as? Int, peak["bound"] as? Int)
+      #expect(try #require(value) <= #require(bound), "\(peak)")
+    }
+    // So short a run may bring about too little, but nothing wrong.
+    let problems = try #require(report["problems"] as? [String])
+    #expect(problems.allSatisfy { $0.contains("brought about no") }, "\(problems)")
+  }
+}

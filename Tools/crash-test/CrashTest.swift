@@ -1,0 +1,114 @@
+import ArgumentParser
+import Foundation
+import HindsightTesting
+
+/// Kills `hindsight exec` at random moments, at every failpoint, on a full disk, and with the power
+/// going, and checks each time that everything acknowledged is there.
+@main
+struct CrashTest: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "crash-test",
+    abstract: "Kill real processes, and check what they acknowledged.",
+    discussion: """
+      Each part drives 'hindsight exec' through its pipes, with all acknowledgement levels and
+      several writers, ends it in some way, opens the cache again, and checks: every acknowledged
+      value is there, what was invalidated is absent, what is there is a prefix of what was asked
+      for, nothing is served past its TTL, both limits hold, 'verify' passes beside the process.
+
+        random       SIGKILL at any moment: at work, while it recovers, while it closes
+        failpoints   SIGKILL, errors and delays at every named place, at several passages
+        power        SIGKILL with what was not synced taken back (LD_PRELOAD)
+        interrupts   EINTR and short reads and writes at random (LD_PRELOAD)
+        disk         a file system that fills up and becomes free again (tmpfs, or RLIMIT_FSIZE)
+
+      Exit code 1 where something was lost; the directory is kept then. Moments are not repeatable,
+      everything else follows from the seed.
+
+      Example: crash-test --kills 2000 --seed 7
+      """)
+
+  @Option(help: "Random SIGKILLs; the other parts are sized by it.")
+  var kills = 200
+
+  @Option(help: "Repeat all parts, with other seeds, for so long.")
+  var minutes: Double?
+
+  @Option(help: "Decides setups, operations and values.")
+  var seed: UInt64 = .random(in: 1...1_000_000)
+
+  @Option(help: "The parts to run, separated by commas.")
+  var parts = PartName.allCases.map(\.rawValue).joined(separator: ",")
+
+  @Option(help: "The passages at which each failpoint fires, separated by commas.")
+  var passages = "1,2,5,20"
+
+  @Option(help: "Only failpoints that begin like this.")
+  var failpoint = ""
+
+  @Option(help: "The program to kill; the one beside this by default.", completion: .file())
+  var hindsight: String?
+
+  @Option(help: "Where directories are made.", completion: .directory)
+  var scratch = FileManager.default.temporaryDirectory.path
+
+  @Flag(help: "Print the names of all failpoints.")
+  var listFailpoints = false
+
+  @Flag(name: .long, help: "Print JSON instead of text.")
+  var json = false
+
+  enum PartName: String, CaseIterable {
+    case random, failpoints, power, interrupts, disk
+  }
+
+  func run() throws {
+    if listFailpoints {
+      for name in Failpoints.names { print(name) }
+      return
+    }
+    signal(SIGPIPE, SIG_IGN)
+    let wanted = try wantedParts()
+    let lab = try Laboratory(
+      executable: try executable(), scratch: scratch, seed: seed, kills: kills,
+      passages: try wantedPassages(), failpoint: failpoint)
+    let deadline = minutes.map { ContinuousClock.now + .seconds($0 * 60) }
+    repeat {
+      for part in wanted {
+        if lab.tally.losses > 0 { break }
+        try lab.run(part)
+        if !json { print(lab.tally.parts.last!.text) }
+      }
+    } while lab.tally.losses == 0 && deadline.map { ContinuousClock.now < $0 } ?? false
+    lab.end()
+    print(json ? try lab.tally.json : lab.tally.text)
+    if lab.tally.losses > 0 { throw ExitCode(1) }
+  }
+
+  private func wantedParts() throws -> [PartName] {
+    try parts.split(separator: ",").map {
+      guard let part = PartName(rawValue: String($0)) else {
+        throw ValidationError("there is no part \($0)")
+      }
+      return part
+    }
+  }
+
+  private func wantedPassages() throws -> [Int] {
+    try passages.split(separator: ",").map {
+      guard let passage = Int($0), passage > 0 else { throw ValidationError("--passages: \($0)") }
+      return passage
+    }
+  }
+
+  private func executable() throws -> String {
+    let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+    let path =
+      hindsight
+      ?? URL(fileURLWithPath: own).deletingLastPathComponent().appendingPathComponent("hindsight")
+      .path
+    guard FileManager.default.isExecutableFile(atPath: path) else {
+      throw ValidationError("\(path) is no program; build it, or name it with --hindsight")
+    }
+    return path
+  }
+}

@@ -1,0 +1,91 @@
+import Foundation
+import HindsightTesting
+
+/// What all parts share: the program, the place, the seed, and what came of it.
+final class Laboratory {
+  let executable: String
+  let scratch: String
+  let kills: Int
+  let passages: [Int]
+  /// Only failpoints that begin like this.
+  let failpoint: String
+  var random: SplitMix64
+  private(set) var tally: Tally
+  private(set) lazy var shim = Shim(scratch: scratch)
+  private var directoryCount = 0
+
+  init(
+    executable: String, scratch: String, seed: UInt64, kills: Int, passages: [Int],
+    failpoint: String
+  ) throws {
+    self.executable = executable
+    self.scratch = scratch + "/crash-test-\(getpid())"
+    self.kills = kills
+    self.passages = passages
+    self.failpoint = failpoint
+    random = SplitMix64(seed: seed)
+    tally = Tally(seed: seed)
+    try FileManager.default.createDirectory(
+      atPath: self.scratch, withIntermediateDirectories: true)
+  }
+
+  func run(_ name: CrashTest.PartName) throws {
+    let began = ContinuousClock.now
+    var part = Tally.Part(name: name.rawValue)
+    switch name {
+    case .random: try runRandomKills(&part)
+    case .failpoints: try runFailpoints(&part)
+    case .power: try runPowerLosses(&part)
+    case .interrupts: try runInterrupts(&part)
+    case .disk: try runFullDisk(&part)
+    }
+    part.seconds = (ContinuousClock.now - began) / .seconds(1)
+    tally.parts.append(part)
+  }
+
+  func end() {
+    guard tally.losses == 0 else { return }
+    remove(scratch)
+  }
+
+  // MARK: For the parts
+
+  func session(_ setup: Setup, firmness: Life.Firmness = .written, in parent: String? = nil)
+    -> Session
+  {
+    directoryCount += 1
+    return Session(
+      executable, "\(parent ?? scratch)/cache-\(directoryCount)", setup, firmness: firmness,
+      seed: random.next())
+  }
+
+  /// Whether the part should go on: nothing is lost so far.
+  func isSound(_ session: Session, _ part: inout Tally.Part, _ context: String) -> Bool {
+    guard !session.problems.isEmpty else { return true }
+    part.problems += session.problems.count
+    tally.problems += session.problems.prefix(10)
+    tally.places.append(
+      """
+      \(session.problems.count) problems in part \(part.name), \(context), in \(session.directory)
+          opened with \(session.setup.arguments.joined(separator: " "))
+      """)
+    return false
+  }
+
+  func countFirings(_ errors: String) -> Int {
+    var count = 0
+    for line in errors.split(separator: "\n") where line.hasPrefix("failpoint ") {
+      tally.firings[String(line.split(separator: " ")[1]), default: 0] += 1
+      count += 1
+    }
+    return count
+  }
+
+  func remove(_ path: String) {
+    do {
+      try FileManager.default.removeItem(atPath: path)
+    } catch {
+      FileHandle.standardError.write(Data("\(path) can't be removed: \(error)\n".utf8))
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import Foundation
+import HindsightTesting
+
+extension Tally.Part {
+  /// One part in a few lines.
+  var text: String {
+    if let skipped { return "\(name): NOT RUN: \(skipped)" }
+    var lines = [
+      "\(name): \(kills + killsAtFailpoints) kills (\(killsAtFailpoints) at failpoints, "
+        + "\(killedInRecovery) while recovering, \(killedInClosing) while closing), "
+        + "\(openings) openings, \(cleanEnds) clean ends",
+      "  \(operations) operations, \(acknowledgedChecked) acknowledged ones checked after a crash, "
+        + "\(verifications) verifications, \(problems) problems, \(Int(seconds.rounded())) s",
+    ]
+    if refusedOpenings + refusedOperations > 0 {
+      lines.append("  refused: \(refusedOpenings) openings, \(refusedOperations) operations")
+    }
+    if writesUndone > 0 {
+      lines.append(
+        "  \(writesUndone) unsynced writes taken back, \(sectorsKept) of their sectors left")
+    }
+    if interruptions > 0 { lines.append("  \(interruptions) calls interrupted or cut short") }
+    if let note { lines.append("  \(note)") }
+    return lines.joined(separator: "\n")
+  }
+}
+
+extension Tally {
+  var text: String {
+    let kills = parts.reduce(0) { $0 + $1.kills + $1.killsAtFailpoints }
+    let checked = parts.reduce(0) { $0 + $1.acknowledgedChecked }
+    var lines: [String] = []
+    if parts.contains(where: { $0.name == "failpoints" }) {
+      lines.append(
+        "failpoints fired: "
+          + firings.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+          .joined(separator: ", "))
+      let never = Failpoints.names.filter { firings[$0] == nil }
+      lines.append("never fired: \(never.isEmpty ? "none" : never.joined(separator: ", "))")
+    }
+    lines += problems.map { "LOSS \($0)" } + places
+    lines.append(
+      "seed \(seed): \(kills) kills, \(parts.reduce(0) { $0 + $1.openings }) reopenings, "
+        + "\(checked) acknowledged operations checked, losses = \(losses)")
+    if losses > 0 {
+      lines.append("again: crash-test --seed \(seed) --parts \(parts.last?.name ?? "")")
+      lines.append("the directories are kept")
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  var json: String {
+    get throws {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+      return String(decoding: try encoder.encode(self), as: UTF8.self)
+    }
+  }
+}
