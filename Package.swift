@@ -94,6 +94,10 @@ let package = Package(
       ],
       path: "Tools/make-journals", swiftSettings: settings),
 
+    .executableTarget(
+      name: "instruction-counts", dependencies: ["Hindsight", "HindsightTesting"],
+      path: "Tools/instruction-counts", exclude: ["run", "counts.tsv"], swiftSettings: settings),
+
     .testTarget(
       name: "HindsightCoreTests", dependencies: ["HindsightCore", "HindsightTesting"],
       swiftSettings: settings),

@@ -1,0 +1,164 @@
+import Hindsight
+import HindsightTesting
+
+/// A hot path, run so many times on input that is the same in every process.
+enum HotPath: String, CaseIterable {
+  /// `get` of what memory holds, `memoryValue(for:)` of the same, `get` of what isn't there.
+  case memoryHit = "memory-hit"
+  case memoryValue = "memory-value"
+  case memoryMiss = "memory-miss"
+  /// `CacheKey(registry:package:)`.
+  case key
+  /// `set` into a full cache of 1,000 entries without journal and store: each evicts one.
+  case setMemory = "set-memory"
+  /// `set` with journal and store, by what it waits for.
+  case setEnqueued = "set-enqueued"
+  case setWritten = "set-written"
+  /// A set whose frame, shared with 63 others, is written: encoded, compressed, checksummed.
+  case setFrame64 = "set-frame-64"
+  /// Opening a cache of so many sets without its checkpoints: every event is decoded and applied.
+  case replay
+  /// `get` of what SQLite holds.
+  case storeHit = "store-hit"
+  /// Leaves a closed cache behind, for the two above; not counted.
+  case fill
+}
+
+/// Why a path can't be run, or did something else than it should.
+struct PathError: Error {
+  var message: String
+}
+
+/// Values are JSON text, kept as it is.
+typealias TextCache = Cache<[UInt8]>
+
+/// Runs hot paths. Nothing runs beside them: no clock moves, no background work is done, and a
+/// cache that isn't needed any more is not closed but left to the end of the process.
+struct PathRunner: Sendable {
+  /// Entries of a cache that is read.
+  private static let entryCount = 1_000
+  private static let frameCount = 64
+
+  let path: HotPath
+  let count: Int
+  /// A directory that is not there yet, or the one that `fill` left.
+  let directory: String
+
+  func run() async throws {
+    switch path {
+    case .memoryHit, .memoryValue, .memoryMiss, .setMemory: try await memory()
+    case .key: try keys()
+    case .setEnqueued, .setWritten, .setFrame64: try await sets()
+    case .replay: try await replay()
+    case .storeHit: try await lookUp()
+    case .fill: try await fill()
+    }
+  }
+
+  private func memory() async throws {
+    let cache = try await TextCache.open(
+      at: nil, coder: .jsonText, configuration: Self.standing())
+    let entries = try FixedInput.entries(Self.entryCount, named: "package")
+    let others = try FixedInput.entries(4 * Self.entryCount, named: "other")
+    for entry in entries { try await cache.set(entry, .enqueued) }
+    var done = 0
+    for at in 0..<count {
+      switch path {
+      case .memoryHit:
+        if try await cache.get(entries[at % entries.count].key) != nil { done += 1 }
+      case .memoryValue:
+        if cache.memoryValue(for: entries[at % entries.count].key) != nil { done += 1 }
+      case .memoryMiss:
+        if try await cache.get(others[at % others.count].key) == nil { done += 1 }
+      default:
+        try await cache.set(others[at % others.count], .enqueued)
+        done += 1
+      }
+    }
+    try check(done)
+  }
+
+  private func keys() throws {
+    var byteCount = 0
+    for at in 0..<count {
+      let key = try CacheKey(registry: "PyPI", package: "My_Package-\(at % 10)")
+      byteCount += key.rawValue.utf8.count
+    }
+    try check(byteCount / "pypi:my-package-0".utf8.count)
+  }
+
+  private func sets() async throws {
+    let cache = try await TextCache.open(
+      at: directory, coder: .jsonText, configuration: Self.standing())
+    let entries = try FixedInput.entries(4 * Self.entryCount, named: "package")
+    for at in 0..<count {
+      try await cache.set(
+        entries[at % entries.count], path == .setWritten ? .written : .enqueued)
+      if path == .setFrame64, at % Self.frameCount == Self.frameCount - 1 {
+        try await cache.flush(to: .written)
+      }
+    }
+    try check(cache.statistics.sets)
+  }
+
+  private func replay() async throws {
+    let cache = try await TextCache.open(
+      at: directory, coder: .jsonText, configuration: Self.standing())
+    // Besides the sets: opened, evicted and closed.
+    let events = cache.recovery.replayedEvents
+    guard events >= count else { throw PathError(message: "only \(events) events were replayed") }
+  }
+
+  private func lookUp() async throws {
+    var configuration = Self.standing()
+    configuration.memoryLimit = TierLimit(entryCountMax: 1)
+    // Past at once: what the store answers isn't promoted, and leaves no event.
+    configuration.memoryTTL = .zero
+    let cache = try await TextCache.open(
+      at: directory, coder: .jsonText, configuration: configuration)
+    let entries = try FixedInput.entries(Self.entryCount, named: "package")
+    var found = 0
+    for at in 0..<count where try await cache.get(entries[at % entries.count].key) != nil {
+      found += 1
+    }
+    try check(found)
+    guard cache.statistics.storeQueries >= count else {
+      throw PathError(message: "memory answered instead of the store")
+    }
+  }
+
+  private func fill() async throws {
+    var configuration = CacheConfiguration()
+    configuration.clock = ManualClock()
+    configuration.memoryLimit = TierLimit(entryCountMax: 1)
+    try await withCache(at: directory, coder: .jsonText, configuration: configuration) { cache in
+      for entry in try FixedInput.entries(count, named: "package") {
+        try await cache.set(entry, .enqueued)
+      }
+      try await cache.settle()
+    }
+  }
+
+  private func check(_ done: Int) throws {
+    guard done == count else {
+      throw PathError(message: "\(done) of \(count) operations did what they should")
+    }
+  }
+
+  private static func standing() -> CacheConfiguration {
+    var configuration = CacheConfiguration()
+    configuration.clock = ManualClock()
+    configuration.scheduler = StandingScheduler()
+    return configuration
+  }
+}
+
+extension Cache<[UInt8]> {
+  fileprivate func set(
+    _ entry: FixedInput.Entry, _ acknowledgement: Acknowledgement
+  ) async throws {
+    try await set(
+      entry.value, for: entry.key, memoryTTL: .seconds(3_600), storeTTL: .seconds(86_400),
+      acknowledgement: acknowledgement)
+  }
+}
