@@ -124,6 +124,7 @@ extension Engine {
 struct CutFrame: Sendable {
   var frame: SealedFrame
   var durable: SequenceNumber
+  /// Of its last event, in µs.
   var bootTime: UInt64
 }
 
@@ -142,11 +143,11 @@ extension EngineState {
     if checkpointing.isDue(journalByteCount: journalByteCount)
       || (commit.isRotationDue && checkpointing.capture == nil)
     {
-      beginCapture(reading, withPins: false)
+      beginCapture(withPins: false)
       checkpointing.capturedAt = journalByteCount
     }
     return CutFrame(
-      frame: sealed, durable: commit.durable, bootTime: UInt64(max(0, reading.boot.rawValue)))
+      frame: sealed, durable: commit.durable, bootTime: UInt64(max(0, frameBoot.rawValue)))
   }
 
   /// The frame is in the page cache, and the segment ends at `position`.

@@ -164,7 +164,7 @@ extension Engine {
   /// `gap`.
   private func bridge(_ journal: Journal) throws(StorageError) {
     let reading = clock.reading()
-    if let before = locked({ state in state.cutBeforeGap(reading) }) {
+    if let before = locked({ state in state.cutBeforeGap() }) {
       try journal.writer.append(before.frame, durable: before.durable, bootTime: before.bootTime)
       try journal.writer.sync()
     }
@@ -226,10 +226,10 @@ extension EngineState {
   }
 
   /// The open frame with the last events that are journaled; `nil` where there are none.
-  fileprivate mutating func cutBeforeGap(_ reading: ClockReading) -> CutFrame? {
+  fileprivate mutating func cutBeforeGap() -> CutFrame? {
     guard !frame.isEmpty else { return nil }
     return CutFrame(
-      frame: frame.take(), durable: commit.durable, bootTime: UInt64(max(0, reading.boot.rawValue)))
+      frame: frame.take(), durable: commit.durable, bootTime: UInt64(max(0, frameBoot.rawValue)))
   }
 
   /// Ends the gap: a checkpoint of the state as it is now, and `gap` as the next frame's first
@@ -241,7 +241,7 @@ extension EngineState {
     core.decideTouches(at: now(reading), into: &decision)
     absorb(reading)
     // Whatever was being captured before lies behind.
-    var capture = beginCapture(reading, withPins: true)
+    var capture = beginCapture(withPins: true)
     capture.position = .start(of: segment)
     capture.gapFirst = first
     checkpointing.capture = capture

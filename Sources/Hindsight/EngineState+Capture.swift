@@ -6,13 +6,11 @@ extension EngineState {
   /// Begins a capture of the state as it is now, at a constant cost.
   /// - Parameter withPins: whether it holds the values that the store lacks, too.
   @discardableResult
-  mutating func beginCapture(
-    _ reading: ClockReading, withPins: Bool
-  ) -> Checkpointing.Capture {
+  mutating func beginCapture(withPins: Bool) -> Checkpointing.Capture {
     core.beginCapture()
     let capture = Checkpointing.Capture(
       head: core.head, orderIsTold: core.orderIsTold, entryCount: core.entryCount,
-      bootTime: UInt64(max(0, reading.boot.rawValue)), withPins: withPins)
+      bootTime: UInt64(max(0, lastBoot.rawValue)), withPins: withPins)
     checkpointing.capture = capture
     return capture
   }

@@ -28,6 +28,10 @@ struct EngineState: ~Copyable, Sendable {
   var misses = MissMemory()
   var counters = CacheStatistics()
   var frame: OpenFrame
+  /// Boot time of the last event, and of the last one in the open frame. Frames and checkpoints
+  /// carry these and not the time of their writing: what passed in between has passed (INV016).
+  private(set) var lastBoot = Microseconds(rawValue: 0)
+  private(set) var frameBoot = Microseconds(rawValue: 0)
   var commit: CommitState
   var projection: Projection
   var checkpointing = Checkpointing()
@@ -75,6 +79,7 @@ struct EngineState: ~Copyable, Sendable {
     let sequence = core.head.sequence
     for effect in decision.effects { absorb(effect, incoming, sequence) }
     for record in decision.records { count(record.event) }
+    if !decision.records.isEmpty { lastBoot = reading.boot }
     if hasJournal {
       journal()
       if commit.frameBegan == nil, !frame.isEmpty { commit.frameBegan = reading.boot }
@@ -94,6 +99,7 @@ struct EngineState: ~Copyable, Sendable {
     }
     if commit.lostFirst == nil {
       for record in decision.records { frame.append(record) }
+      frameBoot = lastBoot
     } else {
       counters.unjournaledEvents += decision.records.count
     }

@@ -132,6 +132,7 @@ public final class JournalWriter: @unchecked Sendable {
   public func append(
     _ sealed: SealedFrame, durable: SequenceNumber, bootTime: UInt64
   ) throws(StorageError) {
+    precondition(sealed.count > 0, "a frame holds an event at least, as its reader checks")
     var frame = EncodedFrame(sealed, durable: durable, bootTime: bootTime, deflater)
     let isPoisoned = shared.withLock { shared in
       shared.retained.append(frame)

@@ -83,6 +83,10 @@ public struct JournalReplay {
     var end = ReplayEnd()
     sink.begin()
     try restore(start, sink, &end)
+    if case .after(let least) = start, end.checkpoint == nil {
+      throw .structure(
+        file: FileName.checkpoint(0), "no whole checkpoint contains anything after \(least)")
+    }
     guard var index = directory.segmentIndex(after: end.last) else {
       if directory.isEmpty, end.last == .zero { return end }
       // A checkpoint that couldn't be read is not one that isn't whole.

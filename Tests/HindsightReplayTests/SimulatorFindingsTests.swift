@@ -1,0 +1,66 @@
+import Foundation
+import Hindsight
+import HindsightTesting
+import Testing
+
+/// What the simulator found, each as a short story that failed before its fix.
+@Suite("Found by the simulator")
+struct SimulatorFindingsTests {
+  @Test("time between an event and the writing of its frame has passed, too, after a kill (INV016)")
+  func timeBeforeTheCut() async throws {
+    let lab = Lab()
+    try await lab.open()
+    let key = try CacheKey("k:1")
+    try await lab.scheduler.run { [cache = try #require(lab.cache)] in
+      _ = try await cache.set([1], for: key, memoryTTL: .seconds(20))
+    }
+    // The journal's thread comes late, and somebody sets the clock back.
+    lab.clock.advance(by: .seconds(30))
+    lab.scheduler.runTimers()
+    lab.clock.setWall(Timestamp(microseconds: lab.clock.reading().wall.rawValue - 30_000_000))
+    lab.kill()
+    try await lab.open(lab.storage)
+    let cache = try #require(lab.cache)
+    let value = try await lab.scheduler.run { try await cache.get(key) }
+    #expect(cache.recovery.lastSequence > 1)
+    #expect(value == nil)
+    try await lab.end()
+  }
+
+  @Test("without an access log, a hit before a sync leaves no frame without events")
+  func emptyFrame() async throws {
+    let lab = Lab {
+      $0.accessLog = .off
+      $0.syncInterval = .seconds(1)
+    }
+    try await lab.open()
+    for number in 0..<2 { try await lab.set("k:\(number)", [UInt8(number)]) }
+    try await lab.sync()
+    #expect(try await lab.get("k:0") != nil)
+    lab.clock.advance(by: .seconds(2))
+    lab.scheduler.runTimers()
+    try await lab.set("k:2", [2])
+    try await lab.sync()
+    lab.kill()
+    #expect(lab.verify(lab.storage).problems.isEmpty)
+    try await lab.open(lab.storage)
+    #expect(try await lab.get("k:2") == [2])
+    try await lab.end()
+  }
+
+  @Test("a verification ends where no checkpoint leads behind the damage", .timeLimit(.minutes(1)))
+  func verificationEnds() async throws {
+    let lab = Lab()
+    try await lab.open()
+    for number in 0..<3 { try await lab.set("k:\(number)", [UInt8(number)]) }
+    try await lab.sync()
+    lab.kill()
+    try await lab.open(lab.storage)
+    try await lab.close()
+    var bytes = try #require(lab.storage.bytes(of: "00000001.journal"))
+    bytes[80] ^= 1
+    lab.storage.setBytes(bytes, of: "00000001.journal")
+    let found = lab.verify(lab.storage)
+    #expect(found.problems.count == 1, "\(found.problems)")
+  }
+}
