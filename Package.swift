@@ -93,11 +93,21 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Tools/make-journals", swiftSettings: settings),
+    .executableTarget(
+      name: "simulator",
+      dependencies: [
+        "HindsightTesting",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Tools/simulator", swiftSettings: settings),
 
     .executableTarget(
       name: "instruction-counts", dependencies: ["Hindsight", "HindsightTesting"],
       path: "Tools/instruction-counts", exclude: ["run", "counts.tsv"], swiftSettings: settings),
 
+    .testTarget(
+      name: "HindsightSimulatorTests", dependencies: ["HindsightTesting"],
+      swiftSettings: settings),
     .testTarget(
       name: "HindsightCoreTests", dependencies: ["HindsightCore", "HindsightTesting"],
       swiftSettings: settings),

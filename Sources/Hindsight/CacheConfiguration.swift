@@ -107,6 +107,10 @@ public struct CacheConfiguration: Sendable {
   public var syncInterval: Duration? = .seconds(1)
   public var clock: any CacheClock = SystemClock()
   public var scheduler: any BackgroundScheduler = ThreadScheduler()
+  /// Gives journal ids, salts and hash seeds. A seam, so that a simulator can decide them.
+  package var random: @Sendable () -> UInt64 = { .random(in: 0 ... .max) }
+  /// Below the public minimum only where a simulator wants many segments of few events.
+  package var segmentByteCountMin: UInt64 = 64 << 10
 
   public init() {}
 }
@@ -155,7 +159,7 @@ extension CacheConfiguration {
             + "tier's (\(memoryLimit.entryCountMax)); raise the one or lower the other")
       }
     }
-    guard (64 << 10...1 << 30).contains(segmentByteCount) else {
+    guard (segmentByteCountMin...1 << 30).contains(segmentByteCount) else {
       throw CacheError(.invalidConfiguration, "segments must have 64 KiB to 1 GiB")
     }
     return Opened(

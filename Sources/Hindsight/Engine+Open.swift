@@ -107,17 +107,14 @@ private struct Opening {
 
   // MARK: Journal
 
-  private func sink(applied: SequenceNumber, keepsValues: Bool) -> RecoverySink {
-    RecoverySink(
-      hashSeed: CacheKey.hashSeed, applied: applied, keepsValues: keepsValues)
-  }
-
   private mutating func openWithJournal(
     _ began: ContinuousClock.Instant, _ storage: any JournalStorage, _ store: OpenedStore?,
     _ lock: any DirectoryLock
   ) throws(CacheError) -> Engine {
     let clock = configuration.clock
-    let options = JournalOptions(segmentByteCount: configuration.segmentByteCount) {
+    let options = JournalOptions(
+      segmentByteCount: configuration.segmentByteCount, random: configuration.random
+    ) {
       clock.reading().wall
     }
     var attempt = Attempt(storage: storage, options: options, store: store?.mark)

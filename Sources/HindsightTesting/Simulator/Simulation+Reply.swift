@@ -1,0 +1,172 @@
+import Hindsight
+import HindsightCore
+
+// What an operation answered, held against what it may answer.
+
+extension Simulation {
+  func check(_ reply: Reply, of caller: Caller, _ look: Look) throws(SimulationFailure) {
+    if case .failed(let code, let message) = reply {
+      return try checkFailure(code, message, caller, look)
+    }
+    switch caller.action {
+    case .set, .invalidate, .clear:
+      guard let decision = caller.decision, decision.expected == reply else {
+        throw failure(
+          "answer",
+          "\(caller.action) said \(reply.summary) instead of "
+            + "\(caller.decision?.expected?.summary ?? "nothing: it never took effect")")
+      }
+      try acknowledged(decision.sequence, caller.action.level, look)
+    case .flush, .settle:
+      guard case .sequence(let sequence) = reply, sequence <= look.after.sequence else {
+        throw failure("answer", "\(caller.action) said \(reply.summary)")
+      }
+      try acknowledged(sequence, caller.action.level, look)
+      if caller.action == .settle, settings.usesStore, look.after.applied ?? 0 < sequence {
+        throw failure("settle", "the store has \(look.after.applied ?? 0) of \(sequence)")
+      }
+    case .get(let key), .lookup(let key), .memoryValue(let key), .contains(let key):
+      try checkRead(reply, SimulationPlan.key(key), caller.action, look)
+    default: break
+    }
+  }
+
+  /// What was acknowledged has to be there after the next crash.
+  private func acknowledged(
+    _ sequence: UInt64, _ level: Acknowledgement?, _ look: Look
+  ) throws(SimulationFailure) {
+    switch level {
+    case .durable?:
+      guard look.after.durable >= sequence else {
+        throw failure(
+          "acknowledgement", "\(sequence) is said to be durable, and \(look.after.durable) is")
+      }
+      required.durable = max(required.durable, sequence)
+    case .written?:
+      if look.after.written < sequence {
+        // In memory only, as configured: then `.written` promises no more than `.enqueued`.
+        guard settings.journalFailure == .continueInMemory else {
+          throw failure(
+            "acknowledgement", "\(sequence) is said to be written, and \(look.after.written) is")
+        }
+        return
+      }
+      required.written = max(required.written, sequence)
+    default: break
+    }
+  }
+
+  private func checkFailure(
+    _ code: CacheError.Code, _ message: String, _ caller: Caller, _ look: Look
+  ) throws(SimulationFailure) {
+    let problem = failure("error", "\(caller.action) failed: \(code.rawValue): \(message)")
+    if caller.action.isWrite {
+      if code == .outcomeUnknown { counts.unknown += 1 } else { counts.refused += 1 }
+      // `.outcomeUnknown` says that it is in force; everything else that nothing has happened.
+      guard (code == .outcomeUnknown) == (caller.decision != nil) else { throw problem }
+    }
+    let hasFault = !injector.counts.isEmpty
+    switch code {
+    case .outcomeUnknown:
+      guard caller.isCancelled || session.isClosing || hasFault else { throw problem }
+    case .cancelled: guard caller.isCancelled else { throw problem }
+    case .closed: guard session.isClosing else { throw problem }
+    case .backpressure: guard settings.backpressure == .fail else { throw problem }
+    case .outOfSpace, .journalUnavailable, .system, .storeUnavailable:
+      guard hasFault else { throw problem }
+    case .invalidValue:
+      guard case .set(let key, let byteCount, _, _, _) = caller.action,
+        !model.fits(SimulationPlan.key(key), byteCount: byteCount)
+      else { throw problem }
+    default: throw problem
+    }
+  }
+
+  // MARK: Reads
+
+  /// INV016, and that the answer is the latest value that was set.
+  private func checkRead(
+    _ reply: Reply, _ key: String, _ action: SimulationPlan.Action, _ look: Look
+  ) throws(SimulationFailure) {
+    let allowed = model.answers(key, between: look.least, and: look.most)
+    // While it closes, the synchronous ones know of nothing.
+    if !look.after.isOpen, reply == .flag(false) || reply == .value(nil) { return }
+    func isAllowed(_ test: (NapkinModel.Answer) -> Bool) throws(SimulationFailure) {
+      guard !allowed.contains(where: test) else { return }
+      throw failure(
+        "stale or lost", "\(action) said \(reply.summary), and may say \(allowed.map(\.summary))")
+    }
+    switch (action, reply) {
+    case (.contains, .flag(let isThere)): return try isAllowed { ($0 != .miss) == isThere }
+    case (.memoryValue, .value(let value)):
+      try isAllowed { answer in
+        guard case .hit(.memory, let entry) = answer else { return value == nil }
+        return entry.value == value
+      }
+      if value != nil { model.use(key) }
+    case (_, .value(let value)):
+      try isAllowed { $0.value == value }
+      if value != nil { noteHit(key, look) } else { counts.misses += 1 }
+    case (_, .hit(let tier, let origin, let value, let expiresIn)):
+      try isAllowed { answer in
+        guard case .hit(tier, let entry) = answer else { return false }
+        return entry.origin == origin && entry.value == value && expiresIn > 0
+          && expiresIn <= entry.expiry(tier)! - look.least
+      }
+      noteHit(key, look)
+    case (_, .miss):
+      try isAllowed { $0 == .miss }
+      counts.misses += 1
+    default: throw failure("answer", "\(action) said \(reply.summary)")
+    }
+  }
+
+  /// A hit moves the entry to the front; from the store, into memory. While the journal can't be
+  /// written it may leave the store's as they are: a read never waits for it.
+  private func noteHit(_ key: String, _ look: Look) {
+    counts.hits += 1
+    let wasInMemory = model.answer(key, at: look.at).tier == .memory
+    if wasInMemory { return model.use(key) }
+    let image = look.after.entries.first { $0.key.elementsEqual(key.utf8) }
+    if look.before.canRecord || image?.memoryExpiry.map({ $0.rawValue > look.at }) == true {
+      model.promote(key, at: look.at)
+    } else if settings.accessLog == .lookups {
+      model.use(key)
+    }
+  }
+}
+
+extension NapkinModel.Answer {
+  var value: [UInt8]? {
+    if case .hit(_, let entry) = self { entry.value } else { nil }
+  }
+
+  var tier: Tier? {
+    if case .hit(let tier, _) = self { tier } else { nil }
+  }
+
+  var summary: String {
+    switch self {
+    case .hit(let tier, let entry): "\(tier) hit \(entry.origin)"
+    case .miss: "miss"
+    }
+  }
+}
+
+extension Reply {
+  /// In a few words, without the bytes of values.
+  var summary: String {
+    switch self {
+    case .sequence(let sequence): "event \(sequence)"
+    case .value(let value): value.map { "\($0.count) bytes, \(XXH64.hash(Bytes($0)))" } ?? "nothing"
+    case .hit(let tier, let origin, _, let expiresIn):
+      "\(tier) hit \(origin), \(expiresIn) µs left"
+    case .miss(let reason): "miss (\(reason.rawValue))"
+    case .flag(let flag): "\(flag)"
+    case .counts(let counts): "\(counts.memory)/\(counts.store)"
+    case .number(let number): "\(number)"
+    case .done: "done"
+    case .failed(let code, _): code.rawValue
+    }
+  }
+}

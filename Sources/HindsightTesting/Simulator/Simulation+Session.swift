@@ -1,0 +1,386 @@
+import Hindsight
+import HindsightCore
+import HindsightJournal
+import HindsightReplay
+import HindsightStore
+import Logging
+import Synchronization
+
+// Openings, ends, crashes, recoveries.
+
+extension Simulation {
+  /// How a process with the cache ends.
+  private enum Ending {
+    case closed, killed, powerLost
+  }
+
+  // MARK: Opening
+
+  /// Opens the cache on what is there; again and again, where a fault comes in or the power goes.
+  func open() throws(SimulationFailure) {
+    injector.setRecovering(true)
+    for number in 0..<8 {
+      if number == 5 { injector.setOn(false) }
+      let image = try replay()
+      let faults = injector.counts.reduce(0) { $0 + $1.count }
+      let failedSyncs = syncFailureCount
+      session = Session(scheduler: StepScheduler(clock))
+      let attempt = attempt(after: image.lastSequence)
+      self.attempt = attempt
+      let opening = try attemptToOpen()
+      if injector.isPowerOut {
+        try windDown()
+        try crash()
+        continue
+      }
+      switch opening {
+      case .success(let cache):
+        injector.setRecovering(false)
+        self.attempt = nil
+        injector.setOn(true)
+        return try recovered(cache, image, attempt)
+      case .failure(let error):
+        guard injector.counts.reduce(0, { $0 + $1.count }) > faults else {
+          throw failure("refused", "opening fails without cause: \(error)")
+        }
+        counts.failedOpenings += 1
+        // What was written and not durable, a failed sync may have dropped.
+        if syncFailureCount > failedSyncs { expected = required.durable }
+        note("  opening fails: \(error.code.rawValue)")
+        try checkLeaks()
+      }
+    }
+    throw failure("refused", "opening fails again and again")
+  }
+
+  private func attempt(after last: UInt64) -> Attempt {
+    let reading = clock.reading()
+    time.observe(reading)
+    var least = max(reading.wall.rawValue, history[last]?.at ?? 0)
+    if let snapshot = history[last], snapshot.bootID == clock.bootID {
+      least = max(least, snapshot.at + max(0, reading.boot.rawValue - snapshot.boot))
+    }
+    return Attempt(
+      after: last, settings: settings, least: least, boot: reading.boot.rawValue,
+      bootID: clock.bootID)
+  }
+
+  var syncFailureCount: Int {
+    let kinds: [FaultKind] = [.syncErrorReverted, .syncErrorKept, .syncNoSpace, .syncQuota]
+    return kinds.reduce(0) { $0 + injector.count($1) }
+  }
+
+  private final class Opening: Sendable {
+    let result = Mutex<Result<Cache<[UInt8]>, CacheError>?>(nil)
+  }
+
+  private func attemptToOpen() throws(SimulationFailure) -> Result<Cache<[UInt8]>, CacheError> {
+    let opening = Opening()
+    let place = Place.custom(storage, settings.usesStore ? store : nil)
+    let configuration = configuration()
+    let task = Task(executorPreference: nextLane()) {
+      let result: Result<Cache<[UInt8]>, CacheError>
+      do throws(CacheError) {
+        result = .success(
+          try await Cache<[UInt8]>.open(
+            at: place, coder: .bytes, configuration: configuration,
+            logger: Logger(label: "simulation", factory: { _ in SwiftLogNoOpLogHandler() })))
+      } catch {
+        result = .failure(error)
+      }
+      opening.result.withLock { $0 = result }
+    }
+    defer { _ = task }
+    for _ in 0..<100 {
+      if let result = opening.result.withLock({ $0 }) {
+        if case .success(let cache) = result {
+          session.cache = cache
+          session.probe = cache.probe
+        }
+        return result
+      }
+      guard
+        let choice = session.scheduler.choices.first(where: { choice in
+          if case .activity(_, "open") = choice { return true }
+          if case .lane = choice { return true }
+          return false
+        })
+      else { break }
+      session.scheduler.run(choice)
+    }
+    throw failure("hang", "opening doesn't end")
+  }
+
+  /// The cache is open: what it holds must be what was there after an event that it came back to.
+  private func recovered(
+    _ cache: Cache<[UInt8]>, _ image: Verification, _ attempt: Attempt
+  ) throws(SimulationFailure) {
+    guard let view = session.probe?.view else { throw failure("open", "nothing is open") }
+    let last = cache.recovery.lastSequence
+    note("opened: \(cache.recovery.journal), after \(last), event \(view.sequence)")
+    counts.recoveries += cache.recovery.wasClean ? 0 : 1
+    guard last == image.lastSequence, let snapshot = history[last] else {
+      throw failure("recovery", "it comes back to \(last), and a replay to \(image.lastSequence)")
+    }
+    guard cache.recovery.lostValues == 0 else {
+      throw failure("lost value", "\(cache.recovery.lostValues) values are lost")
+    }
+    let at = view.at.rawValue
+    try checkTime(ofOpening: at, attempt)
+    let wasOrderKept = model(from: snapshot, at: at)
+    try checkLimits(view)
+    try compare(view.entries, inOrder: wasOrderKept)
+    if !wasOrderKept { adoptOrder(view) }
+    guard view.durable == view.sequence else {
+      throw failure("recovery", "opened, and only \(view.durable) of \(view.sequence) is durable")
+    }
+    required = (view.sequence, view.sequence)
+    remember(view)
+  }
+
+  private func checkTime(ofOpening at: Int64, _ attempt: Attempt) throws(SimulationFailure) {
+    let reading = clock.reading()
+    time.observe(reading)
+    let most = time.now.most
+    guard at >= attempt.least, at <= most else {
+      throw failure("time", "reopened at \(at), and it is between \(attempt.least) and \(most)")
+    }
+    time = TimeBracket(low: attempt.least, high: most, reading)
+    time.collapse(at: at, uncertainty: reading.boot.rawValue - attempt.boot)
+  }
+
+  /// - Returns: whether the order of use survives: not without an access log.
+  private func model(from snapshot: Snapshot, at: Int64) -> Bool {
+    model = snapshot.model
+    let isOrderKnown = snapshot.isOrderKept && snapshot.isOrderTold
+    model.reopen(settings.limits, at: at)
+    return isOrderKnown
+  }
+
+  /// The order in which a session without an access log left things is known to the product alone.
+  private func adoptOrder(_ view: CacheView) {
+    let places = view.entries.map(\.origin.rawValue)
+    model.entries.sort { a, b in
+      (places.firstIndex(of: a.origin) ?? .max) < (places.firstIndex(of: b.origin) ?? .max)
+    }
+  }
+
+  // MARK: Replaying
+
+  /// Replays what is on the disk, independently of the cache: it must be sound, contain all that was
+  /// acknowledged, and come to the digest that the live cache had.
+  private func replay() throws(SimulationFailure) -> Verification {
+    let wasOn = injector.isOn
+    injector.setOn(false)
+    defer { injector.setOn(wasOn) }
+    let result = Verifier(storage) { () throws(StoreError) in nil }.run()
+    counts.replays += 1
+    let problems = result.problems.filter { !$0.message.contains("drops it as a torn tail") }
+    guard problems.isEmpty else {
+      throw failure("verify", problems.map { "\($0.file): \($0.message)" }.joined(separator: "; "))
+    }
+    let last = result.lastSequence
+    note("the disk has event \(last), digest \(result.digest)")
+    guard last >= expected else {
+      throw failure("durability", "\(expected) must be there, and the disk has \(last)")
+    }
+    guard let snapshot = history[last] ?? leftByOpening(last) else {
+      throw failure("prefix", "\(last) is not where a step ended")
+    }
+    history = history.filter { $0.key <= last }
+    history[last] = snapshot
+    if last > 0, snapshot.isOrderTold, let digest = snapshot.digest,
+      String(hex: digest) != result.digest
+    {
+      throw failure(
+        "digest", "at \(last) the cache had \(String(hex: digest)), a replay \(result.digest)")
+    }
+    return result
+  }
+
+  /// What an opening has left that failed, or lost its power, after it had written its events.
+  private func leftByOpening(_ last: UInt64) -> Snapshot? {
+    guard let attempt, last > attempt.after, var snapshot = history[attempt.after] else {
+      return nil
+    }
+    snapshot.model.reopen(attempt.settings.limits, at: attempt.least)
+    snapshot.digest = nil
+    snapshot.at = attempt.least
+    snapshot.boot = attempt.boot
+    snapshot.bootID = attempt.bootID
+    return snapshot
+  }
+
+  // MARK: Ending
+
+  func endSession(
+    _ action: SimulationPlan.Action, _ random: inout SplitMix64
+  ) throws(SimulationFailure) {
+    switch action {
+    case .kill:
+      counts.kills += 1
+      injector.cutPower()
+      try windDown()
+      storage.killProcess()
+      store.killProcess()
+      injector.restorePower()
+      expected = survivingKill
+    case .losePower:
+      injector.cutPower()
+      try windDown()
+      try crash()
+    default:
+      try close(isDropped: action == .drop)
+    }
+    settings.change(&random)
+    try open()
+  }
+
+  /// The power came back: what is on the disk now?
+  private func crash() throws(SimulationFailure) {
+    counts.powerLosses += 1
+    storage.crash(injector)
+    store.crash(injector)
+    time.observe(clock.reading())
+    clock.reboot()
+    time.reboot(clock.reading())
+    expected = required.durable
+  }
+
+  /// Where a fault cut the power in the last step.
+  func recoverIfPowerIsOut() throws(SimulationFailure) -> Bool {
+    guard injector.isPowerOut else { return false }
+    try windDown()
+    try crash()
+    try open()
+    return true
+  }
+
+  private func close(isDropped: Bool) throws(SimulationFailure) {
+    counts.closes += 1
+    session.isClosing = true
+    let closing = isDropped ? nil : begin(.close, atMost: .max)
+    session.cache = nil
+    try drain("closing")
+    if injector.isPowerOut { return try crash() }
+    try checkLeaks()
+    if let closing, case .done? = closing.reply.reply {
+      // All of it is durable now: the replay will say.
+      required.durable = max(required.durable, lastEvent)
+    }
+    expected = survivingKill
+  }
+
+  /// What was written survives the process, unless the disk has failed to sync it: then the kernel
+  /// has dropped it, and only the process still had it.
+  private var survivingKill: UInt64 {
+    syncFailureCount > forgivenSyncFailures
+      ? required.durable : max(required.durable, required.written)
+  }
+
+  private var lastEvent: UInt64 { history.keys.max() ?? 0 }
+
+  /// Lets the tasks of a process that is dead already come to their ends, so that nothing is left
+  /// of them; whatever they do, fails.
+  private func windDown() throws(SimulationFailure) {
+    session.probe = nil
+    let probe = session.cache?.probe
+    session.isClosing = true
+    let closing = begin(.close, atMost: .max)
+    _ = closing
+    session.cache = nil
+    try drain("winding down")
+    guard probe?.isGone ?? true else { throw failure("leak", "the engine outlives the process") }
+    try checkLeaks()
+  }
+
+  private func checkLeaks() throws(SimulationFailure) {
+    guard session.callers.isEmpty, !session.scheduler.hasActivities else {
+      throw failure("leak", "tasks or activities outlive the cache")
+    }
+    if let probe = session.probe, !probe.isGone {
+      throw failure("leak", "the engine outlives the cache")
+    }
+    guard storage.openFileCount == 0 else {
+      throw failure("leak", "\(storage.openFileCount) files are open after the end")
+    }
+    guard store.connectionCount == 0 else {
+      throw failure("leak", "\(store.connectionCount) connections are open after the end")
+    }
+  }
+
+  /// Runs everything until all callers have their answers and all activities have ended.
+  private func drain(_ what: String) throws(SimulationFailure) {
+    try run(what) { session in session.callers.isEmpty && !session.scheduler.hasActivities }
+  }
+
+  /// Runs everything until something holds; time passes where nothing else is left to do.
+  func run(
+    _ what: String, until isDone: (Session) -> Bool
+  ) throws(SimulationFailure) {
+    let isPowered = !injector.isPowerOut
+    var budget = 50_000
+    var waited: Int64 = 0
+    while !isDone(session) {
+      if isPowered, injector.isPowerOut { return try windDown() }
+      budget -= 1
+      let choices = session.scheduler.choices
+      if let choice = choices.randomElement(by: UInt64(budget)) {
+        if session.probe == nil {
+          session.scheduler.run(choice)
+          session.callers.removeAll { $0.reply.reply != nil }
+        } else {
+          try step(choice)
+        }
+      } else if let deadline = session.scheduler.nextDeadline, waited < 600_000_000 {
+        let wait = max(1, deadline - clock.reading().boot.rawValue)
+        waited += wait
+        clock.advance(wait)
+      } else {
+        throw hang(what)
+      }
+      if budget == 0 { throw hang(what) }
+    }
+  }
+
+  private func hang(_ what: String) -> SimulationFailure {
+    let waiting = session.callers.map { "\($0.number) \($0.action)" }
+    return failure(
+      "hang", "\(what) doesn't end; waiting: \(waiting.isEmpty ? ["nobody"] : waiting)")
+  }
+
+  /// At the end all is well again, so everything must come to its end, and stay.
+  func finish() throws(SimulationFailure) {
+    endFaults()
+    injector.setOn(true)
+    try run("finishing") { $0.callers.isEmpty }
+    if injector.isPowerOut { return }
+    for action in [SimulationPlan.Action.flush(.durable), .settle] {
+      begin(action)
+      try run("\(action)") { $0.callers.isEmpty }
+    }
+    try close(isDropped: false)
+    _ = try replay()
+  }
+}
+
+extension [StepScheduler.Choice] {
+  /// One of them, decided by a number.
+  fileprivate func randomElement(by number: UInt64) -> Element? {
+    guard !isEmpty else { return nil }
+    var random = SplitMix64(seed: number)
+    return self[random.below(count)]
+  }
+}
+
+extension Simulation.Snapshot {
+  /// Whether what was done up to here tells the order of use.
+  fileprivate var isOrderKept: Bool { accessLog != .off }
+}
+
+extension String {
+  init(hex number: UInt64) {
+    let digits = String(number, radix: 16)
+    self = String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}

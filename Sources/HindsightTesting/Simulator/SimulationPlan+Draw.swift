@@ -1,0 +1,162 @@
+import Hindsight
+import HindsightCore
+
+// Drawing a plan from a seed.
+
+extension SimulationPlan {
+  /// What a plan is made of: how often which kind of action comes.
+  fileprivate struct Mood {
+    var faults: Int
+    var crashes: Int
+    var clock: Int
+    var keyCount: Int
+    var byteCounts: [Int]
+    var patience: [Int]
+  }
+
+  /// The plan of a seed.
+  package init(seed: UInt64) {
+    var random = SplitMix64(seed: seed)
+    self.seed = seed
+    settings = SimulationSettings(drawnFrom: &random)
+    let mood = Mood(drawnFrom: &random)
+    let count = random.pick([12, 25, 50, 100, 160])
+    items = []
+    for _ in 0..<count {
+      let action = Action(drawnFrom: &random, mood)
+      items.append(
+        Item(action: action, seed: random.next(), stepCount: random.pick(mood.patience)))
+    }
+  }
+}
+
+extension SimulationPlan.Mood {
+  fileprivate init(drawnFrom random: inout SplitMix64) {
+    faults = random.pick([0, 0, 4, 10])
+    crashes = random.pick([1, 3, 6])
+    clock = random.pick([0, 3, 8])
+    keyCount = random.pick([2, 5, 9])
+    byteCounts = random.pick([[0, 1, 9, 60], [20, 200, 700], [5, 40, 3_000]])
+    patience = random.pick([[0, 1, 2, 5], [1, 4, 12, 30], [0, 0, 1, 40]])
+  }
+}
+
+extension SimulationPlan.Action {
+  fileprivate init(drawnFrom random: inout SplitMix64, _ mood: SimulationPlan.Mood) {
+    let table: [(weight: Int, draw: (inout SplitMix64) -> Self)] = [
+      (30, { Self.drawSet(&$0, mood) }),
+      (14, { .get(key: $0.below(mood.keyCount)) }),
+      (14, { .lookup(key: $0.below(mood.keyCount)) }),
+      (4, { .memoryValue(key: $0.below(mood.keyCount)) }),
+      (4, { .contains(key: $0.below(mood.keyCount)) }),
+      (8, { .invalidate(key: $0.below(mood.keyCount), level: $0.pick(Acknowledgement.allCases)) }),
+      (
+        2,
+        {
+          .clear(
+            prefix: $0.below(SimulationPlan.prefixes.count),
+            level: $0.pick(Acknowledgement.allCases))
+        }
+      ),
+      (2, { _ in .cleanup }),
+      (5, { .flush($0.pick([.written, .durable])) }),
+      (3, { _ in .settle }),
+      (3, { .cancel($0.below(8)) }),
+      (14, { .advance($0.pick([1, 9_999, 20_000, 400_000, 1_500_000, 30_000_000])) }),
+      (mood.clock, { Self.drawClock(&$0) }),
+      (mood.faults, { Self.drawFault(&$0) }),
+      (mood.faults / 2, { _ in .endFaults }),
+      (mood.faults > 0 ? 1 : 0, { .externalReader($0.below(2) == 0) }),
+      (mood.crashes, { $0.pick([.close, .kill, .kill, .losePower, .losePower, .drop]) }),
+    ]
+    var at = random.below(table.reduce(0) { $0 + $1.weight })
+    for (weight, draw) in table {
+      if at < weight {
+        self = draw(&random)
+        return
+      }
+      at -= weight
+    }
+    preconditionFailure("a number below the sum of all weights is below one of them")
+  }
+
+  private static func drawSet(_ random: inout SplitMix64, _ mood: SimulationPlan.Mood) -> Self {
+    let ttls: [Int64?] = [nil, nil, nil, 0, 1, 500_000, 2_000_000, 100_000_000]
+    return .set(
+      key: random.below(mood.keyCount), byteCount: random.pick(mood.byteCounts),
+      memoryTTL: random.pick(ttls), storeTTL: random.pick(ttls),
+      level: random.pick(Acknowledgement.allCases))
+  }
+
+  private static func drawClock(_ random: inout SplitMix64) -> Self {
+    let far: [Int64] = [1, 1_000, 800_000, 5_000_000, 4_000_000_000, 100_000_000_000]
+    switch random.below(4) {
+    case 0: return .freezeWall(random.below(2) == 0)
+    case 1: return .stepWall(random.pick(far))
+    default: return .stepWall(-random.pick(far))
+    }
+  }
+
+  private static func drawFault(_ random: inout SplitMix64) -> Self {
+    let kinds = FaultKind.allCases.filter { kind in
+      switch kind.category {
+      case .operation, .storeCall: true
+      case .crashMoment: true
+      default: false
+      }
+    }
+    return .fault(
+      random.pick(kinds), after: random.pick([0, 0, 1, 3, 8]),
+      times: random.pick([1, 1, 2, 6]))
+  }
+}
+
+extension SimulationSettings {
+  fileprivate init(drawnFrom random: inout SplitMix64) {
+    self.init()
+    guard random.below(8) > 0 else { return }  // the defaults
+    memoryLimit = TierLimit(
+      entryCountMax: UInt64(random.pick([1, 2, 3, 5, 1_000])),
+      byteCountMax: random.pick([nil, nil, nil, 64, 800]))
+    storeLimit = TierLimit(
+      entryCountMax: memoryLimit.entryCountMax + UInt64(random.pick([0, 1, 3, 1_000])),
+      byteCountMax: memoryLimit.byteCountMax.map { $0 + UInt64(random.pick([0, 100, 5_000])) })
+    memoryTTL = random.pick([1_000_000, 3_600_000_000])
+    storeTTL = random.pick([500_000, 3_000_000, 86_400_000_000])
+    usesStore = random.below(3) > 0
+    accessLog = random.pick([.off, .recency, .recency, .lookups])
+    journalFailure = random.pick([.refuseWrites, .continueInMemory])
+    backpressure = random.pick([.wait, .fail])
+    queues.unwrittenByteCountMax = random.pick([8 << 20, 300])
+    queues.pinnedByteCountMax = random.pick([64 << 20, 500])
+    queues.pendingRowCountMax = random.pick([queues.pendingRowCountMax, 2])
+    retention.byteCountMax = random.pick([1 << 30, 1_000, 5_000])
+    segmentByteCount = random.pick([300, 1_500, 6_000, 64 << 10])
+    sweepInterval = random.pick([nil, 1_000_000, 100_000])
+    syncInterval = random.pick([nil, 1_000_000, 50_000])
+  }
+
+  /// With what the cache is opened the next time: mostly as before.
+  mutating func change(_ random: inout SplitMix64) {
+    guard random.below(3) == 0 else { return }
+    let other = SimulationSettings(drawnFrom: &random)
+    switch random.below(6) {
+    case 0:
+      memoryLimit = other.memoryLimit
+      storeLimit = other.storeLimit
+    case 1: accessLog = other.accessLog
+    case 2: usesStore.toggle()
+    case 3: segmentByteCount = other.segmentByteCount
+    case 4:
+      memoryTTL = other.memoryTTL
+      storeTTL = other.storeTTL
+    default: self = other
+    }
+  }
+}
+
+extension SplitMix64 {
+  mutating func below(_ count: Int) -> Int { Int(next() % UInt64(max(1, count))) }
+
+  mutating func pick<T>(_ choices: [T]) -> T { choices[below(choices.count)] }
+}

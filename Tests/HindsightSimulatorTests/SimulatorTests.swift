@@ -1,0 +1,30 @@
+import HindsightTesting
+import Testing
+
+/// A bounded run of the simulator; `Tools/simulator` goes on for longer.
+@Suite("Deterministic simulator")
+struct SimulatorTests {
+  @Test("promises hold in 150 simulated worlds")
+  func promises() {
+    var counts = SimulationCounts()
+    for seed in UInt64(1)...150 {
+      let outcome = Simulation.run(SimulationPlan(seed: seed))
+      counts.add(outcome.counts)
+      if let failure = outcome.failure {
+        Issue.record("simulator --seed \(seed) --trace: \(failure)")
+      }
+    }
+    #expect(counts.powerLosses > 50 && counts.kills > 50 && counts.recoveries > 100)
+    #expect(counts.faults.count { $0 > 0 } >= 35)
+    #expect(counts.hits > 500 && counts.events > 2_000)
+  }
+
+  @Test("the same seed does the same, step by step", arguments: [3, 77, 250] as [UInt64])
+  func determinism(seed: UInt64) {
+    let first = Simulation.run(SimulationPlan(seed: seed), isTracing: true)
+    let second = Simulation.run(SimulationPlan(seed: seed), isTracing: true)
+    #expect(first.trace.count > 50)
+    #expect(first.trace == second.trace)
+    #expect(first.digest == second.digest)
+  }
+}
