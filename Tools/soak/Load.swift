@@ -153,24 +153,21 @@ struct Load {
   /// Half of it compresses. Its number stands at both ends.
   private static func value(_ number: Int, _ random: inout SplitMix64) -> [UInt8] {
     let count = Int.random(in: 16...Int(SoakLimits.valueByteCountMax), using: &random)
-    var value = [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: count)
-    var at = 8
-    while at < count / 2 {
-      withUnsafeBytes(of: random.next()) { bytes in
-        for byte in bytes where at < count / 2 {
-          value[at] = byte
-          at += 1
-        }
-      }
-    }
+    let begin = Int.random(in: 0..<noise.count / 2, using: &random)
+    var value = Array(noise[begin..<begin + count / 2])
+    value.append(contentsOf: repeatElement(UInt8(truncatingIfNeeded: number), count: count / 2))
     withUnsafeBytes(of: UInt64(number)) { bytes in
-      for index in 0..<8 {
-        value[index] = bytes[index]
-        value[count - 8 + index] = bytes[index]
-      }
+      value.replaceSubrange(0..<8, with: bytes)
+      value.append(contentsOf: bytes)
     }
     return value
   }
+
+  /// What values are cut from: making it anew would take longer than the cache does.
+  private static let noise: [UInt8] = {
+    var random = SplitMix64(seed: 0)
+    return (0..<8_192).map { _ in random.next() }.withUnsafeBytes { Array($0) }
+  }()
 
   private static func isWhole(_ value: [UInt8], _ number: Int) -> Bool {
     withUnsafeBytes(of: UInt64(number)) { bytes in
