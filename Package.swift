@@ -23,6 +23,7 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
 
     .systemLibrary(name: "CMalloc", path: "Tools/CMalloc"),
@@ -31,7 +32,8 @@ let package = Package(
     .target(
       name: "HindsightJournal",
       dependencies: [
-        "HindsightCore", "CZlib", .product(name: "SystemPackage", package: "swift-system"),
+        "HindsightCore", "CZlib", "CZstd",
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
     .target(
@@ -112,7 +114,8 @@ let package = Package(
       name: "HindsightCoreTests", dependencies: ["HindsightCore", "HindsightTesting"],
       swiftSettings: settings),
     .testTarget(
-      name: "HindsightJournalTests", dependencies: ["HindsightJournal", "HindsightTesting"],
+      name: "HindsightJournalTests",
+      dependencies: ["HindsightJournal", "HindsightTesting", "CZlib"],
       swiftSettings: settings),
     .testTarget(
       name: "HindsightStoreTests", dependencies: ["HindsightStore", "HindsightTesting"],

@@ -84,7 +84,8 @@ struct Assembly: ~Copyable {
     guard let journal, !state.frame.isEmpty, state.frame.byteCount >= byteCount else { return }
     let cut = state.cut(journal.writer, reading)
     do throws(StorageError) {
-      try journal.writer.append(cut.frame, durable: cut.durable, bootTime: cut.bootTime)
+      try journal.writer.append(
+        cut.frame, durable: cut.durable, bootTime: cut.bootTime, endsRun: cut.isCaptured)
     } catch {
       throw CacheError(storage: error)
     }

@@ -1,4 +1,5 @@
 public import HindsightCore
+import HindsightJournal
 
 /// When a write is acknowledged.
 public enum Acknowledgement: String, Sendable, Hashable, Comparable, CaseIterable {
@@ -67,7 +68,7 @@ public struct QueueLimits: Sendable, Hashable {
   /// Bytes of events that are decided but not written: 8 MiB.
   public var unwrittenByteCountMax = 8 << 20
   /// Bytes of frames that are written but not yet durable, kept in memory until they are, in case
-  /// they must be written again: 64 MiB. A sync begins by itself at 16 MiB.
+  /// they must be written again: 64 MiB. A sync begins by itself at 32 MiB.
   public var unsyncedByteCountMax = 64 << 20
   /// Bytes of values that the store doesn't have yet, kept in memory until then: 64 MiB.
   public var pinnedByteCountMax = 64 << 20
@@ -121,8 +122,9 @@ enum EngineBounds {
   static let frameByteCount = 64 << 10
   /// … or at this age.
   static let frameAge = Microseconds(rawValue: 10_000)
-  /// Written but not yet durable: beyond it, a sync is forced.
-  static let unsyncedByteCountMax = 16 << 20
+  /// Bytes of events written but not yet durable, which are kept in memory: beyond it, a sync is
+  /// forced.
+  static let unsyncedByteCountMax = 32 << 20
   /// Rows and bytes in one transaction of the projector.
   static let transactionRowCount = 2_000
   static let transactionByteCount: UInt64 = 8 << 20
@@ -165,7 +167,7 @@ extension CacheConfiguration {
     return Opened(
       memoryLimit: memoryLimit, storeLimit: hasStore ? storeLimit : nil,
       memoryTTL: try memoryTTL.asTTL(), storeTTL: try storeTTL.asTTL(), accessLog: accessLog,
-      formatVersion: 1, softwareVersion: softwareVersion, bootID: clock.bootID)
+      formatVersion: journalFormatVersion, softwareVersion: softwareVersion, bootID: clock.bootID)
   }
 
   private func check(_ limit: TierLimit, _ tier: String) throws(CacheError) {

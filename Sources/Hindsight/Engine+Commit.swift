@@ -51,7 +51,8 @@ extension Engine {
   /// Writes a cut frame, holding the write role, and hands the role on.
   func write(_ cut: CutFrame, _ journal: Journal) -> CacheError? {
     do throws(StorageError) {
-      try journal.writer.append(cut.frame, durable: cut.durable, bootTime: cut.bootTime)
+      try journal.writer.append(
+        cut.frame, durable: cut.durable, bootTime: cut.bootTime, endsRun: cut.isCaptured)
     } catch {
       return wroteInVain(error)
     }
@@ -126,6 +127,8 @@ struct CutFrame: Sendable {
   var durable: SequenceNumber
   /// Of its last event, in µs.
   var bootTime: UInt64
+  /// Whether a checkpoint was captured as of its end: a replay may begin there.
+  var isCaptured = false
 }
 
 extension EngineState {
@@ -140,14 +143,17 @@ extension EngineState {
     commit.isFullSignaled = false
     if writer.isSegmentFull(after: sealed.byteCount) { commit.isRotationDue = true }
     let journalByteCount = writer.journalByteCount
+    var isCaptured = false
     if checkpointing.isDue(journalByteCount: journalByteCount)
       || (commit.isRotationDue && checkpointing.capture == nil)
     {
       beginCapture(withPins: false)
       checkpointing.capturedAt = journalByteCount
+      isCaptured = true
     }
     return CutFrame(
-      frame: sealed, durable: commit.durable, bootTime: UInt64(max(0, frameBoot.rawValue)))
+      frame: sealed, durable: commit.durable, bootTime: UInt64(max(0, frameBoot.rawValue)),
+      isCaptured: isCaptured)
   }
 
   /// The frame is in the page cache, and the segment ends at `position`.

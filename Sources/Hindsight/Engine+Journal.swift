@@ -165,7 +165,8 @@ extension Engine {
   private func bridge(_ journal: Journal) throws(StorageError) {
     let reading = clock.reading()
     if let before = locked({ state in state.cutBeforeGap() }) {
-      try journal.writer.append(before.frame, durable: before.durable, bootTime: before.bootTime)
+      try journal.writer.append(
+        before.frame, durable: before.durable, bootTime: before.bootTime, endsRun: true)
       try journal.writer.sync()
     }
     let segment = journal.writer.nextSegmentNumber

@@ -1,6 +1,11 @@
-// The on-disk contract, version 1. A change needs a new version; old versions stay readable, and
-// golden journals in Fixtures prove it. All fixed numbers are little-endian. A varint is LEB128,
-// at most 10 bytes. CRC means zlib's CRC-32. "Deflated" means raw deflate without header (RFC 1951).
+// The on-disk contract, versions 1 and 2. A change needs a new version; old versions stay readable,
+// and golden journals in Fixtures prove it. All fixed numbers are little-endian. A varint is LEB128,
+// at most 10 bytes. CRC means zlib's CRC-32.
+//
+// The versions differ in compression only. Version 1: each body and block is raw deflate without
+// header (RFC 1951). Version 2: Zstandard (RFC 8878) with a window of at most 256 KiB, and bodies in
+// runs. Version 2 is what is written. A segment or checkpoint has the version that its header says,
+// its frames included; segments and checkpoints of both may stand side by side.
 //
 // DIRECTORY
 //   00000001.journal      segments, numbered from 1 without holes
@@ -27,13 +32,21 @@
 //
 // FRAME = frame header, body. A frame holds whole decisions.
 //
+// RUN = frames whose compressed bodies are one Zstandard stream, flushed at each body's end and never
+// ended: a body refers back to those before it. Frames stored as they are may stand in between. A
+// run begins at a segment's first frame at the latest, at the first frame behind a checkpoint's place, and
+// where the run before it has 512 KiB before compression; so that is what a damaged body may take
+// with it, and what a reader decodes in vain to begin in the middle. The bodies of a run, one
+// after the other, are what `zstd -d` reads.
+//
 //   offset size  frame header
 //   0      4     magic "HFRM"
 //   4      1     version
-//   5      1     flags: bit 0 = the body is deflated; others zero
+//   5      1     flags: bit 0 = the body is compressed; bit 1 (version 2) = it continues a run;
+//                others zero
 //   6      2     zero
 //   8      4     body length as stored, at most 64 MiB
-//   12     4     body length inflated, at most 64 MiB
+//   12     4     body length before compression, at most 64 MiB
 //   16     4     number of events, at least 1
 //   20     4     CRC of the body as stored
 //   24     8     sequence of the first event
@@ -92,7 +105,8 @@
 //
 //   offset size  block header
 //   0      4     length as stored
-//   4      4     length inflated, at most 64 MiB; equal to the stored length if not deflated
+//   4      4     length before compression, at most 64 MiB; equal to the stored length if there is
+//                none. In version 2 each block is a run of its own
 //   8      4     CRC of the block as stored; of bytes 0..<8 for the empty block
 //
 // The first block holds the configuration as an `opened` event, or nothing. The others hold entries,
@@ -103,7 +117,8 @@
 import HindsightCore
 
 enum Format {
-  static let version: UInt8 = 1
+  static let version: UInt8 = 2
+  static let versions: ClosedRange<UInt8> = 1...2
   static let segmentMagic: UInt64 = 0x3147_4553_444E_4948  // "HINDSEG1"
   static let checkpointMagic: UInt64 = 0x3150_4B43_444E_4948  // "HINDCKP1"
   static let frameMagic: UInt32 = 0x4D52_4648  // "HFRM"
@@ -114,7 +129,21 @@ enum Format {
   /// A frame's body, inflated or stored.
   static let bodyByteCountMax = 64 << 20
   /// Deflate can't do better than 1,032 to 1 (zlib's technical notes): more is a bomb.
-  static let inflationMax = 1_032
+  static let deflateRatioMax = 1_032
+  /// Zstandard's level, and the logarithm of its window.
+  static let compressionLevel: Int32 = 1
+  static let windowLog: Int32 = 18
+  /// A block of Zstandard's gives at most so many bytes, and takes at least so many. More is a bomb.
+  static let zstdBlockByteCountMax = 128 << 10
+  static let zstdBlockByteCountMin = 4
+  /// A run of frames ends when it has so many bytes before compression.
+  static let runByteCount = 512 << 10
+  /// Bodies below this are stored as they are.
+  static let compressedByteCountMin = 48
+  /// A body that doesn't get smaller is stored as it is from this size on.
+  static let incompressibleByteCountMin = 1_024
+  /// A larger buffer of the compressor is given back after use.
+  static let scratchByteCountMax = 2 << 20
   /// A checkpoint's block is cut at this size.
   static let blockByteCount = 1 << 20
   static let sequenceMax: UInt64 = 1 << 62

@@ -49,7 +49,8 @@ public struct SealedFrame: Sendable {
 
 /// The fixed part of a frame; see Format.swift.
 struct FrameHeader: Equatable {
-  var isDeflated: Bool
+  var version = Format.version
+  var encoding: BodyEncoding
   var storedByteCount: UInt32
   var rawByteCount: UInt32
   var count: UInt32
@@ -68,8 +69,8 @@ struct FrameHeader: Equatable {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(Format.frameHeaderByteCount)
     bytes.append(fixed: Format.frameMagic)
-    bytes.append(Format.version)
-    bytes.append(isDeflated ? 1 : 0)
+    bytes.append(version)
+    bytes.append(encoding.rawValue)
     bytes.append(fixed: UInt16(0))
     bytes.append(fixed: storedByteCount)
     bytes.append(fixed: rawByteCount)
@@ -93,9 +94,12 @@ struct FrameHeader: Equatable {
     guard bytes.fixed(60, as: UInt32.self) == bytes.checksum(0..<60) else {
       throw .headerChecksum
     }
-    guard bytes[4] == Format.version else { throw .unknownVersion(bytes[4]) }
-    guard bytes[5] <= 1, bytes.fixed(6, as: UInt16.self) == 0 else { throw .badField("flags") }
-    isDeflated = bytes[5] == 1
+    version = bytes[4]
+    guard Format.versions.contains(version) else { throw .unknownVersion(version) }
+    guard let encoding = BodyEncoding(rawValue: bytes[5]), version > 1 || encoding != .continues,
+      bytes.fixed(6, as: UInt16.self) == 0
+    else { throw .badField("flags") }
+    self.encoding = encoding
     storedByteCount = bytes.fixed(8)
     rawByteCount = bytes.fixed(12)
     count = bytes.fixed(16)
@@ -108,17 +112,17 @@ struct FrameHeader: Equatable {
     for length in [storedByteCount, rawByteCount] where length > UInt32(Format.bodyByteCountMax) {
       throw .lengthOutOfBounds(UInt64(length))
     }
-    guard count >= 1, count <= rawByteCount, isDeflated || storedByteCount == rawByteCount,
+    guard count >= 1, count <= rawByteCount, encoding != .stored || storedByteCount == rawByteCount,
       (1...Format.sequenceMax).contains(first.rawValue)
     else { throw .badField("count") }
   }
 
   init(
-    isDeflated: Bool, storedByteCount: UInt32, rawByteCount: UInt32, count: UInt32,
+    encoding: BodyEncoding, storedByteCount: UInt32, rawByteCount: UInt32, count: UInt32,
     bodyChecksum: UInt32, first: SequenceNumber, durable: SequenceNumber, bootTime: UInt64,
     salt: UInt64, previousChecksum: UInt32
   ) {
-    self.isDeflated = isDeflated
+    self.encoding = encoding
     self.storedByteCount = storedByteCount
     self.rawByteCount = rawByteCount
     self.count = count
@@ -131,42 +135,38 @@ struct FrameHeader: Equatable {
   }
 }
 
-/// A frame as it goes to a segment: header fields that depend on the segment, and the body.
-struct EncodedFrame {
-  var header: FrameHeader
-  var last: SequenceNumber
-  var body: [UInt8]
+/// A sealed frame with what its header says besides: all that it takes to write it, again if need be.
+struct StampedFrame: Sendable {
+  var sealed: SealedFrame
+  var durable: SequenceNumber
+  var bootTime: UInt64
 
-  /// Compresses a sealed frame. Its place in a segment is filled in when it is written.
-  init(_ sealed: SealedFrame, durable: SequenceNumber, bootTime: UInt64, _ deflater: Deflater) {
-    precondition(sealed.body.count <= Format.bodyByteCountMax, "a decision is too large to frame")
-    precondition(sealed.count > 0, "readers refuse an empty frame")
-    var stored: [UInt8] = []
-    let isDeflated = deflater.append(sealed.body, to: &stored)
-    body = isDeflated ? stored : sealed.body
-    header = FrameHeader(
-      isDeflated: isDeflated, storedByteCount: UInt32(body.count),
-      rawByteCount: UInt32(sealed.body.count), count: sealed.count,
-      bodyChecksum: body.withUnsafeBytes { crc32($0) }, first: sealed.first, durable: durable,
-      bootTime: bootTime, salt: 0, previousChecksum: 0)
-    last = sealed.last
+  /// The frame's bytes at its place in a segment, and its header's checksum.
+  func encoded(
+    _ compressor: RunCompressor, salt: UInt64, previousChecksum: UInt32
+  ) -> (bytes: [UInt8], checksum: UInt32) {
+    precondition(sealed.byteCount <= Format.bodyByteCountMax, "a decision is too large to frame")
+    let (stored, encoding) = compressor.encode(sealed.body)
+    let header = FrameHeader(
+      encoding: encoding, storedByteCount: UInt32(stored.count),
+      rawByteCount: UInt32(sealed.byteCount), count: sealed.count,
+      bodyChecksum: stored.withUnsafeBytes { crc32($0) }, first: sealed.first, durable: durable,
+      bootTime: bootTime, salt: salt, previousChecksum: previousChecksum)
+    let (bytes, checksum) = header.encoded()
+    return (bytes + stored, checksum)
   }
-
-  init(header: FrameHeader, last: SequenceNumber, body: [UInt8]) {
-    self.header = header
-    self.last = last
-    self.body = body
-  }
-
-  var byteCount: Int { Format.frameHeaderByteCount + body.count }
 }
 
 extension FrameHeader {
-  /// The events of a stored body.
-  /// - Throws: `FormatError` where checksum, length or an event is wrong.
-  func records(_ stored: [UInt8], _ inflater: Inflater) throws(FormatError) -> [Record] {
-    guard stored.withUnsafeBytes({ crc32($0) }) == bodyChecksum else { throw .bodyChecksum }
-    let body = isDeflated ? try inflater.inflate(stored, count: Int(rawByteCount)) : stored
+  /// A stored body, whose checksum is right, as it was before compression.
+  /// - Throws: `FormatError` where it doesn't give the stated length.
+  func body(_ stored: [UInt8], _ decoder: BodyDecoder) throws(FormatError) -> [UInt8] {
+    try decoder.decode(stored, encoding, version: version, count: Int(rawByteCount))
+  }
+
+  /// The events of a body.
+  /// - Throws: `FormatError` where an event is wrong.
+  func records(_ body: [UInt8]) throws(FormatError) -> [Record] {
     var decoder = EventDecoder(body, first: first)
     var records: [Record] = []
     records.reserveCapacity(Int(min(count, 1 << 16)))

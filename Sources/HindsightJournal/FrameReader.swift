@@ -24,6 +24,7 @@ struct FrameReader {
   private static let readAhead = 1 << 20
 
   let file: any JournalFile
+  let version: UInt8
   let salt: UInt64
   private(set) var offset: UInt64
   /// What the next frame must repeat; `nil` where that isn't known.
@@ -31,11 +32,14 @@ struct FrameReader {
   private var buffer: [UInt8] = []
   private var bufferOffset: UInt64 = 0
 
-  init(file: any JournalFile, salt: UInt64, offset: UInt64, previousChecksum: UInt32?) {
-    self.file = file
-    self.salt = salt
-    self.offset = offset
-    self.previousChecksum = previousChecksum
+  /// Reads from the segment's beginning, or from a frame's.
+  /// - Parameter offset: where that begins.
+  init(_ segment: JournalDirectory.Segment, offset: UInt64? = nil) {
+    file = segment.file
+    version = segment.header.version
+    salt = segment.header.salt
+    self.offset = offset ?? UInt64(Format.segmentHeaderByteCount)
+    previousChecksum = offset == nil ? segment.headerChecksum : nil
   }
 
   /// The next frame; the reader moves behind it only if it is one.
@@ -50,6 +54,7 @@ struct FrameReader {
     } catch {
       return .bad(error)
     }
+    guard header.version == version else { return .bad(.unknownVersion(header.version)) }
     guard header.salt == salt else { return .bad(.badField("salt")) }
     if let previousChecksum, header.previousChecksum != previousChecksum {
       return .bad(.badField("previous checksum"))

@@ -107,21 +107,3 @@ public struct JournalDirectory {
     }
   }
 }
-
-extension DamageError {
-  /// The failed operation of the storage, where that is all: what can't be read may be whole, and
-  /// must not be dropped, passed over as evidence, or salvaged away. A file that isn't there is an
-  /// answer.
-  public var storageFailure: StorageError? {
-    if case .storage(let error) = self, error.code != .noSuchFileOrDirectory { return error }
-    return nil
-  }
-
-  public static func wrap<R>(_ body: () throws(StorageError) -> R) throws(DamageError) -> R {
-    do throws(StorageError) {
-      return try body()
-    } catch {
-      throw .storage(error)
-    }
-  }
-}

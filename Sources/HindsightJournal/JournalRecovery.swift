@@ -149,7 +149,8 @@ public struct JournalRecovery {
       recordCount: end.recordCount, frameCount: end.frameCount,
       damage: end.damagedCheckpoints.map(\.description), bootTime: end.bootTime,
       untoldGap: end.untoldGap)
-    if verdict == .clean, let checksum = end.previousChecksum,
+    if verdict == .clean, last.header.version == Format.version,
+      let checksum = end.previousChecksum,
       end.position.byteOffset < options.segmentByteCount
     {
       let segment = JournalWriter.OpenSegment(
@@ -165,10 +166,10 @@ public struct JournalRecovery {
     }
     // Past what is proven durable, even what reads well may exist in the page cache only (a sync
     // may have failed before the crash): write it again, to a new segment, and sync it there.
-    let unproven = try frames(of: last, after: end.proven, upTo: end.position.byteOffset)
+    let unproven = try frames(of: last, end)
     let segment = try JournalWriter.createSegment(
       storage, options, last.header.journalID, number: last.header.number + 1,
-      follows: unproven.frames.isEmpty ? end.last : unproven.follows, frames: unproven.frames)
+      follows: unproven.follows, frames: unproven.frames)
     try last.file.truncate(to: unproven.offset)
     try last.file.sync()
     return RecoveredJournal(writer: try writer(directory, segment, end.last), report: report)
@@ -197,30 +198,47 @@ public struct JournalRecovery {
   }
 
   private struct Unproven {
-    var frames: [EncodedFrame]
+    var frames: [StampedFrame]
     /// Where the first of them begins in the old segment, and after which event.
     var offset: UInt64
     var follows: SequenceNumber
   }
 
-  /// The frames after `proven`, which are all in the last segment: a successor is proof.
+  /// The frames after what is proven, which are all in the last segment: a successor is proof.
   private func frames(
-    of segment: JournalDirectory.Segment, after proven: SequenceNumber, upTo end: UInt64
+    of segment: JournalDirectory.Segment, _ end: ReplayEnd
   ) throws(StorageError) -> Unproven {
-    var reader = FrameReader(
-      file: segment.file, salt: segment.header.salt,
-      offset: UInt64(Format.segmentHeaderByteCount), previousChecksum: segment.headerChecksum)
-    var unproven = Unproven(frames: [], offset: end, follows: segment.header.follows)
-    while reader.offset < end, case .frame(let frame) = try reader.next() {
-      let last = frame.header.last
-      guard frame.header.first > proven else {
-        unproven.follows = last
-        continue
+    var unproven = Unproven(frames: [], offset: end.position.byteOffset, follows: end.last)
+    guard let first = end.frames.firstIndex(where: { $0.first > end.proven }) else {
+      return unproven
+    }
+    unproven.offset = end.frames[first].offset
+    unproven.follows = end.frames[first].follows
+    // What continues a run can be decoded only behind what came before it.
+    let start = end.frames[...first].lastIndex { $0.encoding == .begins } ?? 0
+    var reader = FrameReader(segment, offset: end.frames[start].offset)
+    let decoder = BodyDecoder()
+    while reader.offset < end.position.byteOffset {
+      guard case .frame(let frame) = try reader.next(), let stamped = stamped(frame, decoder) else {
+        // The replay has just decoded it.
+        throw StorageError("read again", segment.name, .ioError)
       }
-      unproven.offset = min(unproven.offset, frame.offset)
-      unproven.frames.append(EncodedFrame(header: frame.header, last: last, body: frame.stored))
+      if frame.offset >= unproven.offset { unproven.frames.append(stamped) }
     }
     return unproven
+  }
+
+  private func stamped(_ frame: FrameReader.Frame, _ decoder: BodyDecoder) -> StampedFrame? {
+    let header = frame.header
+    do throws(FormatError) {
+      let body = try header.body(frame.stored, decoder)
+      return StampedFrame(
+        sealed: SealedFrame(
+          body: body, first: header.first, last: header.last, count: header.count),
+        durable: header.durable, bootTime: header.bootTime)
+    } catch {
+      return nil
+    }
   }
 }
 

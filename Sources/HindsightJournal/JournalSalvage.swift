@@ -181,9 +181,7 @@ struct JournalSalvage {
   private func lastSequence(
     _ segment: JournalDirectory.Segment
   ) throws(DamageError) -> SequenceNumber {
-    var reader = FrameReader(
-      file: segment.file, salt: segment.header.salt,
-      offset: UInt64(Format.segmentHeaderByteCount), previousChecksum: nil)
+    var reader = FrameReader(segment, offset: UInt64(Format.segmentHeaderByteCount))
     return try DamageError.wrap { () throws(StorageError) in
       var highest = SequenceNumber.zero
       while case .frame(let frame) = try reader.next() { highest = frame.header.last }

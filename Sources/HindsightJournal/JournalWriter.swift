@@ -49,12 +49,12 @@ public struct JournalOptions: Sendable {
 /// kernel has dropped the pages. What isn't durable is kept in memory until it is, and `rescue`
 /// writes it to a new segment.
 public final class JournalWriter: @unchecked Sendable {
-  // Proof of Sendable: `current`, `deflater` and `nextNumber` belong to the owner of the write
+  // Proof of Sendable: `current`, `compressor` and `nextNumber` belong to the owner of the write
   // role, which is one at a time by the engine's protocol; what a sync shares with it is in
   // `shared`, behind its lock.
   private let storage: any JournalStorage
   private let options: JournalOptions
-  private let deflater = Deflater()
+  private let compressor = RunCompressor()
   private var current: OpenSegment
   private var nextNumber: UInt32
   private let shared: Mutex<Shared>
@@ -76,8 +76,9 @@ public final class JournalWriter: @unchecked Sendable {
     var appended: SequenceNumber
     /// What a sync syncs.
     var file: any JournalFile
-    /// Encoded frames that aren't durable, oldest first.
-    var retained: [EncodedFrame] = []
+    /// Frames that aren't durable, oldest first; not compressed, since what a rescue writes begins
+    /// another run.
+    var retained: [StampedFrame] = []
     var retainedByteCount: UInt64 = 0
     var isPoisoned = false
     /// Bytes of all segments but the current one.
@@ -105,7 +106,7 @@ public final class JournalWriter: @unchecked Sendable {
 
   /// Everything up to here survives a power loss.
   public var durable: SequenceNumber { shared.withLock { $0.durable } }
-  /// Bytes that are kept in memory since they aren't durable.
+  /// Bytes of events that are kept in memory since they aren't durable.
   public var unsyncedByteCount: UInt64 { shared.withLock { $0.retainedByteCount } }
   /// Bytes of all segments, space allocated ahead not counted.
   public var journalByteCount: UInt64 {
@@ -128,28 +129,31 @@ public final class JournalWriter: @unchecked Sendable {
   }
 
   /// Compresses a frame and writes it into the page cache.
+  /// - Parameter endsRun: whether a replay may begin behind this frame: the next one is then written
+  ///   so that it can be read without those before it. So it must be wherever a checkpoint is taken.
   /// - Throws: `StorageError`; the segment is poisoned then, and the frame kept for `rescue`.
   public func append(
-    _ sealed: SealedFrame, durable: SequenceNumber, bootTime: UInt64
+    _ sealed: SealedFrame, durable: SequenceNumber, bootTime: UInt64, endsRun: Bool
   ) throws(StorageError) {
     precondition(sealed.count > 0, "a frame holds an event at least, as its reader checks")
-    var frame = EncodedFrame(sealed, durable: durable, bootTime: bootTime, deflater)
+    let frame = StampedFrame(sealed: sealed, durable: durable, bootTime: bootTime)
     let isPoisoned = shared.withLock { shared in
       shared.retained.append(frame)
-      shared.retainedByteCount += UInt64(frame.byteCount)
-      shared.appended = frame.last
+      shared.retainedByteCount += UInt64(sealed.byteCount)
+      shared.appended = sealed.last
       return shared.isPoisoned
     }
     guard !isPoisoned else {
       throw StorageError("write", FileName.segment(current.number), .ioError)
     }
     do throws(StorageError) {
-      try Self.write(&frame, to: &current)
+      try Self.write(frame, to: &current, compressor)
     } catch {
       poison()
       throw error
     }
-    noteWritten(frame.last)
+    if endsRun { compressor.endRun() }
+    noteWritten(sealed.last)
   }
 
   /// Begins a new segment. The old one is synced first, so that a successor is evidence that its
@@ -176,7 +180,7 @@ public final class JournalWriter: @unchecked Sendable {
     let (durable, frames) = shared.withLock { ($0.durable, $0.retained) }
     try beginSegment(follows: durable, frames: frames)
     shared.withLock { shared in
-      shared.forget(through: frames.last?.last ?? shared.durable)
+      shared.forget(through: frames.last?.sealed.last ?? shared.durable)
       shared.isPoisoned = false
     }
   }
@@ -271,25 +275,26 @@ public final class JournalWriter: @unchecked Sendable {
 
   /// Makes the next segment, with these frames in it and durable, the current one.
   private func beginSegment(
-    follows: SequenceNumber, frames: [EncodedFrame]
+    follows: SequenceNumber, frames: [StampedFrame]
   ) throws(StorageError) {
     let segment = try Self.createSegment(
       storage, options, journalID, number: nextNumber, follows: follows, frames: frames)
     let old = current
     current = segment
+    compressor.endRun()
     nextNumber += 1
     shared.withLock { shared in
       shared.file = segment.file
       shared.olderByteCount += old.offset
     }
-    noteWritten(frames.last?.last ?? follows)
+    noteWritten(frames.last?.sealed.last ?? follows)
     try old.file.close()
   }
 
   /// Creates a segment by write, sync, rename, directory sync: it is there whole, or not at all.
   static func createSegment(
     _ storage: any JournalStorage, _ options: JournalOptions, _ journalID: JournalID,
-    number: UInt32, follows: SequenceNumber, frames: [EncodedFrame]
+    number: UInt32, follows: SequenceNumber, frames: [StampedFrame]
   ) throws(StorageError) -> OpenSegment {
     let name = FileName.segment(number)
     if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
@@ -301,28 +306,24 @@ public final class JournalWriter: @unchecked Sendable {
     var segment = OpenSegment(
       file: file, number: number, salt: header.salt, offset: UInt64(bytes.count),
       previousChecksum: checksum)
-    let needed = frames.reduce(segment.offset) { $0 + UInt64($1.byteCount) }
-    try file.allocate(max(options.segmentByteCount, needed))
+    try file.allocate(options.segmentByteCount)
     try file.write(bytes, at: 0)
-    for frame in frames {
-      var frame = frame
-      try write(&frame, to: &segment)
-    }
+    let compressor = RunCompressor()
+    for frame in frames { try write(frame, to: &segment, compressor) }
     try file.sync()
     try storage.rename(name + ".tmp", to: name)
     try storage.syncDirectory()
     return segment
   }
 
-  /// Completes a frame's header for its place, and writes it there.
+  /// Writes a frame at the segment's end.
   private static func write(
-    _ frame: inout EncodedFrame, to segment: inout OpenSegment
+    _ frame: StampedFrame, to segment: inout OpenSegment, _ compressor: RunCompressor
   ) throws(StorageError) {
-    frame.header.salt = segment.salt
-    frame.header.previousChecksum = segment.previousChecksum
-    let (header, checksum) = frame.header.encoded()
-    try segment.file.write(header + frame.body, at: segment.offset)
-    segment.offset += UInt64(frame.byteCount)
+    let (bytes, checksum) = frame.encoded(
+      compressor, salt: segment.salt, previousChecksum: segment.previousChecksum)
+    try segment.file.write(bytes, at: segment.offset)
+    segment.offset += UInt64(bytes.count)
     segment.previousChecksum = checksum
   }
 }
@@ -331,8 +332,8 @@ extension JournalWriter.Shared {
   /// Everything up to `last` is durable.
   fileprivate mutating func forget(through last: SequenceNumber) {
     durable = max(durable, last)
-    let count = retained.prefix { $0.last <= last }.count
-    for frame in retained.prefix(count) { retainedByteCount -= UInt64(frame.byteCount) }
+    let count = retained.prefix { $0.sealed.last <= last }.count
+    for frame in retained.prefix(count) { retainedByteCount -= UInt64(frame.sealed.byteCount) }
     retained.removeFirst(count)
   }
 }

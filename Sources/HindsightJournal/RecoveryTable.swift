@@ -79,9 +79,7 @@ extension RecoveryVerdict {
       }
     }
     if seen.tail == .bad, let segment = directory.segments.last {
-      let reader = FrameReader(
-        file: segment.file, salt: segment.header.salt, offset: end.position.byteOffset,
-        previousChecksum: nil)
+      let reader = FrameReader(segment, offset: end.position.byteOffset)
       let aftermath = try DamageError.wrap { () throws(StorageError) in try reader.aftermath() }
       seen.laterFrameProves = aftermath.durable > end.last
     }

@@ -60,12 +60,22 @@ public struct ReplayEnd: Sendable {
   public internal(set) var untoldGap: SequenceNumber?
   /// Checksum of the last frame's header; `nil` where the replay began behind it.
   var previousChecksum: UInt32?
+  /// The frames of the last segment, as far as they were replayed.
+  var frames: [FramePlace] = []
+
+  /// Where a frame stands in its segment.
+  struct FramePlace {
+    var offset: UInt64
+    var first: SequenceNumber
+    /// The last event before it.
+    var follows: SequenceNumber
+    var encoding: BodyEncoding
+  }
 }
 
 /// Replays a journal into a sink; changes nothing.
 public struct JournalReplay {
   let directory: JournalDirectory
-  private let inflater = Inflater()
 
   public init(_ directory: JournalDirectory) { self.directory = directory }
 
@@ -205,26 +215,30 @@ public struct JournalReplay {
     let segment = directory.segments[index]
     let successor = index + 1 < directory.segments.count ? directory.segments[index + 1] : nil
     end.proven = max(end.proven, segment.header.follows)
-    var reader = self.reader(segment, end)
+    let reader = self.reader(segment, end)
     end.previousChecksum = reader.previousChecksum
+    end.frames = []
+    let frames = try DamageError.wrap { () throws(StorageError) in try DecodedFrames(reader) }
+    defer { frames.stop() }
     while true {
       if let successor, end.last >= successor.header.follows { return }
-      let found = try DamageError.wrap { () throws(StorageError) in try reader.next() }
-      switch found {
+      let step = frames.next()
+      switch step.found {
       case .frame(let frame):
-        let last = try take(frame, segment, successor, sink, &end)
-        end.position = JournalPosition(
-          segment: segment.header.number, byteOffset: reader.offset)
+        let goesOn = try take(frame, segment, successor, sink, &end)
+        end.position = JournalPosition(segment: segment.header.number, byteOffset: frame.end)
         end.previousChecksum = frame.headerChecksum
-        guard last else { return }
+        guard goesOn else { return }
+      case .undecodable(let error):
+        throw .format(file: segment.name, offset: step.offset, error)
+      case .failed(let error): throw .storage(error)
       case .end, .bad:
-        if case .end = found, let successor, crossesGaps,
+        if case .end = step.found, let successor, crossesGaps,
           try cross(to: successor.header.follows, sink, &end)
         {
           return
         }
-        try settle(found, segment, successor, reader, &end)
-        return
+        return try settle(step, segment, successor, &end)
       }
     }
   }
@@ -235,37 +249,31 @@ public struct JournalReplay {
     if end.frameCount == 0, end.checkpoint != nil, end.position.segment == segment.header.number,
       end.position.byteOffset > header
     {
-      return FrameReader(
-        file: segment.file, salt: segment.header.salt, offset: end.position.byteOffset,
-        previousChecksum: nil)
+      return FrameReader(segment, offset: end.position.byteOffset)
     }
-    return FrameReader(
-      file: segment.file, salt: segment.header.salt, offset: header,
-      previousChecksum: segment.headerChecksum)
+    return FrameReader(segment)
   }
 
   /// Applies a frame's events.
   /// - Returns: whether the segment goes on behind it.
   private func take(
-    _ frame: FrameReader.Frame, _ segment: JournalDirectory.Segment,
+    _ frame: DecodedFrames.Frame, _ segment: JournalDirectory.Segment,
     _ successor: JournalDirectory.Segment?, _ sink: any ReplaySink, _ end: inout ReplayEnd
   ) throws(DamageError) -> Bool {
-    let name = segment.name
-    let records: [Record]
-    do throws(FormatError) {
-      records = try frame.header.records(frame.stored, inflater)
-    } catch {
-      throw .format(file: name, offset: frame.offset, error)
-    }
     end.proven = max(end.proven, frame.header.durable)
-    guard let last = records.last?.sequence, last > end.last else { return true }
+    end.frames.append(
+      ReplayEnd.FramePlace(
+        offset: frame.offset, first: frame.header.first, follows: end.last,
+        encoding: frame.header.encoding))
+    let last = frame.header.last
+    guard last > end.last else { return true }
     // Beyond where its successor continues, a segment is void.
     if let successor, last > successor.header.follows { return false }
-    for record in records where record.sequence > end.last {
+    for record in frame.records where record.sequence > end.last {
       do throws(StateError) {
         try sink.apply(record)
       } catch {
-        throw .state(file: name, offset: frame.offset, error)
+        throw .state(file: segment.name, offset: frame.offset, error)
       }
       end.last = record.sequence
       end.untoldGap = nil
@@ -280,20 +288,20 @@ public struct JournalReplay {
       try sink.endFrame(
         at: JournalPosition(segment: segment.header.number, byteOffset: frame.end))
     } catch {
-      throw .state(file: name, offset: frame.end, error)
+      throw .state(file: segment.name, offset: frame.end, error)
     }
     return true
   }
 
   /// The frames of a segment have ended: where a successor continues from later, that is damage.
   private func settle(
-    _ found: FrameReader.Found, _ segment: JournalDirectory.Segment,
-    _ successor: JournalDirectory.Segment?, _ reader: FrameReader, _ end: inout ReplayEnd
+    _ step: DecodedFrames.Step, _ segment: JournalDirectory.Segment,
+    _ successor: JournalDirectory.Segment?, _ end: inout ReplayEnd
   ) throws(DamageError) {
-    end.position = JournalPosition(segment: segment.header.number, byteOffset: reader.offset)
-    end.previousChecksum = reader.previousChecksum
-    if case .bad(let error) = found {
-      if successor != nil { throw .format(file: segment.name, offset: reader.offset, error) }
+    end.position = JournalPosition(segment: segment.header.number, byteOffset: step.offset)
+    end.previousChecksum = step.previousChecksum
+    if case .bad(let error) = step.found {
+      if successor != nil { throw .format(file: segment.name, offset: step.offset, error) }
       end.tail = .bad(error)
     } else if let successor {
       throw .structure(

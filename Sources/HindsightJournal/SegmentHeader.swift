@@ -2,6 +2,7 @@ import HindsightCore
 
 /// The first 64 bytes of a segment; see Format.swift.
 struct SegmentHeader: Equatable {
+  var version = Format.version
   var number: UInt32
   var journalID: JournalID
   var salt: UInt64
@@ -11,7 +12,7 @@ struct SegmentHeader: Equatable {
   func encoded() -> (bytes: [UInt8], checksum: UInt32) {
     var bytes: [UInt8] = []
     bytes.append(fixed: Format.segmentMagic)
-    bytes.append(fixed: UInt32(Format.version))
+    bytes.append(fixed: UInt32(version))
     bytes.append(fixed: number)
     bytes.append(fixed: journalID.high)
     bytes.append(fixed: journalID.low)
@@ -30,14 +31,14 @@ struct SegmentHeader: Equatable {
     guard bytes.fixed(0, as: UInt64.self) == Format.segmentMagic else { throw .badMagic }
     let checksum = bytes.checksum(0..<60)
     guard bytes.fixed(60, as: UInt32.self) == checksum else { throw .headerChecksum }
-    let version: UInt32 = bytes.fixed(8)
-    guard version == UInt32(Format.version) else {
-      throw .unknownVersion(UInt8(truncatingIfNeeded: version))
+    let stated: UInt32 = bytes.fixed(8)
+    guard let version = UInt8(exactly: stated), Format.versions.contains(version) else {
+      throw .unknownVersion(UInt8(truncatingIfNeeded: stated))
     }
     let follows: UInt64 = bytes.fixed(40)
     guard follows <= Format.sequenceMax else { throw .badField("follows") }
     let header = SegmentHeader(
-      number: bytes.fixed(12),
+      version: version, number: bytes.fixed(12),
       journalID: JournalID(high: bytes.fixed(16), low: bytes.fixed(24)), salt: bytes.fixed(32),
       follows: SequenceNumber(follows),
       createdAt: Timestamp(rawValue: bytes.fixed(48, as: Int64.self)))

@@ -1,3 +1,4 @@
+import CZlib
 import HindsightCore
 import HindsightTesting
 import Testing
@@ -83,20 +84,68 @@ struct CodecTests {
     return frame.take()
   }
 
-  private func encode(_ records: [Record]) -> EncodedFrame {
-    EncodedFrame(seal(records), durable: .zero, bootTime: 7, Deflater())
+  /// A frame's header and stored body.
+  private func encode(
+    _ records: [Record], _ compressor: RunCompressor = RunCompressor()
+  ) throws -> (header: FrameHeader, stored: [UInt8]) {
+    let frame = StampedFrame(sealed: seal(records), durable: .zero, bootTime: 7)
+    let (bytes, checksum) = frame.encoded(compressor, salt: 5, previousChecksum: 6)
+    #expect(bytes.fixed(60) == checksum)
+    let header = try FrameHeader([UInt8](bytes[..<Format.frameHeaderByteCount]))
+    return (header, [UInt8](bytes[Format.frameHeaderByteCount...]))
   }
 
-  @Test("every event of any content comes back the same, through deflate and a header")
+  private func decode(
+    _ frame: (header: FrameHeader, stored: [UInt8]), _ decoder: BodyDecoder = BodyDecoder()
+  ) throws -> [Record] {
+    try frame.header.records(try frame.header.body(frame.stored, decoder))
+  }
+
+  @Test("every event of any content comes back the same, through runs and headers")
   mutating func roundTrip() throws {
-    for round in 0..<300 {
-      let records = records(Int.random(in: 1...60, using: &random), from: 1_000 + UInt64(round))
-      let frame = encode(records)
-      let (bytes, _) = frame.header.encoded()
-      let header = try FrameHeader(bytes)
-      #expect(header == frame.header)
-      #expect(try header.records(frame.body, Inflater()) == records)
+    let compressor = RunCompressor()
+    let decoder = BodyDecoder()
+    var seen: [BodyEncoding: Int] = [:]
+    for round in 0..<600 {
+      if round % 50 == 49 { compressor.endRun() }
+      let records = records(Int.random(in: 1...30, using: &random), from: 1_000 + UInt64(round))
+      let frame = try encode(records, compressor)
+      #expect(frame.header.first == SequenceNumber(1_000 + UInt64(round)))
+      #expect(frame.header.salt == 5 && frame.header.previousChecksum == 6)
+      #expect(try decode(frame, decoder) == records)
+      seen[frame.header.encoding, default: 0] += 1
     }
+    #expect(seen[.begins, default: 0] > 12 && seen[.continues, default: 0] > 300, "\(seen)")
+    #expect(seen[.stored, default: 0] > 0, "\(seen)")
+  }
+
+  @Test("a body that continues a run is refused where the one before it was not decoded")
+  mutating func middleOfRun() throws {
+    let compressor = RunCompressor()
+    let frames = try (0..<4).map { try encode(records(20, from: 100 + 20 * $0), compressor) }
+    #expect(frames.map(\.header.encoding) == [.begins, .continues, .continues, .continues])
+    #expect(throws: FormatError.badField("run")) { try decode(frames[1]) }
+    let decoder = BodyDecoder()
+    _ = try decode(frames[0], decoder)
+    var wrong = frames[1]
+    wrong.stored.removeLast()
+    #expect(throws: FormatError.inflation) { try decode(wrong, decoder) }
+    #expect(throws: FormatError.badField("run")) { try decode(frames[2], decoder) }
+    #expect(try decode(frames[0], decoder).count == 20)
+    #expect(try decode(frames[1], decoder).count == 20)
+  }
+
+  @Test("a run ends at its limit, so that a damaged body takes no more with it")
+  mutating func runLimit() throws {
+    let compressor = RunCompressor()
+    var raw = 0
+    var longest = 0
+    for round in 0..<400 {
+      let frame = try encode(records(8, from: 1_000 + 8 * UInt64(round)), compressor)
+      raw = (frame.header.encoding == .begins ? 0 : raw) + Int(frame.header.rawByteCount)
+      longest = max(longest, raw)
+    }
+    #expect((Format.runByteCount..<Format.runByteCount + (64 << 10)).contains(longest))
   }
 
   @Test("opened, recovered and gap, and the first event of all")
@@ -111,8 +160,7 @@ struct CodecTests {
         event: .recovered(
           Recovered(cause: .tornTail, segment: 3, byteOffset: 1 << 40, byteCountDropped: 5))),
     ] {
-      let frame = encode([record])
-      #expect(try frame.header.records(frame.body, Inflater()) == [record])
+      #expect(try decode(try encode([record])) == [record])
     }
   }
 
@@ -127,12 +175,12 @@ struct CodecTests {
       case 1: body[Int.random(in: 0..<body.count, using: &random)] ^= UInt8(1 << (round % 8))
       default: body = (0..<200).map { _ in UInt8.random(in: 0...255, using: &random) }
       }
-      var header = encode(records(1, from: 100)).header
-      header.isDeflated = false
+      var header = try encode(records(1, from: 100)).header
+      header.encoding = .stored
       header.rawByteCount = UInt32(body.count)
       header.count = frame.count
       do throws(FormatError) {
-        _ = try header.records(body, Inflater())
+        _ = try header.records(body)
       } catch {
         refused += 1
       }
@@ -142,7 +190,7 @@ struct CodecTests {
 
   @Test("a header's every bit is covered by its checksum, and its lengths are bounded")
   mutating func header() throws {
-    let frame = encode(records(10, from: 50))
+    let frame = try encode(records(10, from: 50))
     let (bytes, _) = frame.header.encoded()
     for bit in 0..<bytes.count * 8 {
       var damaged = bytes
@@ -162,20 +210,46 @@ struct CodecTests {
     }
   }
 
-  @Test("a deflate bomb is refused before anything is allocated for it")
+  @Test("a bomb is refused before anything is allocated for it, in either version")
   func bomb() throws {
-    var stored: [UInt8] = []
     let zeros = [UInt8](repeating: 0, count: 1 << 20)
-    #expect(Deflater().append(zeros, to: &stored))
-    #expect(try Inflater().inflate(stored, count: zeros.count) == zeros)
-    // More than stated, less than stated, more than deflate can do, more than a frame may hold.
-    #expect(throws: FormatError.inflation) { try Inflater().inflate(stored, count: 1 << 19) }
-    #expect(throws: FormatError.inflation) { try Inflater().inflate(stored, count: 1 << 20 + 1) }
-    #expect(throws: FormatError.lengthOutOfBounds(60 << 20)) {
-      try Inflater().inflate([1, 2, 3], count: 60 << 20)
+    // Raw deflate of a mebibyte of zeros: what zlib makes of it, in short.
+    let deflated = try deflate(zeros)
+    let (stored, encoding) = RunCompressor().encode(zeros)
+    #expect(encoding == .begins && stored.count < 1_000)
+    for (version, stored) in [(UInt8(1), deflated), (2, stored)] {
+      func decode(_ stored: [UInt8], _ count: Int) throws -> [UInt8] {
+        try BodyDecoder().decode(stored, .begins, version: version, count: count)
+      }
+      #expect(try decode(stored, zeros.count) == zeros)
+      // More than stated, less than stated, more than can be, more than a frame may hold.
+      #expect(throws: FormatError.inflation) { try decode(stored, 1 << 19) }
+      #expect(throws: FormatError.inflation) { try decode(stored, 1 << 20 + 1) }
+      #expect(throws: FormatError.lengthOutOfBounds(60 << 20)) { try decode([1, 2, 3], 60 << 20) }
+      #expect(throws: FormatError.lengthOutOfBounds(65 << 20)) {
+        try decode([UInt8](repeating: 0, count: 1 << 20), 65 << 20)
+      }
     }
-    #expect(throws: FormatError.lengthOutOfBounds(65 << 20)) {
-      try Inflater().inflate([UInt8](repeating: 0, count: 1 << 20), count: 65 << 20)
+  }
+
+  /// As version 1 wrote it.
+  private func deflate(_ raw: [UInt8]) throws -> [UInt8] {
+    var stream = z_stream()
+    try #require(
+      deflateInit2_(
+        &stream, 1, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION,
+        Int32(MemoryLayout<z_stream>.size)) == Z_OK)
+    defer { deflateEnd(&stream) }
+    var raw = raw
+    return [UInt8](unsafeUninitializedCapacity: raw.count) { output, count in
+      raw.withUnsafeMutableBufferPointer { raw in
+        stream.next_in = raw.baseAddress
+        stream.avail_in = UInt32(raw.count)
+        stream.next_out = output.baseAddress
+        stream.avail_out = UInt32(output.count)
+        #expect(CZlib.deflate(&stream, Z_FINISH) == Z_STREAM_END)
+        count = output.count - Int(stream.avail_out)
+      }
     }
   }
 
@@ -189,8 +263,8 @@ struct CodecTests {
         ValueSet(
           key: Bytes([1]), value: value, coder: 0, memoryExpiry: at, storeExpiry: nil, reason: nil)
       ))
-    let frame = encode([record])
-    #expect(!frame.header.isDeflated)
-    #expect(try frame.header.records(frame.body, Inflater()) == [record])
+    let frame = try encode([record])
+    #expect(frame.header.encoding == .stored)
+    #expect(try decode(frame) == [record])
   }
 }

@@ -6,34 +6,42 @@ import HindsightStore
 import HindsightTesting
 import Testing
 
-/// Journals that were written once, by version 1 of the format.
+/// Journals that were written once, by each version of the format.
 @Suite("S040 golden journals")
 struct GoldenJournalTests {
   struct Golden: Sendable, CustomTestStringConvertible {
+    var version: Int
     var name: String
     var opening: String
     var last: UInt64
     var digest: String
     var events: Int
-    var testDescription: String { name }
+    var testDescription: String { "v\(version) \(name)" }
   }
 
-  static let directory = checkout.appendingPathComponent("Fixtures/journals/v1")
+  static let versions = 1...Int(journalFormatVersion)
 
-  static func manifest() throws -> [Golden] {
+  static func directory(_ version: Int) -> URL {
+    checkout.appendingPathComponent("Fixtures/journals/v\(version)")
+  }
+
+  static func manifest() throws -> [Golden] { try versions.flatMap { try manifest($0) } }
+
+  static func manifest(_ version: Int) throws -> [Golden] {
     let text = try String(
-      contentsOf: directory.appendingPathComponent("manifest.tsv"), encoding: .utf8)
+      contentsOf: directory(version).appendingPathComponent("manifest.tsv"), encoding: .utf8)
     return text.split(separator: "\n").dropFirst().map { line in
       let columns = line.split(separator: "\t").map(String.init)
       return Golden(
-        name: columns[0], opening: columns[1], last: UInt64(columns[2])!, digest: columns[3],
+        version: version, name: columns[0], opening: columns[1], last: UInt64(columns[2])!,
+        digest: columns[3],
         events: Int(columns[4])!)
     }
   }
 
   private func storage(_ golden: Golden) throws -> SimulatedStorage {
     let storage = SimulatedStorage()
-    let place = Self.directory.appendingPathComponent(golden.name)
+    let place = Self.directory(golden.version).appendingPathComponent(golden.name)
     for name in try FileManager.default.contentsOfDirectory(atPath: place.path) {
       storage.setBytes([UInt8](try Data(contentsOf: place.appendingPathComponent(name))), of: name)
     }
@@ -67,16 +75,35 @@ struct GoldenJournalTests {
     #expect(lab.verify(storage).isSound)
   }
 
-  @Test("the manifest names every journal")
-  func complete() throws {
-    let names = try FileManager.default.contentsOfDirectory(atPath: Self.directory.path)
+  @Test("the manifest names every journal", arguments: versions)
+  func complete(_ version: Int) throws {
+    let names = try FileManager.default.contentsOfDirectory(atPath: Self.directory(version).path)
       .filter { $0 != "manifest.tsv" }
-    #expect(try Set(Self.manifest().map(\.name)) == Set(names))
+    #expect(try Set(Self.manifest(version).map(\.name)) == Set(names))
   }
 
-  @Test("values, keys and reasons come back byte for byte")
-  func contents() throws {
-    let golden = try #require(try Self.manifest().first { $0.name == "closed" })
+  @Test("a run's bodies, one after the other, are a Zstandard stream")
+  func runs() throws {
+    let bytes = [UInt8](
+      try Data(
+        contentsOf: Self.directory(2).appendingPathComponent("runs/00000001.journal")))
+    // Frames begin behind the segment's header; flags at 5, the stored length at 8 (Format.swift).
+    var flags: [UInt8] = []
+    var at = 64
+    while at + 64 <= bytes.count, bytes[at] == UInt8(ascii: "H") {
+      flags.append(bytes[at + 5])
+      if flags.last == 1 {
+        #expect(bytes[at + 64..<at + 68].elementsEqual([0x28, 0xB5, 0x2F, 0xFD]))
+      }
+      at += 64 + bytes[at + 8..<at + 12].reversed().reduce(0) { $0 << 8 | Int($1) }
+    }
+    #expect(flags.filter { $0 == 1 }.count == 1)
+    #expect(flags.filter { $0 == 3 }.count >= 39)
+  }
+
+  @Test("values, keys and reasons come back byte for byte", arguments: versions)
+  func contents(_ version: Int) throws {
+    let golden = try #require(try Self.manifest(version).first { $0.name == "closed" })
     var lines: [String] = []
     _ = try EventStream(try storage(golden)).replay { event in
       if case .set(let set) = event.record.event {

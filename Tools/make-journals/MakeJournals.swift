@@ -42,6 +42,7 @@ struct MakeJournals: AsyncParsableCommand {
     try await session("salvaged", access: .recency, salvages: true) { cache in
       try await cache.set([9], for: try CacheKey("pypi:after"))
     }
+    try await session("runs", copyingTo: "runs", access: .recency) { try await runs($0) }
   }
 
   // MARK: What happens in them
@@ -88,6 +89,15 @@ struct MakeJournals: AsyncParsableCommand {
       try await cache.set(noise, for: try CacheKey("npm:package-\(number)"))
       try await cache.flush()
       try await Task.sleep(for: .milliseconds(50))  // for the checkpoint in the background
+    }
+  }
+
+  /// Frames that refer back to those before them.
+  private func runs(_ cache: Cache<[UInt8]>) async throws {
+    for number in 0..<40 {
+      let value = "{\"name\":\"package-\(number % 7)\",\"releases\":\(number * 31),\"exists\":true}"
+      try await cache.set(Array(value.utf8), for: try CacheKey("pypi:package-\(number % 7)"))
+      try await cut(cache)
     }
   }
 

@@ -1,0 +1,178 @@
+public import HindsightCore
+
+/// Reads a checkpoint, block by block.
+public struct CheckpointReader {
+  public let header: CheckpointHeader
+  /// The file.
+  public var name: String { FileName.checkpoint(header.number) }
+  private let file: any JournalFile
+  private let firstEntryOffset: UInt64
+
+  /// A block's entries, or what is wrong with it.
+  private enum Found: Sendable {
+    case entries([(EntryImage, Bytes?)])
+    case end
+    case damaged(FormatError)
+    case failed(StorageError)
+  }
+
+  /// What stands at an offset.
+  private struct Step: Sendable {
+    var found: Found
+    var offset: UInt64
+  }
+
+  /// Decoded blocks that wait, in bytes.
+  private static let costMax = 8 << 20
+  /// Below it, a thread costs more than it gains.
+  private static let byteCountMin: UInt64 = 128 << 10
+
+  /// Reads header and configuration.
+  /// - Throws: `DamageError` naming file and offset; `StorageError` inside it.
+  public init(_ storage: any JournalStorage, number: UInt32) throws(DamageError) {
+    let name = FileName.checkpoint(number)
+    do {
+      file = try storage.open(name, forWriting: false)
+      let bytes = try file.read(at: 0, count: Format.checkpointHeaderByteCount)
+      var (header, hasConfiguration) = try CheckpointHeader.decode(bytes)
+      guard header.number == number else { throw FormatError.badField("number") }
+      var offset = UInt64(Format.checkpointHeaderByteCount)
+      if hasConfiguration {
+        let block = try Self.block(file, &offset, BodyDecoder(), version: header.version)
+        var decoder = EventDecoder(block, first: SequenceNumber(1))
+        guard case .opened(let opened) = try decoder.record().event, decoder.isAtEnd else {
+          throw FormatError.badField("configuration")
+        }
+        header.head.opened = opened
+      }
+      self.header = header
+      firstEntryOffset = offset
+    } catch let error as StorageError {
+      throw .storage(error)
+    } catch let error as FormatError {
+      throw .format(file: name, offset: 0, error)
+    } catch {
+      preconditionFailure("no other error is thrown here: \(error)")
+    }
+  }
+
+  /// Calls `body` for every entry, most recent first. Blocks are decoded ahead, on another core.
+  /// - Throws: `DamageError`; whatever `body` throws, wrapped with the place.
+  public func forEachEntry(
+    _ body: (EntryImage, Bytes?) throws(StateError) -> Void
+  ) throws(DamageError) {
+    let decoder = BodyDecoder()
+    var offset = firstEntryOffset
+    let produce = { step(&offset, decoder) }
+    let size = try DamageError.wrap { () throws(StorageError) in try file.size() }
+    let isLong = size >= Self.byteCountMin
+    let readAhead = isLong ? ReadAhead(costMax: Self.costMax, produce: produce) : nil
+    defer { readAhead?.stop() }
+    var count: UInt64 = 0
+    while true {
+      let step = readAhead?.next() ?? produce().element
+      switch step.found {
+      case .entries(let entries):
+        for (image, value) in entries {
+          do throws(StateError) {
+            try body(image, value)
+          } catch {
+            throw .state(file: name, offset: step.offset, error)
+          }
+        }
+        count += UInt64(entries.count)
+      case .end:
+        if count == header.entryCount { return }
+        throw .format(file: name, offset: step.offset, .badField("entry count"))
+      case .damaged(let error): throw .format(file: name, offset: step.offset, error)
+      case .failed(let error): throw .storage(error)
+      }
+    }
+  }
+
+  // MARK: Blocks
+
+  private func step(
+    _ offset: inout UInt64, _ decoder: BodyDecoder
+  ) -> ReadAhead<Step>.Produced {
+    let start = offset
+    do {
+      let block = try Self.block(file, &offset, decoder, version: header.version)
+      if block.isEmpty { return (Step(found: .end, offset: start), 0, true) }
+      let entries = try self.entries(block)
+      return (Step(found: .entries(entries), offset: start), 2 * block.count, false)
+    } catch let error as FormatError {
+      return (Step(found: .damaged(error), offset: start), 0, true)
+    } catch let error as StorageError {
+      return (Step(found: .failed(error), offset: start), 0, true)
+    } catch {
+      preconditionFailure("no other error is thrown here: \(error)")
+    }
+  }
+
+  private static func block(
+    _ file: any JournalFile, _ offset: inout UInt64, _ decoder: BodyDecoder, version: UInt8
+  ) throws -> [UInt8] {
+    let header = try file.read(at: offset, count: Format.blockHeaderByteCount)
+    guard header.count == Format.blockHeaderByteCount else { throw FormatError.truncated }
+    let (stored, raw, checksum): (UInt32, UInt32, UInt32) = (
+      header.fixed(0), header.fixed(4), header.fixed(8)
+    )
+    offset += UInt64(header.count)
+    if stored == 0 {
+      guard raw == 0, checksum == header.checksum(0..<8) else { throw FormatError.headerChecksum }
+      return []
+    }
+    guard stored <= raw, raw <= UInt32(Format.bodyByteCountMax) else {
+      throw FormatError.lengthOutOfBounds(UInt64(raw))
+    }
+    guard try file.size() >= offset + UInt64(stored) else { throw FormatError.truncated }
+    let bytes = try file.read(at: offset, count: Int(stored))
+    guard bytes.withUnsafeBytes({ crc32($0) }) == checksum, bytes.count == Int(stored) else {
+      throw FormatError.bodyChecksum
+    }
+    offset += UInt64(stored)
+    return try decoder.decode(
+      bytes, stored == raw ? .stored : .begins, version: version, count: Int(raw))
+  }
+
+  private func entries(_ block: [UInt8]) throws(FormatError) -> [(EntryImage, Bytes?)] {
+    var entries: [(EntryImage, Bytes?)] = []
+    var reader = ByteReader(block)
+    while !reader.isAtEnd { entries.append(try entry(&reader)) }
+    return entries
+  }
+
+  private func entry(_ reader: inout ByteReader) throws(FormatError) -> (EntryImage, Bytes?) {
+    let key = try reader.prefixed(max: Bounds.keyByteCountMax, "key")
+    let distance = try reader.varint()
+    guard !key.isEmpty, distance < header.head.sequence.rawValue else { throw .badField("origin") }
+    let age = try reader.varint()
+    guard age <= UInt64(Int64.max) else { throw .badField("set at") }
+    let setAt = Timestamp(rawValue: header.head.at.rawValue &- Int64(age))
+    let coder = try reader.byte()
+    let valueByteCount = try reader.varint()
+    guard valueByteCount <= UInt64(Bounds.valueByteCountMax) else { throw .badField("value") }
+    let hash = try reader.fixed64()
+    let memory = try expiry(&reader, after: setAt)
+    let store = try expiry(&reader, after: setAt)
+    let value = try reader.byte() == 0 ? nil : try reader.slice(valueByteCount)
+    if let value, XXH64.hash(value) != hash { throw .badField("value hash") }
+    let image = EntryImage(
+      key: key, origin: SequenceNumber(header.head.sequence.rawValue - distance), setAt: setAt,
+      coder: coder, valueByteCount: UInt32(valueByteCount), valueHash: hash, memoryExpiry: memory,
+      storeExpiry: store)
+    return (image, value)
+  }
+
+  private func expiry(
+    _ reader: inout ByteReader, after at: Timestamp
+  ) throws(FormatError) -> Timestamp? {
+    let raw = try reader.varint()
+    if raw == 0 { return nil }
+    guard raw - 1 <= UInt64(Int64.max) else { throw .badField("expiry") }
+    let (expiry, overflow) = at.rawValue.addingReportingOverflow(Int64(raw - 1))
+    guard !overflow else { throw .badField("expiry") }
+    return Timestamp(rawValue: expiry)
+  }
+}

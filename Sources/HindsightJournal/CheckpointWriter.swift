@@ -1,0 +1,86 @@
+public import HindsightCore
+
+/// Writes a checkpoint: entries most recent first, then the end, then the header, whose digest is
+/// known by then. It appears under its name whole, or not at all.
+public final class CheckpointWriter {
+  private let storage: any JournalStorage
+  private let file: any JournalFile
+  private let name: String
+  private var header: CheckpointHeader
+  private let compressor = RunCompressor()
+  private var block: [UInt8] = []
+  private var offset: UInt64
+  private var written: UInt64 = 0
+
+  /// - Throws: `StorageError`.
+  public init(_ storage: any JournalStorage, _ header: CheckpointHeader) throws(StorageError) {
+    self.storage = storage
+    self.header = header
+    name = FileName.checkpoint(header.number)
+    if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
+    file = try storage.create(name + ".tmp")
+    offset = UInt64(Format.checkpointHeaderByteCount)
+    if let opened = header.head.opened {
+      block.append(EventTag.opened.rawValue)
+      block.append(varint: 0)
+      block.append(opened)
+      try endBlock()
+    }
+  }
+
+  /// Adds the next entry, with its encoded value where it is a memory resident's, or is to be found
+  /// nowhere else.
+  public func append(_ image: EntryImage, value: Bytes?) throws(StorageError) {
+    block.append(prefixed: image.key)
+    block.append(varint: header.head.sequence.rawValue - image.origin.rawValue)
+    block.append(varint: UInt64(header.head.at.rawValue - image.setAt.rawValue))
+    block.append(image.coder)
+    block.append(varint: UInt64(image.valueByteCount))
+    block.append(fixed: image.valueHash)
+    block.append(expiry: image.memoryExpiry, after: image.setAt)
+    block.append(expiry: image.storeExpiry, after: image.setAt)
+    block.append(value == nil ? 0 : 1)
+    if let value { block.append(contentsOf: value) }
+    written += 1
+    if block.count >= Format.blockByteCount { try endBlock() }
+  }
+
+  /// Syncs the checkpoint and gives it its name.
+  /// - Parameter digest: of the state whose entries were appended.
+  /// - Returns: its size in bytes.
+  public func finish(digest: UInt64) throws(StorageError) -> UInt64 {
+    header.digest = digest
+    precondition(written == header.entryCount, "a checkpoint must hold what its header says")
+    if !block.isEmpty { try endBlock() }
+    var end: [UInt8] = []
+    end.append(fixed: UInt64(0))
+    end.append(fixed: end.checksum(0..<8))
+    try file.write(end, at: offset)
+    try file.write(header.encoded(), at: 0)
+    try file.sync()
+    try file.close()
+    try storage.rename(name + ".tmp", to: name)
+    try storage.syncDirectory()
+    return offset + UInt64(end.count)
+  }
+
+  /// Removes what was written of a checkpoint that isn't wanted any more.
+  /// - Throws: `StorageError`.
+  public func abandon() throws(StorageError) {
+    try file.close()
+    try storage.remove(name + ".tmp")
+  }
+
+  private func endBlock() throws(StorageError) {
+    compressor.endRun()
+    let compressed = compressor.encode(block).stored
+    let stored = compressed.count < block.count ? compressed : block
+    var bytes: [UInt8] = []
+    bytes.append(fixed: UInt32(stored.count))
+    bytes.append(fixed: UInt32(block.count))
+    bytes.append(fixed: stored.withUnsafeBytes { crc32($0) })
+    try file.write(bytes + stored, at: offset)
+    offset += UInt64(bytes.count + stored.count)
+    block.removeAll(keepingCapacity: true)
+  }
+}

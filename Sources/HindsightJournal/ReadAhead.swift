@@ -1,0 +1,119 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
+/// Elements that a thread of its own produces ahead of who takes them, in their order.
+///
+/// A replay has two halves of about the same cost: reading, decompressing and decoding, and applying.
+/// This puts them on two cores, and changes nothing else: the same elements come in the same order,
+/// errors among them. What waits is bounded by its cost, as the producer states it.
+final class ReadAhead<Element: Sendable>: @unchecked Sendable {
+  // Proof of Sendable: `waiting`, `cost` and `isStopped` are touched only with `mutex` held; the
+  // producer is run by the one thread only; `thread` and `taken` belong to who made this object, who
+  // also calls `next` and `stop`. The pthread objects are made for sharing, and outlive the thread,
+  // which is joined.
+
+  /// An element, what it costs to keep, and whether it is the last one.
+  typealias Produced = (element: Element, cost: Int, isLast: Bool)
+
+  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  private let hasElement = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private let hasRoom = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private let costMax: Int
+  private let produce: () -> Produced
+  private var waiting: [Produced] = []
+  private var taken: [Produced] = []
+  private var cost = 0
+  private var isStopped = false
+  private var thread: JoinableThread?
+
+  /// Starts producing. Call `stop` in any case when done.
+  /// - Parameter produce: gives the next element; not called any more after the last one.
+  init(costMax: Int, produce: @escaping () -> Produced) {
+    self.costMax = costMax
+    self.produce = produce
+    pthread_mutex_init(mutex, nil)
+    pthread_cond_init(hasElement, nil)
+    pthread_cond_init(hasRoom, nil)
+    thread = JoinableThread { [self] in run() }
+  }
+
+  deinit {
+    precondition(thread == nil, "reading ahead must be stopped")
+    pthread_cond_destroy(hasRoom)
+    pthread_cond_destroy(hasElement)
+    pthread_mutex_destroy(mutex)
+    hasRoom.deallocate()
+    hasElement.deallocate()
+    mutex.deallocate()
+  }
+
+  /// The next element; waits for it. Not to be called any more after the last one.
+  func next() -> Element {
+    if taken.isEmpty { takeAll() }
+    return taken.removeLast().element
+  }
+
+  /// Ends the production, and waits until the thread is gone.
+  func stop() {
+    guard let thread else { return }
+    pthread_mutex_lock(mutex)
+    isStopped = true
+    pthread_cond_signal(hasRoom)
+    pthread_mutex_unlock(mutex)
+    thread.join()
+    self.thread = nil
+  }
+
+  /// All that waits at once: a lock and a wake-up for many elements, not for each.
+  private func takeAll() {
+    pthread_mutex_lock(mutex)
+    while waiting.isEmpty { pthread_cond_wait(hasElement, mutex) }
+    swap(&waiting, &taken)
+    cost = 0
+    pthread_cond_signal(hasRoom)
+    pthread_mutex_unlock(mutex)
+    taken.reverse()
+  }
+
+  private func run() {
+    while true {
+      let produced = produce()
+      pthread_mutex_lock(mutex)
+      while cost > costMax, !isStopped { pthread_cond_wait(hasRoom, mutex) }
+      let isDone = produced.isLast || isStopped
+      waiting.append(produced)
+      cost += produced.cost
+      pthread_cond_signal(hasElement)
+      pthread_mutex_unlock(mutex)
+      if isDone { return }
+    }
+  }
+}
+
+/// A thread that runs a body once.
+private final class JoinableThread {
+  private var thread = pthread_t()
+
+  /// What the thread gets.
+  private final class Body {
+    let run: () -> Void
+    init(_ run: @escaping () -> Void) { self.run = run }
+  }
+
+  init(_ body: @escaping () -> Void) {
+    let result = pthread_create(
+      &thread, nil,
+      { raw in
+        // Balances the retain below: the thread owns the body.
+        Unmanaged<Body>.fromOpaque(raw!).takeRetainedValue().run()
+        return nil
+      }, Unmanaged.passRetained(Body(body)).toOpaque())
+    precondition(result == 0, "the system gives no further thread (error \(result))")
+  }
+
+  /// Waits until the body has returned. To be called exactly once.
+  func join() { pthread_join(thread, nil) }
+}
