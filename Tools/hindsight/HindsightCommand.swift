@@ -25,7 +25,7 @@ struct HindsightCommand: AsyncParsableCommand {
       Get.self, SetCommand.self, Invalidate.self, Clear.self, Count.self, Stats.self, Exec.self,
       Run.self,
       Events.self, Verify.self, Repair.self, Demo.self, DemoWorker.self, Bench.self,
-      BenchWriter.self,
+      BenchWriter.self, ScalingChild.self,
     ])
 
   static func main() async {

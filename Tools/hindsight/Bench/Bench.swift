@@ -24,6 +24,8 @@ struct Bench: AsyncParsableCommand {
       not measured. PEERS_DATA is where sets.tsv is without --input, PEERS_RUN where caches are
       made, PEERS_BUDGET what --budget is unless given.
 
+      --pauses and --scaling make their own input.
+
       Example: hindsight bench --input sets.tsv --gets gets.tsv --json
       """)
 
@@ -42,20 +44,56 @@ struct Bench: AsyncParsableCommand {
   @Flag(help: "Print peer, metric, value and unit, separated by tabs, and nothing else.")
   var peerRows = false
 
+  @Flag(help: "Measure pauses of the memory tier instead, while everything goes on beside it.")
+  var pauses = false
+
+  @Flag(help: "Measure instead how costs grow with entries, values, callers and the journal.")
+  var scaling = false
+
+  @Option(help: "How many entries: of --pauses, and the most of --scaling.")
+  var entries = 1_000_000
+
+  @Option(help: "How many seconds --pauses measures.")
+  var seconds = 20.0
+
   @OptionGroup var output: OutputOptions
+
+  func validate() throws {
+    guard entries >= 1_000, seconds > 0, budget ?? 1 > 0 else {
+      throw ValidationError("at least 1,000 entries, and more than no seconds")
+    }
+  }
 
   func run() async throws {
     let environment = ProcessInfo.processInfo.environment
-    guard let input = input ?? environment["PEERS_DATA"].map({ $0 + "/sets.tsv" }) else {
+    let sink = BenchSink(output.json ? .json : peerRows ? .peerRows : .text)
+    let budget = budget ?? environment["PEERS_BUDGET"].flatMap(Double.init) ?? 1
+    let workDirectory =
+      environment["PEERS_RUN"] ?? FileManager.default.temporaryDirectory.path
+    if pauses {
+      try await BenchPauses(
+        sink: sink, workDirectory: workDirectory, entryCount: entries, seconds: seconds
+      ).run()
+    } else if scaling {
+      try await BenchScaling(
+        sink: sink, workDirectory: workDirectory, entryCountMax: entries, budget: budget
+      ).run()
+    } else {
+      try await measureStreams(sink, budget, workDirectory, environment["PEERS_DATA"])
+    }
+    try sink.finish()
+  }
+
+  private func measureStreams(
+    _ sink: BenchSink, _ budget: Double, _ workDirectory: String, _ data: String?
+  ) async throws {
+    guard let input = input ?? data.map({ $0 + "/sets.tsv" }) else {
       throw ValidationError("name a stream with --input, or a directory with PEERS_DATA")
     }
     let streams = try BenchStreams(sets: input, gets: gets)
     guard !streams.sets.isEmpty else { throw ValidationError("\(input) is empty") }
-    let sink = BenchSink(output.json ? .json : peerRows ? .peerRows : .text)
     let tools = BenchTools(
-      streams: streams, sink: sink,
-      budget: budget ?? environment["PEERS_BUDGET"].flatMap(Double.init) ?? 1,
-      workDirectory: environment["PEERS_RUN"] ?? FileManager.default.temporaryDirectory.path)
+      streams: streams, sink: sink, budget: budget, workDirectory: workDirectory)
     for section in only.isEmpty ? BenchSection.allCases : only {
       switch section {
       case .memory: try await BenchMemory(tools: tools).run()
@@ -65,6 +103,5 @@ struct Bench: AsyncParsableCommand {
       case .store: try await BenchStore(tools: tools).run()
       }
     }
-    try sink.finish()
   }
 }

@@ -83,7 +83,7 @@ struct BenchWriter: AsyncParsableCommand {
   @Option(name: .customLong("cache")) var directory: String
 
   func run() async throws {
-    let operations = try BenchStreams.load(input).operations
+    let operations = try BenchStreams.load(input)
     let cache = try await TextCache.open(at: directory, coder: .jsonText)
     for operation in operations { try await cache.set(operation, .enqueued) }
     try await cache.flush(to: .written)

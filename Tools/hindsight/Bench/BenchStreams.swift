@@ -38,13 +38,18 @@ struct BenchStreams: Sendable {
   private static let memoryGetCount = 500_000
   private static let storeGetCount = 200_000
 
-  /// Mean length of a line of `sets`, its newline included.
-  let setLineByteCount: Double
   let sets: [BenchOperation]
   let gets: GetStream?
   let fill: [BenchOperation]
   let hits1k: GetStream?
   let hits100k: GetStream?
+
+  /// No streams.
+  static let none = BenchStreams()
+
+  private init() {
+    (sets, gets, fill, hits1k, hits100k) = ([], nil, [], nil, nil)
+  }
 
   /// - Parameters:
   ///   - sets: the stream of sets; the others are looked for beside it.
@@ -54,13 +59,11 @@ struct BenchStreams: Sendable {
     func beside(_ name: String, _ countMax: Int = .max) throws -> [BenchOperation]? {
       let path = directory.appendingPathComponent(name).path
       guard FileManager.default.fileExists(atPath: path) else { return nil }
-      return try Self.load(path, countMax: countMax).operations
+      return try Self.load(path, countMax: countMax)
     }
-    let loaded = try Self.load(path)
-    sets = loaded.operations
-    setLineByteCount = Double(loaded.byteCount) / Double(max(1, sets.count))
+    sets = try Self.load(path)
     self.gets =
-      try gets.map { GetStream(try Self.load($0, countMax: Self.storeGetCount).operations) }
+      try gets.map { GetStream(try Self.load($0, countMax: Self.storeGetCount)) }
       ?? beside("gets.tsv", Self.storeGetCount).map(GetStream.init)
     fill = try beside("fill.tsv") ?? []
     hits1k = try beside("hits1k.tsv", Self.memoryGetCount).map(GetStream.init)
@@ -71,18 +74,16 @@ struct BenchStreams: Sendable {
   /// - Throws: `CheckFailure` naming the line that is none.
   static func load(
     _ path: String, countMax: Int = .max
-  ) throws -> (operations: [BenchOperation], byteCount: Int) {
+  ) throws -> [BenchOperation] {
     let data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
     var operations: [BenchOperation] = []
-    var byteCount = 0
     try data.withUnsafeBytes { bytes in
       for line in bytes.split(separator: UInt8(ascii: "\n"), maxSplits: countMax) {
         guard operations.count < countMax else { break }
-        byteCount += line.count + 1
         operations.append(try parse(line, "\(path):\(operations.count + 1)"))
       }
     }
-    return (operations, byteCount)
+    return operations
   }
 
   private static func parse(

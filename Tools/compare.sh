@@ -1,0 +1,58 @@
+#!/bin/sh
+# Measures Hindsight beside LevelDB, LMDB, SQLite, Redis, diskcache, cachetools and a locked C++ LRU on
+# this machine, all on the same streams, and prints one table with ratios.
+#   Tools/compare.sh [PLOT.svg] [ROUNDS] [SECONDS]    ./comparison.svg, 3 and 1 unless given
+# SECONDS is how long a slow figure is measured. Rounds are interleaved; the table has their medians.
+# Installs what is missing from Debian and, into a folder of its own, from PyPI. Everything made is
+# under ${TMPDIR:-/tmp}/hindsight-compare; Redis runs there as a private server.
+set -eu
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+plot=${1:-comparison.svg} rounds=${2:-3} seconds=${3:-1}
+work=${TMPDIR:-/tmp}/hindsight-compare
+mkdir -p "$work/run"
+
+"$root/Tools/prepare.sh"
+missing=""
+for package in g++ libleveldb-dev liblmdb-dev libhiredis-dev redis-server python3 python3-venv; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+    sudo=""
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    echo "installing:$missing" >&2
+    $sudo apt-get update -qq >&2
+    # Redis is needed as a program, not as a service: keep Debian from starting one.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap '$sudo rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+        $sudo chmod +x $policy
+    fi
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >&2
+fi
+[ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv"
+"$work/venv/bin/python" -c "import cachetools, diskcache" 2>/dev/null ||
+    "$work/venv/bin/pip" install -q cachetools diskcache >&2
+
+swift build --package-path "$root" -c release --product hindsight >&2
+g++ -O2 -std=c++17 -pthread -Wall -o "$work/native" "$root/Tools/compare/native.cpp" \
+    -lleveldb -llmdb -lsqlite3 -lhiredis
+[ -s "$work/streams/hits100k.tsv" ] ||
+    "$work/venv/bin/python" "$root/Tools/compare/streams.py" "$work/streams"
+
+: >"$work/rows.tsv"
+round=1
+while [ "$round" -le "$rounds" ]; do
+    echo "round $round of $rounds, load $(cut -d ' ' -f 1 /proc/loadavg)" >&2
+    for peer in lru leveldb lmdb sqlite redis; do
+        "$work/native" "$work/streams" "$work/run" "$seconds" "$peer" >>"$work/rows.tsv"
+    done
+    "$work/venv/bin/python" "$root/Tools/compare/python_peers.py" "$work/streams" "$work/run" \
+        "$seconds" >>"$work/rows.tsv"
+    PEERS_RUN="$work/run" "$root/.build/release/hindsight" bench --peer-rows --budget "$seconds" \
+        --input "$work/streams/sets.tsv" >>"$work/rows.tsv"
+    round=$((round + 1))
+done
+rm -rf "$work/run"
+"$work/venv/bin/python" "$root/Tools/compare/table.py" "$work/rows.tsv" "$plot"
+echo "the plot is in $plot; all rows are in $work/rows.tsv" >&2

@@ -1,0 +1,63 @@
+"""Prints the comparison's table from its rows, and draws its plot.
+Usage: table.py ROWS.tsv PLOT.svg"""
+import os
+import statistics
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "plots"))
+import svg  # noqa: E402
+
+METRICS = [
+    ("mem_get_hit_1k_1t", "memory hit, 1,000 entries, 1 thread"),
+    ("mem_get_hit_1k_2t", "… 2 threads, as each sees it"),
+    ("mem_get_hit_100k_1t", "memory hit, 100,000 entries, 1 thread"),
+    ("mem_get_hit_100k_2t", "… 2 threads, as each sees it"),
+    ("mem_set_cap1000", "set into 1,000 entries of memory alone"),
+    ("set_buffered_1w", "set, the system has it, 1 caller"),
+    ("set_buffered_1w_pipeline64", "… 64 at a time"),
+    ("set_fsync_1w", "set, on the disk, 1 caller"),
+    ("set_fsync_16w", "… 16 callers"),
+    ("set_fsync_64w", "… 64 callers"),
+    ("set_fsync_1w_pipeline64", "… 1 caller, 64 at a time"),
+    ("set_wal_normal_batch1000", "sets until SQLite has them"),
+    ("disk_log", "journal, bytes a set"),
+    ("recover_200k", "reopening 200,000 sets"),
+    ("recover_200k_rate", "replay"),
+    ("persistent_get_1t", "lookup that the store answers, page cache warm"),
+]
+# The memory tier alone is what a memory cache does.
+ALONE = {"mem_set_cap1000": "hindsight-memory"}
+
+
+def main(path, plot):
+    values, units = {}, {}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            peer, metric, value, unit = line.rstrip("\n").split("\t")
+            values.setdefault((metric, peer), []).append(float(value))
+            units[metric] = unit
+    medians = {key: statistics.median(found) for key, found in values.items()}
+    print("| what | unit | Hindsight | others, with Hindsight's advantage as a factor |")
+    print("|---|---|--:|---|")
+    ratios = []
+    for metric, name in METRICS:
+        mine = medians.get((metric, ALONE.get(metric, "hindsight")))
+        if mine is None:
+            continue
+        more_is_better = units[metric].endswith("/s")
+        others = []
+        for (other, peer), value in medians.items():
+            if other == metric and not peer.startswith("hindsight"):
+                others.append((mine / value if more_is_better else value / mine, peer, value))
+        others.sort()
+        text = ", ".join(f"{peer} {svg.number(value)} (×{ratio:.2g})" for ratio, peer, value in others)
+        print(f"| {name} | {units[metric]} | {svg.number(mine)} | {text} |")
+        if others:
+            ratios.append((f"{metric}: {others[0][1]}", others[0][0]))
+    canvas = svg.Canvas(900, 60 + 20 * len(ratios))
+    svg.bars(canvas, 330, 40, 460, "Hindsight's advantage over the best other (1: the same)", ratios,
+             "")
+    canvas.save(plot)
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,110 @@
+"""Writes Scaling.md and its plot from the rows of `hindsight bench --scaling` and `--pauses`.
+Usage: scaling.py SCALING.tsv PAUSES.tsv PAUSE_ENTRIES LOAD DOCC_DIRECTORY"""
+import os
+import platform
+import sys
+
+import svg
+
+DIMENSIONS = {
+    "entries": ("Entries", "entries", [
+        ("memory", "index"), ("hit", "memory hit"), ("set", "set, `.enqueued`"),
+        ("longest_set", "longest set"), ("checkpoint", "checkpoint"), ("recovery", "open, killed"),
+        ("open_clean", "open, closed")]),
+    "value": ("Size of values", "bytes", [
+        ("hit", "memory hit"), ("store_hit", "store hit"), ("set_written", "set, `.written`"),
+        ("journal", "journal")]),
+    "callers": ("Callers", "callers", [
+        ("set_written", "sets, `.written`"), ("set_durable", "sets, `.durable`")]),
+    "events": ("Length of the journal", "sets of 1,000 keys", [
+        ("journal", "journal"), ("replayed", "events replayed"), ("recovery", "open, killed"),
+        ("verify", "verify")]),
+}
+
+
+def read(path):
+    """Metric → (value, unit)."""
+    rows = {}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            _, metric, value, unit = line.rstrip("\n").split("\t")
+            rows[metric] = (float(value), unit)
+    return rows
+
+
+def table(rows, dimension):
+    title, x_name, costs = DIMENSIONS[dimension]
+    xs = sorted({int(m.split(":")[0].split("=")[1]) for m in rows if m.startswith(dimension + "=")})
+    units = {c: next((rows[f"{dimension}={x}:{c}"][1] for x in xs
+                      if f"{dimension}={x}:{c}" in rows), "") for c, _ in costs}
+    out = [f"## {title}", "",
+           "| " + x_name + " | " + " | ".join(f"{n} ({units[c]})" for c, n in costs) + " |",
+           "|" + "--:|" * (len(costs) + 1)]
+    for x in xs:
+        cells = [rows.get(f"{dimension}={x}:{c}") for c, _ in costs]
+        out.append(f"| {x:,} | " + " | ".join(svg.number(c[0]) if c else "" for c in cells) + " |")
+    return out + [""]
+
+
+def pauses(rows, entries):
+    out = ["## Pauses of the memory tier", "",
+           f"{int(entries):,} entries in memory, values of 100 bytes. *Quiet*: nothing else happens. "
+           "*Busy*: one task sets without a break, segments of 4 MiB are filled, checkpoints written, "
+           "old segments dropped, expired entries swept and rows projected into SQLite, all on the "
+           "same cores as the thread that measures. *Clock alone* is that thread without a cache: "
+           "what the machine does to any thread. All in µs.", "",
+           "| | operations | p50 | p99 | p99.9 | max |", "|---|--:|--:|--:|--:|--:|"]
+    names = (("hit_quiet", "hit, quiet"), ("clock_busy", "clock alone, busy"),
+             ("hit_busy", "hit, busy"), ("set_busy", "set, `.enqueued`, busy"))
+    for key, name in names:
+        cells = [svg.number(rows[f"{key}_{c}"][0]) for c in ("count", "p50", "p99", "p99.9", "max")]
+        out.append(f"| {name} | " + " | ".join(cells) + " |")
+    happened = ", ".join(f"{rows['busy_' + key][0]:,.0f} {text}" for key, text in (
+        ("segments", "segments filled"), ("segments_dropped", "dropped"),
+        ("checkpoints", "checkpoints"), ("swept", "entries swept"),
+        ("events_applied_to_store", "events applied to the store")))
+    return out + ["", f"Meanwhile: {happened}. A set waits where its queue is full: the cache lets "
+                  "in no more than journal and store can take.", ""]
+
+
+def plot(rows, path):
+    canvas = svg.Canvas(1000, 640)
+    for at, (dimension, (title, x_name, costs)) in enumerate(DIMENSIONS.items()):
+        series = []
+        for cost, name in costs:
+            points = sorted(
+                (int(m.split(":")[0].split("=")[1]), v[0]) for m, v in rows.items()
+                if m.startswith(dimension + "=") and m.endswith(":" + cost))
+            unit = next((v[1] for m, v in rows.items()
+                         if m.startswith(dimension + "=") and m.endswith(":" + cost)), "")
+            if points:
+                series.append((f"{name.replace('`', '')} ({unit})", points))
+        if series:
+            svg.lines(canvas, 55 + 500 * (at % 2), 40 + 320 * (at // 2), 250, 240,
+                      f"{title} ({x_name})", series)
+    canvas.save(path)
+
+
+def main(scaling_path, pauses_path, pause_entries, load, docc):
+    rows, pause_rows = read(scaling_path), read(pauses_path)
+    os.makedirs(os.path.join(docc, "Resources"), exist_ok=True)
+    plot(rows, os.path.join(docc, "Resources", "scaling.svg"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    out = ["# How costs grow", "",
+           "Written by `Tools/scaling.sh`; every figure is from one run of it.", "",
+           f"Conditions: {os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, Linux "
+           f"{platform.release()}; load before the run {load}. A tenth of the entries (at least "
+           "1,000) are in memory, all of them in the store; values of 100 bytes unless their size "
+           "is what varies, and 400 for callers; keys of 21. *Index* is the heap after a recovery, "
+           "without keys and values, divided by the entries. *Open, killed* is the opening after "
+           "SIGKILL.", "",
+           "![Costs by entries, size of values, callers and length of the journal](scaling.svg)", ""]
+    for dimension in DIMENSIONS:
+        out += table(rows, dimension)
+    out += pauses(pause_rows, pause_entries)
+    with open(os.path.join(docc, "Scaling.md"), "w", encoding="utf-8") as file:
+        file.write("\n".join(out))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

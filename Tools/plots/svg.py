@@ -1,0 +1,92 @@
+"""Plots as SVG, with the standard library alone: lines on logarithmic axes, and bars."""
+import math
+from xml.sax.saxutils import escape
+
+COLORS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b", "#17becf")
+
+
+def number(value):
+    """A number for an axis or a table: 12, 1.5k, 3M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def powers(low, high):
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    return [10.0 ** n for n in range(first, max(last, first + 1) + 1)]
+
+
+class Canvas:
+    def __init__(self, width, height):
+        self.parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'width="{width}" height="{height}" font-family="sans-serif" font-size="12">',
+            f'<rect width="{width}" height="{height}" fill="white"/>',
+        ]
+
+    def text(self, x, y, text, anchor="start", size=12, color="#222"):
+        self.parts.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" '
+            f'fill="{color}">{escape(text)}</text>')
+
+    def line(self, x1, y1, x2, y2, color="#ddd"):
+        self.parts.append(
+            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}"/>')
+
+    def rectangle(self, x, y, width, height, color):
+        self.parts.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" '
+            f'height="{height:.1f}" fill="{color}"/>')
+
+    def path(self, points, color):
+        self.parts.append(
+            f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}" '
+            f'fill="none" stroke="{color}" stroke-width="2"/>')
+        for x, y in points:
+            self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>')
+
+    def save(self, path):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\n".join(self.parts) + "\n</svg>\n")
+
+
+def lines(canvas, left, top, width, height, title, series):
+    """A panel with lines. `series` is a list of (name, [(x, y), …]); both axes are logarithmic."""
+    points = [p for _, ps in series for p in ps if p[1] > 0]
+    xs = powers(min(p[0] for p in points), max(p[0] for p in points))
+    ys = powers(min(p[1] for p in points), max(p[1] for p in points))
+
+    def place(x, y):
+        across = math.log(x / xs[0]) / math.log(xs[-1] / xs[0])
+        up = math.log(y / ys[0]) / math.log(ys[-1] / ys[0])
+        return left + across * width, top + height - up * height
+
+    canvas.text(left, top - 10, title, size=13)
+    for x in xs:
+        canvas.line(*place(x, ys[0]), *place(x, ys[-1]))
+        canvas.text(place(x, ys[0])[0], top + height + 16, number(x), "middle", 11)
+    for y in ys:
+        canvas.line(*place(xs[0], y), *place(xs[-1], y))
+        canvas.text(left - 5, place(xs[0], y)[1] + 4, number(y), "end", 11)
+    for at, (name, ps) in enumerate(series):
+        color = COLORS[at % len(COLORS)]
+        canvas.path([place(x, y) for x, y in ps if y > 0], color)
+        canvas.text(left + width + 8, top + 12 + 16 * at, name, color=color)
+
+
+def bars(canvas, left, top, width, title, rows, mine):
+    """A panel with bars on a logarithmic axis. `rows` is a list of (name, value); the bar of `mine`
+    stands out. Returns the y below it."""
+    values = [value for _, value in rows if value > 0]
+    low, high = min(values) / 3, max(values)
+    canvas.text(left - 150, top - 8, title, size=13)
+    for at, (name, value) in enumerate(rows):
+        y = top + 20 * at
+        share = math.log(value / low) / math.log(high / low) if value > 0 else 0
+        color = COLORS[1] if name == mine else COLORS[0]
+        canvas.text(left - 6, y + 12, name, "end")
+        canvas.rectangle(left, y, share * width, 15, color)
+        canvas.text(left + share * width + 5, y + 12, number(value), size=11)
+    return top + 20 * len(rows)

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Measures how Hindsight's costs grow on this machine, and the pauses of its memory tier, and writes
+# the documentation's page about it with a plot: Sources/Hindsight/Hindsight.docc/Scaling.md.
+#   Tools/scaling.sh [MOST_ENTRIES] [SECONDS_OF_PAUSES]     1000000 and 20 unless given
+# 10000000 entries need about 8 GiB of memory. Everything else should be quiet: the page says what
+# the load was.
+set -eu
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+most=${1:-1000000}
+seconds=${2:-20}
+"$root/Tools/prepare.sh"
+command -v python3 >/dev/null 2>&1 || {
+    echo "python3 is missing: apt-get install python3" >&2
+    exit 1
+}
+swift build --package-path "$root" -c release --product hindsight >&2
+program="$root/.build/release/hindsight"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+load=$(cut -d ' ' -f 1 /proc/loadavg)
+"$program" bench --scaling --entries "$most" --peer-rows >"$work/scaling.tsv"
+pauses=$((most < 1000000 ? most : 1000000))
+"$program" bench --pauses --entries "$pauses" --seconds "$seconds" --peer-rows >"$work/pauses.tsv"
+python3 "$root/Tools/plots/scaling.py" "$work/scaling.tsv" "$work/pauses.tsv" "$pauses" "$load" \
+    "$root/Sources/Hindsight/Hindsight.docc"
