@@ -76,6 +76,7 @@ extension CacheState {
       try checkNothingExpired(old, at: record.at)
       remove(old, .replaced, &effects)
     }
+    try checkRoom()
     let slot = insert(
       EntryImage(
         key: value.key, origin: record.sequence, setAt: record.at, coder: value.coder,
@@ -189,6 +190,11 @@ extension CacheState {
         throw .expiredServed(entries[slot].origin, tier)
       }
     }
+  }
+
+  /// Slots are 32-bit, whatever limits a file states.
+  func checkRoom() throws(StateError) {
+    guard UInt64(entryCount) < Bounds.entryCountMax else { throw .tooManyEntries }
   }
 
   /// INV017

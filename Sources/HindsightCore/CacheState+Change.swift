@@ -16,7 +16,7 @@ extension CacheState {
       attachment: entries[slot].attachment,
       keyByteCount: UInt16(image.key.count), coder: image.coder)
     keys.insert(slot, tag: keyTag)
-    origins.insert(slot, tag: Self.tag(of: image.origin))
+    origins.insert(slot, tag: tag(of: image.origin))
     if atFront {
       recency.insertAtFront(slot, &entries)
     } else {
@@ -65,7 +65,7 @@ extension CacheState {
       effects.append(.storeEnded(slot, entry.origin, ending))
     }
     keys.remove(slot, tag: entry.keyTag)
-    origins.remove(slot, tag: Self.tag(of: entry.origin))
+    origins.remove(slot, tag: tag(of: entry.origin))
     effects.append(.removed(slot, keyHash: hash(of: entry.keyBytes), ending))
     entry.key?.deallocate()
     entries.release(slot)
@@ -90,9 +90,11 @@ extension CacheState {
 
   /// Makes room in the tables for all that the limits allow, so that growing never pauses a set.
   mutating func reserve(_ opened: Opened) {
+    let most: UInt64 = 1 << 20
+    // Each bounded by itself: a file's limits may be anything, and their sum overflow.
     let wanted =
-      (opened.storeLimit?.entryCountMax ?? 0) + min(opened.memoryLimit.entryCountMax, 1 << 20)
-    let capacity = Int(min(wanted, 1 << 20))
+      min(opened.storeLimit?.entryCountMax ?? 0, most) + min(opened.memoryLimit.entryCountMax, most)
+    let capacity = Int(min(wanted, most))
     keys.reserve(capacity)
     origins.reserve(capacity)
   }

@@ -17,12 +17,14 @@ extension CacheState {
     }
     guard image.memoryExpiry != nil || image.storeExpiry != nil,
       image.storeExpiry == nil || head.opened?.storeLimit != nil,
-      image.valueByteCount <= UInt32(Bounds.valueByteCountMax)
+      image.valueByteCount <= UInt32(Bounds.valueByteCountMax),
+      image.origin > .zero, image.setAt >= .zero, image.setAt <= head.at
     else { throw .impossibleResidency(image.origin) }
     let hash = image.key.withUnsafeBytes { self.hash(of: $0) }
     guard image.key.withUnsafeBytes({ find($0, hash: hash) }) == nil,
       find(origin: image.origin) == nil, image.origin <= head.sequence
     else { throw .duplicateKey(image.origin) }
+    try checkRoom()
     let slot = insert(image, keyTag: UInt32(truncatingIfNeeded: hash), atFront: false)
     for tier in Tier.allCases { try checkLimit(tier) }
     return slot

@@ -27,8 +27,9 @@ public struct CacheState: ~Copyable, Sendable {
   let hashSeed: UInt64
 
   /// An empty state.
-  /// - Parameter hashSeed: seeds the hash of keys, so that nobody who chooses keys can make them
-  ///   collide. It never shows in events, order or digest.
+  /// - Parameter hashSeed: seeds the hashes of keys and origins, so that nobody who chooses them can
+  ///   make them collide: take a random one wherever they come from outside. It never shows in
+  ///   events, order or digest.
   public init(hashSeed: UInt64 = 0) { self.hashSeed = hashSeed }
 
   deinit {
@@ -104,7 +105,7 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// The slot of the entry that the `set` at `origin` made. O(1).
   public func find(origin: SequenceNumber) -> Slot? {
-    origins.find(tag: Self.tag(of: origin)) { entries[$0].origin == origin }
+    origins.find(tag: tag(of: origin)) { entries[$0].origin == origin }
   }
 
   public func origin(of slot: Slot) -> SequenceNumber { entries[slot].origin }
@@ -159,9 +160,13 @@ public struct CacheState: ~Copyable, Sendable {
 
   // MARK: Inside the core
 
-  static func tag(of origin: SequenceNumber) -> UInt32 {
-    // Fibonacci hashing: neighbouring origins spread over the table.
-    UInt32(truncatingIfNeeded: (origin.rawValue &* 0x9E37_79B9_7F4A_7C15) &>> 32)
+  /// Every bit of the origin, mixed with the seed, decides about each bit of the tag: a hostile
+  /// checkpoint chooses its origins.
+  @inline(__always)
+  func tag(of origin: SequenceNumber) -> UInt32 {
+    var mixed = (origin.rawValue ^ hashSeed) &* 0x9E37_79B9_7F4A_7C15
+    mixed = (mixed ^ (mixed &>> 32)) &* 0xC2B2_AE3D_27D4_EB4F
+    return UInt32(truncatingIfNeeded: mixed &>> 32)
   }
 
   func withHeap<R>(_ tier: Tier, _ body: (borrowing ExpiryHeap) -> R) -> R {

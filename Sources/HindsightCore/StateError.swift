@@ -26,6 +26,8 @@ public enum StateError: Error, Equatable, Sendable {
   case duplicateKey(SequenceNumber)
   /// A value without any residency, or in a tier that the cache doesn't have.
   case impossibleResidency(SequenceNumber)
+  /// More entries than an index can hold, or than its reader wants to hold.
+  case tooManyEntries
   case digestMismatch(SequenceNumber, stated: UInt64, computed: UInt64)
 }
 
@@ -54,6 +56,7 @@ extension StateError: CustomStringConvertible {
     case .keyLength(let count): "a key of \(count) bytes"
     case .duplicateKey(let origin): "entry \(origin) repeats a key or an origin"
     case .impossibleResidency(let origin): "entry \(origin) is in no tier that the cache has"
+    case .tooManyEntries: "there are more entries than the index may hold"
     case .digestMismatch(let sequence, let stated, let computed):
       "the digest at \(sequence) is stated as \(hexadecimal(stated)), replayed it is "
         + hexadecimal(computed)

@@ -1,0 +1,67 @@
+import HindsightTesting
+import Testing
+
+@testable import HindsightCore
+
+/// Events and checkpoints that nobody honest wrote, with every checksum right: they are refused or
+/// taken, but nothing traps, and nothing takes longer than their number allows.
+@Suite("S040 hostile events and checkpoints")
+struct HostileStateTests {
+  private func opened(store: UInt64) -> Opened {
+    Opened(
+      memoryLimit: TierLimit(entryCountMax: .max), storeLimit: TierLimit(entryCountMax: store),
+      memoryTTL: Microseconds(rawValue: .max), storeTTL: Microseconds(rawValue: .max),
+      accessLog: .recency, formatVersion: 1, softwareVersion: "", bootID: 0)
+  }
+
+  private func image(_ origin: UInt64, key: UInt64, setAt: Int64 = 0) -> EntryImage {
+    EntryImage(
+      key: withUnsafeBytes(of: key) { Bytes($0) }, origin: SequenceNumber(origin),
+      setAt: Timestamp(rawValue: setAt), coder: 1, valueByteCount: 0, valueHash: 0,
+      memoryExpiry: nil, storeExpiry: Timestamp(rawValue: .max))
+  }
+
+  @Test("limits whose sum overflows are limits like any other")
+  func limits() throws {
+    var state = CacheState()
+    var effects: [Effect] = []
+    try state.apply(
+      Record(sequence: SequenceNumber(1), at: .zero, event: .opened(opened(store: .max))),
+      into: &effects)
+    state.checkInvariants()
+  }
+
+  @Test("an entry set before time began, or after the state's own time, is refused")
+  func times() {
+    for (head, setAt) in [(Int64(5), Int64(6)), (5, -1), (.max, .min)] {
+      var state = CacheState()
+      state.restore(
+        StateHead(
+          sequence: SequenceNumber(9), at: Timestamp(rawValue: head), opened: opened(store: 9),
+          isClosed: false), orderIsTold: true)
+      do throws(StateError) {
+        try state.restore(image(1, key: 1, setAt: setAt))
+        Issue.record("set at \(setAt) was taken")
+      } catch {
+        #expect(error == .impossibleResidency(SequenceNumber(1)))
+      }
+    }
+  }
+
+  /// Origins that differ only in bits which a plain multiplication never moves into a table's mask
+  /// made each restore a walk through all those before it: 100,000 took minutes.
+  @Test("chosen origins don't collide")
+  func origins() throws {
+    var state = CacheState(hashSeed: 7)
+    let count: UInt64 = 100_000
+    state.restore(
+      StateHead(
+        sequence: SequenceNumber(1 << 62), at: .zero, opened: opened(store: count),
+        isClosed: false), orderIsTold: true)
+    for number in 1...count { try state.restore(image(number << 44, key: number)) }
+    var tags = Set<UInt32>()
+    for number in 1...count { tags.insert(state.tag(of: SequenceNumber(number << 44)) & 0x3_FFFF) }
+    // Thrown by chance into 2^18 boxes, they would be in some 83,000 of them.
+    #expect(tags.count > 60_000)
+  }
+}
