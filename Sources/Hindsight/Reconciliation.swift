@@ -144,15 +144,16 @@ extension Assembly {
       do throws(StateError) {
         try core.restore(image)
       } catch {
-        preconditionFailure("a row that fits can't be restored: \(error)")
+        // Somebody else's row: ours can all be restored.
+        void.append(.delete(origin: image.origin))
       }
     }
     while payloads.count < Int(core.slotEnd) { payloads.append(Payload()) }
     projection = Projection(applied: sequence)
     let mark = StoreMark(journalID: JournalID(high: 0, low: 0), applied: sequence)
-    while !void.isEmpty {
-      try writer.apply(Array(void.prefix(EngineBounds.transactionRowCount)), mark: mark)
-      void.removeFirst(min(void.count, EngineBounds.transactionRowCount))
+    for start in stride(from: 0, to: void.count, by: EngineBounds.transactionRowCount) {
+      let slice = void[start..<min(start + EngineBounds.transactionRowCount, void.count)]
+      try writer.apply(Array(slice), mark: mark)
     }
   }
 }

@@ -6,14 +6,18 @@ import SystemPackage
   import Musl
 #endif
 
-/// A real directory. Files are 0600 and the directory 0700 whatever the umask; symlinks, FIFOs and
-/// directories in place of a file are refused.
+/// A real directory. Files are 0600 and the directory 0700 whatever the umask; what may stand in
+/// their places is told by `FileGuard`.
 public struct PosixStorage: JournalStorage {
   public let path: String
+  private let places: FileGuard
 
   /// Uses the directory at `path`, creating it (its parent must exist).
-  /// - Throws: `StorageError` where it can't be created or is no directory.
-  public init(path: String) throws(StorageError) {
+  /// - Throws: `StorageError` where it can't be created, or is no directory, or a symbolic link.
+  public init(path given: String) throws(StorageError) {
+    // A slash at its end would have the system follow a symbolic link in the directory's place.
+    var path = given
+    while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
     self.path = path
     if mkdir(path, 0o700) == 0 {
       // mkdir(2) subtracts the umask; the mode is part of our promise.
@@ -21,11 +25,7 @@ public struct PosixStorage: JournalStorage {
     } else if errno != EEXIST {
       throw Self.failure("create directory", path)
     }
-    var status = stat()
-    guard stat(path, &status) == 0 else { throw Self.failure("examine", path) }
-    guard status.st_mode & S_IFMT == S_IFDIR else {
-      throw StorageError("use as directory", path, .notDirectory)
-    }
+    places = try FileGuard(directory: path)
   }
 
   public func list() throws(StorageError) -> [String] {
@@ -41,14 +41,13 @@ public struct PosixStorage: JournalStorage {
       let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
         name.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
       }
-      if entry.pointee.d_type == UInt8(DT_DIR) { continue }
-      names.append(name)
+      if name != ".", name != ".." { names.append(name) }
     }
   }
 
   public func open(_ name: String, forWriting: Bool) throws(StorageError) -> any JournalFile {
     // O_NONBLOCK: a FIFO in place of a file must not hang us.
-    let flags = (forWriting ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK
+    let flags = (forWriting ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
     return try file(name, flags)
   }
 
@@ -81,6 +80,8 @@ public struct PosixStorage: JournalStorage {
   }
 
   public func lock() throws(StorageError) -> any DirectoryLock {
+    // Whoever writes, locks first.
+    try places.secureDirectory(holding: list())
     let file = try file("lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_NONBLOCK)
     guard fchmod(file.descriptor, 0o600) == 0 else { throw Self.failure("set mode of", "lock") }
     guard flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 else {
@@ -102,17 +103,14 @@ public struct PosixStorage: JournalStorage {
   }
 
   private func file(_ name: String, _ flags: Int32) throws(StorageError) -> PosixFile {
+    try places.checkPlace(of: name)
     var descriptor: Int32
     repeat {
       descriptor = Glibc.open(path + "/" + name, flags, 0o600)
     } while descriptor < 0 && errno == EINTR
     guard descriptor >= 0 else { throw Self.failure("open", name) }
     let file = PosixFile(descriptor: descriptor, name: name)
-    var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw Self.failure("examine", name) }
-    guard status.st_mode & S_IFMT == S_IFREG else {
-      throw StorageError("use as a regular file", name, .invalidArgument)
-    }
+    try places.check(descriptor, name, forWriting: flags & O_ACCMODE == O_RDWR)
     return file
   }
 

@@ -2,7 +2,7 @@ public import SystemPackage
 
 /// The journal's directory: the seam at which tests and a simulator replace the file system.
 public protocol JournalStorage: Sendable {
-  /// The names of all regular files.
+  /// The names of everything in it. What is no regular file is refused when it is opened.
   func list() throws(StorageError) -> [String]
   /// Opens an existing regular file.
   func open(_ name: String, forWriting: Bool) throws(StorageError) -> any JournalFile
@@ -48,12 +48,17 @@ public struct StorageError: Error, Equatable, Sendable, CustomStringConvertible 
   public var code: Errno
   /// Who holds the lock, where that is what failed.
   public var holder: Int32?
+  /// What is wrong, where the code alone doesn't say it.
+  public var detail: String?
 
-  public init(_ operation: String, _ file: String, _ code: Errno, holder: Int32? = nil) {
+  public init(
+    _ operation: String, _ file: String, _ code: Errno, holder: Int32? = nil, detail: String? = nil
+  ) {
     self.operation = operation
     self.file = file
     self.code = code
     self.holder = holder
+    self.detail = detail
   }
 
   /// Whether space or quota has run out, or the limit on a file's size (RLIMIT_FSIZE) is reached.
@@ -61,5 +66,5 @@ public struct StorageError: Error, Equatable, Sendable, CustomStringConvertible 
     code == .noSpace || code == .diskQuotaExceeded || code == .fileTooLarge
   }
 
-  public var description: String { "\(operation) \(file): \(code)" }
+  public var description: String { "\(operation) \(file): \(detail ?? "\(code)")" }
 }

@@ -32,6 +32,11 @@ struct RowScan {
     var byteCount = 0
     while byteCount <= StoreBounds.valueByteCountPerPage, try statement.step() {
       let row = try image(statement, detail)
+      // Also so that a scan ends: a damaged tree may lead round in circles.
+      guard row.origin > rows.last?.origin ?? origin else {
+        throw StoreError(
+          code: .corrupt, operation: .scan, message: "rows are out of order", path: connection.path)
+      }
       byteCount += detail == .lengths ? 0 : Int(row.valueByteCount)
       rows.append(row)
     }
@@ -61,7 +66,8 @@ struct RowScan {
     let origin = row.integer(0)
     let keyByteCount = row.isText(4) ? row.bytesUnsafely(4).count : 0
     let valueByteCount = detail == .lengths ? Int(row.integer(5)) : row.bytesUnsafely(5).count
-    guard origin > 0, row.isInteger(1), row.isInteger(2), row.isInteger(3),
+    guard origin > 0, UInt64(origin) <= StoreBounds.sequenceMax, row.integer(1) >= 0,
+      row.integer(2) >= 0, row.isInteger(1), row.isInteger(2), row.isInteger(3),
       let coder = UInt8(exactly: row.integer(3)),
       (1...Bounds.keyByteCountMax).contains(keyByteCount),
       row.text(6) == "blob", valueByteCount <= Bounds.valueByteCountMax

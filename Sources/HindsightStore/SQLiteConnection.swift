@@ -26,6 +26,7 @@ final class SQLiteConnection {
     }
     self.path = path
     handle = opened
+    sqlite3_limit(opened, SQLITE_LIMIT_LENGTH, Int32(StoreBounds.columnByteCountMax))
   }
 
   deinit { close() }
@@ -117,7 +118,7 @@ extension StoreError.Code {
     case SQLITE_BUSY, SQLITE_LOCKED, SQLITE_PROTOCOL: self = .busy
     case SQLITE_FULL: self = .full
     case SQLITE_IOERR: self = .ioError
-    case SQLITE_CORRUPT: self = .corrupt
+    case SQLITE_CORRUPT, SQLITE_TOOBIG: self = .corrupt
     case SQLITE_NOTADB: self = .notADatabase
     case SQLITE_SCHEMA: self = .foreign
     case SQLITE_READONLY: self = .readOnly

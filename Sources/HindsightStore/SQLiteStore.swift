@@ -63,6 +63,7 @@ extension SQLiteConnection {
       PRAGMA secure_delete = OFF;
       PRAGMA temp_store = MEMORY;
       PRAGMA trusted_schema = OFF;
+      PRAGMA cell_size_check = ON;
       """, .open)
   }
 

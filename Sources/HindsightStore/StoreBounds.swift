@@ -1,3 +1,5 @@
+import HindsightCore
+
 /// Every bound and every name that the store tier fixes.
 public enum StoreBounds {
   /// The database's name in the cache's directory (DESIGN §7).
@@ -8,6 +10,13 @@ public enum StoreBounds {
   static let applicationID: Int64 = 0x4844_5354
   /// `PRAGMA user_version`: the version of the schema.
   static let schemaVersion: Int64 = 1
+
+  /// The highest sequence number that a row or the mark may have: what follows must still fit
+  /// SQLite's 63 bits and the journal's 62.
+  static let sequenceMax: UInt64 = 1 << 61
+  /// The longest value of any column, as SQLite enforces it: ours are shorter. A hostile database of
+  /// a few pages can otherwise claim a gigabyte.
+  static let columnByteCountMax = Bounds.valueByteCountMax + (64 << 10)
 
   /// Bytes a database page has.
   static let pageByteCount = 4_096

@@ -3,11 +3,28 @@ import Glibc
 /// The database's files: where they are, what may stand in their places, moving them aside.
 struct StoreFiles: Sendable {
   let directory: String
+  /// The directory's.
+  private let owner: uid_t
 
   var path: String { directory + "/" + StoreBounds.fileName }
 
   /// The directory without symbolic links, which SQLite then refuses anywhere in the path.
-  init(directory: String, _ operation: StoreError.Operation) throws(StoreError) {
+  ///
+  /// - Throws: `cantOpen` where it is none, or itself a symbolic link.
+  init(directory given: String, _ operation: StoreError.Operation) throws(StoreError) {
+    var directory = given
+    while directory.utf8.count > 1, directory.utf8.last == UInt8(ascii: "/") {
+      directory.removeLast()
+    }
+    var status = stat()
+    guard lstat(directory, &status) == 0 else {
+      throw StoreError(errno: errno, operation, "stat", path: directory)
+    }
+    guard status.st_mode & S_IFMT == S_IFDIR else {
+      throw StoreError(
+        code: .cantOpen, operation: operation, message: "not a directory", path: directory)
+    }
+    owner = status.st_uid
     guard let resolved = realpath(directory, nil) else {
       throw StoreError(errno: errno, operation, "resolve", path: directory)
     }
@@ -18,20 +35,22 @@ struct StoreFiles: Sendable {
   /// Checks what is there, and makes an empty file, readable and writable for its owner only,
   /// where nothing is.
   func prepareForWriting() throws(StoreError) {
-    guard try isRegularFile(path, .open) else { return try create() }
-    for suffix in StoreBounds.sidecarSuffixes { _ = try isRegularFile(path + suffix, .open) }
-    // SQLite gives the files beside it the same mode.
-    guard chmod(path, 0o600) == 0 else {
-      throw StoreError(errno: errno, .open, "chmod", path: path)
+    guard try isThere(path, forWriting: true) else { return try create() }
+    // SQLite gives the files beside it the same mode when it makes them.
+    for suffix in [""] + StoreBounds.sidecarSuffixes
+    where try isThere(path + suffix, forWriting: true) {
+      guard chmod(path + suffix, 0o600) == 0 else {
+        throw StoreError(errno: errno, .open, "chmod", path: path + suffix)
+      }
     }
   }
 
   /// Checks that the database is there, as a regular file.
   func checkForReading() throws(StoreError) {
-    guard try isRegularFile(path, .open) else {
+    guard try isThere(path, forWriting: false) else {
       throw StoreError(errno: ENOENT, .open, "open", path: path)
     }
-    for suffix in StoreBounds.sidecarSuffixes { _ = try isRegularFile(path + suffix, .open) }
+    for suffix in StoreBounds.sidecarSuffixes { _ = try isThere(path + suffix, forWriting: false) }
   }
 
   /// Moves the database and the files beside it to the first name that is free.
@@ -82,28 +101,35 @@ struct StoreFiles: Sendable {
   }
 
   private func exists(_ path: String) throws(StoreError) -> Bool {
-    try mode(path, .quarantine) != nil
+    try status(path, .quarantine) != nil
   }
 
-  /// Whether a regular file is there; false if nothing is.
+  /// Whether a regular file is there that may be used; false if nothing is.
+  ///
+  /// What is written is this user's and has no other name; what is only read may also be root's or
+  /// the directory owner's.
   ///
   /// - Throws: `cantOpen` if something else is.
-  private func isRegularFile(
-    _ path: String, _ operation: StoreError.Operation
-  ) throws(StoreError) -> Bool {
-    guard let mode = try mode(path, operation) else { return false }
-    guard mode & S_IFMT == S_IFREG else {
-      throw StoreError(
-        code: .cantOpen, operation: operation, message: "not a regular file", path: path)
+  private func isThere(_ path: String, forWriting: Bool) throws(StoreError) -> Bool {
+    guard let status = try status(path, .open) else { return false }
+    func refusal(_ message: String) -> StoreError {
+      StoreError(code: .cantOpen, operation: .open, message: message, path: path)
+    }
+    guard status.st_mode & S_IFMT == S_IFREG else { throw refusal("not a regular file") }
+    let isTrusted =
+      status.st_uid == geteuid() || !forWriting && (status.st_uid == 0 || status.st_uid == owner)
+    guard isTrusted else { throw refusal("it belongs to user \(status.st_uid)") }
+    guard !forWriting || status.st_nlink <= 1 else {
+      throw refusal("it has \(status.st_nlink) hard links; put a copy in its place")
     }
     return true
   }
 
-  private func mode(
+  private func status(
     _ path: String, _ operation: StoreError.Operation
-  ) throws(StoreError) -> mode_t? {
+  ) throws(StoreError) -> stat? {
     var status = stat()
-    if lstat(path, &status) == 0 { return status.st_mode }
+    if lstat(path, &status) == 0 { return status }
     if errno == ENOENT { return nil }
     throw StoreError(errno: errno, operation, "stat", path: path)
   }

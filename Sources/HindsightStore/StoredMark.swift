@@ -15,7 +15,7 @@ struct StoredMark {
     guard try select.step() else { return nil }
     defer { select.reset() }
     guard select.isText(0), select.isInteger(1), let journalID = JournalID(hex: select.text(0)),
-      let applied = UInt64(exactly: select.integer(1))
+      let applied = UInt64(exactly: select.integer(1)), applied <= StoreBounds.sequenceMax
     else {
       throw StoreError(
         code: .corrupt, operation: .readMark, message: "the mark is none", path: path)

@@ -19,9 +19,13 @@ struct StoreFileTests {
         #expect(try fileMode(path(directory, suffix)) == 0o600, "\(suffix)")
       }
       writer.close()
-      #expect(chmod(path(directory), 0o644) == 0)
-      try store.openWriter().close()
-      #expect(try fileMode(path(directory)) == 0o600)
+      for suffix in ["", "-wal"] {
+        #expect(FileManager.default.createFile(atPath: path(directory, suffix), contents: nil))
+        #expect(chmod(path(directory, suffix), 0o644) == 0)
+      }
+      let again = try store.openWriter()
+      for suffix in ["", "-wal"] { #expect(try fileMode(path(directory, suffix)) == 0o600) }
+      again.close()
     }
   }
 
@@ -42,6 +46,45 @@ struct StoreFileTests {
       #expect(code { () throws(StoreError) in _ = try store.openReader() } == .cantOpen)
       #expect(try store.quarantine() == "store.sqlite.quarantine-1")
       try store.openWriter().close()
+    }
+  }
+
+  @Test(
+    "a file with a second name is not written, another user's neither",
+    arguments: ["", "-wal", "-shm", "-journal"])
+  func neighbours(suffix: String) throws {
+    try withDirectory { directory in
+      try SQLiteStore(directory: directory).openWriter().close()
+      let place = path(directory, suffix)
+      let other = directory + "/other"
+      try Data("theirs".utf8).write(to: URL(fileURLWithPath: other))
+      if suffix.isEmpty { #expect(unlink(place) == 0) }
+      #expect(link(other, place) == 0)
+      let store = SQLiteStore(directory: directory)
+      #expect(code { () throws(StoreError) in _ = try store.openWriter() } == .cantOpen)
+      #expect(unlink(other) == 0)
+      if geteuid() == 0 {
+        #expect(chown(place, 12_345, 12_345) == 0)
+        #expect(code { () throws(StoreError) in _ = try store.openWriter() } == .cantOpen)
+        #expect(
+          code { () throws(StoreError) in _ = try StoreInspector(directory: directory) }
+            == .cantOpen)
+      }
+      #expect(try String(contentsOfFile: place, encoding: .utf8) == "theirs")
+    }
+  }
+
+  @Test("a symbolic link in the directory's place is not followed")
+  func linkedDirectory() throws {
+    try withDirectory { directory in
+      #expect(mkdir(directory + "/real", 0o700) == 0)
+      #expect(symlink(directory + "/real", directory + "/link") == 0)
+      for name in ["/link", "/link/"] {
+        let store = SQLiteStore(directory: directory + name)
+        #expect(code { () throws(StoreError) in _ = try store.openWriter() } == .cantOpen)
+      }
+      let names = try FileManager.default.contentsOfDirectory(atPath: directory + "/real")
+      #expect(names.isEmpty)
     }
   }
 
