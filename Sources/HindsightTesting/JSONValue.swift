@@ -30,10 +30,27 @@ extension JSONValue: Equatable {
     case (.number(let a), .number(let b)): a == b || Double(a).map { $0 == Double(b) } ?? false
     case (.string(let a), .string(let b)): a.utf8.elementsEqual(b.utf8)
     case (.array(let a), .array(let b)): a == b
-    case (.object(let a), .object(let b)):
-      a.count == b.count
-        && a.allSatisfy { field in b.contains { $0.name == field.name && $0.value == field.value } }
+    case (.object(let a), .object(let b)): fieldsAreEqual(a, b)
     default: false
+    }
+  }
+
+  /// Sorted, so that objects of many fields take no longer than their number allows. What repeats
+  /// its name keeps its order.
+  private static func fieldsAreEqual(
+    _ a: [(name: String, value: JSONValue, range: Range<Int>)],
+    _ b: [(name: String, value: JSONValue, range: Range<Int>)]
+  ) -> Bool {
+    func sorted(_ fields: [(name: String, value: JSONValue, range: Range<Int>)]) -> [Int] {
+      fields.indices.sorted { x, y in
+        let (first, second) = (fields[x].name.utf8, fields[y].name.utf8)
+        if first.elementsEqual(second) { return x < y }
+        return first.lexicographicallyPrecedes(second)
+      }
+    }
+    guard a.count == b.count else { return false }
+    return zip(sorted(a), sorted(b)).allSatisfy { x, y in
+      a[x].name.utf8.elementsEqual(b[y].name.utf8) && a[x].value == b[y].value
     }
   }
 
@@ -242,23 +259,4 @@ package struct JSONParser {
     at += 4
     return value
   }
-}
-
-/// Text as a JSON string, quotes included; every control character is escaped.
-package func jsonString(_ text: some StringProtocol) -> String {
-  var result = "\""
-  for scalar in text.unicodeScalars {
-    switch scalar {
-    case "\"": result += "\\\""
-    case "\\": result += "\\\\"
-    case "\n": result += "\\n"
-    case "\r": result += "\\r"
-    case "\t": result += "\\t"
-    case _ where scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value):
-      let digits = String(scalar.value, radix: 16)
-      result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-    default: result.unicodeScalars.append(scalar)
-    }
-  }
-  return result + "\""
 }

@@ -31,7 +31,8 @@ struct DemoReport: Codable {
 
   var text: String {
     ([lookupsText, killText, recoveryText, journalText, verificationText]
-      + verification.problems.map { "  DAMAGE \($0)" }).joined(separator: "\n")
+      + verification.problems.map { "  DAMAGE \(Output.printable("\($0)"))" }).joined(
+        separator: "\n")
   }
 
   private var lookupsText: String {

@@ -113,15 +113,14 @@ extension ResolvedEvent {
       Field("memoryExpiry", set.memoryExpiry?.iso8601),
       Field("storeExpiry", set.storeExpiry?.iso8601), Field("reason", set.reason),
       set.coder == 1 && isJSON(set.value)
-        ? Field("value", json: text) : Field("bytes", set.value.count),
+        ? Field("value", json: text.shownAsJSON) : Field("bytes", set.value.count),
     ].compactMap { $0 }
   }
 
   private func isJSON(_ bytes: Bytes) -> Bool {
     do throws(JSONError) {
       _ = try JSONParser.parse(bytes)
-      // One line an event, whatever the value's layout.
-      return !bytes.contains(UInt8(ascii: "\n"))
+      return true
     } catch {
       return false
     }

@@ -31,9 +31,7 @@ struct HindsightCommand: AsyncParsableCommand {
   static func main() async {
     // Replies go to standard output; what opening found is part of them. Troubles go to the other.
     LoggingSystem.bootstrap { label in
-      var handler = StreamLogHandler.standardError(label: label)
-      handler.logLevel = .warning
-      return handler
+      TerminalLog(label: label)
     }
     // A file at its limit (ulimit -f) is an error of the write, which we handle; not our end.
     signal(SIGXFSZ, SIG_IGN)

@@ -93,7 +93,12 @@ extension CacheConfiguration {
     guard has("") else { return }
     do {
       guard let opened = try LastOpened.read(try PosixStorage(path: directory)) else {
-        if has("store.sqlite") { usesJournal = false }
+        // A journal whose beginning is damaged is one, too: opening it tells, and refuses.
+        let names = try FileManager.default.contentsOfDirectory(atPath: directory)
+        let hasJournal = names.contains {
+          $0.hasSuffix(".journal") || $0.hasSuffix(".checkpoint")
+        }
+        if has("store.sqlite"), !hasJournal { usesJournal = false }
         return
       }
       memoryLimit = opened.memoryLimit

@@ -3,24 +3,19 @@ import HindsightTesting
 
 /// What goes to standard output and standard error.
 enum Output {
-  /// Writes a line to standard error.
+  /// Writes a line to standard error. Whatever it is made of, it is harmless to a terminal.
   static func diagnose(_ text: String) {
-    FileHandle.standardError.write(Data((text + "\n").utf8))
+    FileHandle.standardError.write(Data((text.shown(keeping: ["\n", "\t"]) + "\n").utf8))
   }
 
-  /// Writes a line to standard output, at once.
+  /// Writes a line to standard output, at once. Whatever it is made of, it is harmless to a
+  /// terminal; JSON was made so before (`shownAsJSON`).
   static func line(_ text: String) {
-    FileHandle.standardOutput.write(Data((text + "\n").utf8))
+    FileHandle.standardOutput.write(Data((text.shown(keeping: ["\n", "\t"]) + "\n").utf8))
   }
 
-  /// Text from a cache, for people: control characters can't reach the terminal.
-  static func printable(_ text: some StringProtocol) -> String {
-    guard text.unicodeScalars.contains(where: { $0.isControl }) else { return String(text) }
-    return text.unicodeScalars.map {
-      $0.isControl ? "\\u{\(String($0.value, radix: 16))}" : "\($0)"
-    }
-    .joined()
-  }
+  /// Text from a cache as part of a line for people: it can't end the line either.
+  static func printable(_ text: some StringProtocol) -> String { text.shown() }
 
   static func printable(_ bytes: some Collection<UInt8>) -> String {
     printable(String(decoding: bytes, as: UTF8.self))
@@ -30,15 +25,7 @@ enum Output {
   static func json(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
-  }
-}
-
-extension Unicode.Scalar {
-  /// C0, DEL, C1, and what reorders or hides text on a terminal.
-  fileprivate var isControl: Bool {
-    value < 0x20 || (0x7F..<0xA0).contains(value) || (0x200B...0x200F).contains(value)
-      || (0x2028...0x202E).contains(value) || (0x2066...0x2069).contains(value)
+    return String(decoding: try encoder.encode(value), as: UTF8.self).shownAsJSON
   }
 }
 

@@ -26,7 +26,7 @@ struct Repair: AsyncParsableCommand {
       store \(recovery.store.rawValue): \(recovery.deletedRows) rows deleted, \
       \(recovery.insertedRows) inserted, \(recovery.lostValues) values lost
       """)
-    for name in recovery.quarantined { Output.line("kept aside: \(name)") }
+    for name in recovery.quarantined { Output.line("kept aside: \(Output.printable(name))") }
     for damage in recovery.damage { Output.line("damage: \(Output.printable(damage))") }
   }
 }

@@ -15,11 +15,23 @@ struct Reply {
     case .hit(let hit):
       self.init([
         ("hit", "true"), ("tier", jsonString(hit.tier.description)),
-        ("value", String(decoding: hit.value, as: UTF8.self)), ("origin", "\(hit.origin)"),
+        ("value", Self.value(hit.value)), ("origin", "\(hit.origin)"),
         ("age", "\(hit.age.seconds)"), ("expiresIn", "\(hit.expiresIn.seconds)"),
       ])
     case .miss(let reason):
       self.init([("hit", "false"), ("why", jsonString(reason.rawValue))])
+    }
+  }
+
+  /// A value as one line of JSON. What is none, though its coder says so, comes as a string: whoever
+  /// wrote the journal must not write parts of the reply.
+  private static func value(_ bytes: [UInt8]) -> String {
+    let text = String(decoding: bytes, as: UTF8.self)
+    do throws(JSONError) {
+      _ = try JSONParser.parse(bytes[...])
+      return text.shownAsJSON
+    } catch {
+      return jsonString(text)
     }
   }
 

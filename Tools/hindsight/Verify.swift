@@ -37,9 +37,10 @@ struct Verify: ParsableCommand {
   private func show(_ result: Verification) {
     for problem in result.problems {
       let place = problem.offset.map { ", offset \($0)" } ?? ""
-      Output.line("DAMAGE \(problem.file)\(place): \(Output.printable(problem.message))")
+      Output.line(
+        "DAMAGE \(Output.printable(problem.file))\(place): \(Output.printable(problem.message))")
     }
-    for note in result.notes { Output.line("note: \(note)") }
+    for note in result.notes { Output.line("note: \(Output.printable(note))") }
     Output.line(
       """
       \(result.isSound ? "ok" : "NOT ok"): \(result.events) events \
