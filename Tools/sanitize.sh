@@ -1,0 +1,51 @@
+#!/bin/sh
+# Runs the tests under a sanitizer: Tools/sanitize.sh [address|thread|all] [arguments of swift test]
+#
+# address  AddressSanitizer, and LeakSanitizer at the end of each process
+# thread   ThreadSanitizer; Mutex is told to it (Sources/HindsightCore/SanitizedMutex.swift)
+#
+# A report fails the run: nothing is suppressed. Each has a build directory of its own.
+set -eu
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+which=${1:-all}
+[ $# -eq 0 ] || shift
+
+run() {
+    sanitizer=$1 flag=$2
+    shift 2
+    scratch="$root/.build/sanitize-$sanitizer"
+    reports="$scratch/report"
+    rm -f "$reports".*
+    build="swift build --build-tests --package-path $root --scratch-path $scratch --sanitize=$sanitizer"
+    $build -Xswiftc "$flag"
+    # The tests start processes of their own: what those report goes to files, too, and counts.
+    export ASAN_OPTIONS="detect_leaks=1:log_path=$reports"
+    export LSAN_OPTIONS="use_unaligned=1"
+    export TSAN_OPTIONS="halt_on_error=0:exitcode=66:log_path=$reports"
+    status=0
+    swift test --skip-build --package-path "$root" --scratch-path "$scratch" \
+        --sanitize="$sanitizer" -Xswiftc "$flag" "$@" || status=$?
+    for report in "$reports".*; do
+        [ -e "$report" ] || continue
+        cat "$report" >&2
+        status=1
+    done
+    if [ "$status" -eq 0 ]; then echo "$sanitizer: clean"; else echo "$sanitizer: NOT clean"; fi
+    return "$status"
+}
+
+"$root/Tools/prepare.sh"
+case "$which" in
+    address) run address -DHINDSIGHT_ASAN "$@" ;;
+    thread) run thread -DHINDSIGHT_TSAN "$@" ;;
+    all)
+        failed=0
+        run address -DHINDSIGHT_ASAN "$@" || failed=1
+        run thread -DHINDSIGHT_TSAN "$@" || failed=1
+        exit "$failed"
+        ;;
+    *)
+        echo "usage: Tools/sanitize.sh [address|thread|all] [arguments of swift test]" >&2
+        exit 2
+        ;;
+esac
