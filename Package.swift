@@ -24,7 +24,6 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
-    .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
 
     .systemLibrary(name: "CMalloc", path: "Tools/CMalloc"),
@@ -33,7 +32,7 @@ let package = Package(
     .target(
       name: "HindsightJournal",
       dependencies: [
-        "HindsightCore", "CZlib", "CZstd",
+        "HindsightCore", "CZlib",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes sure that what a build needs is there: Swift, and Debian's SQLite, Zstandard and zlib headers.
+# Makes sure that what a build needs is there: Swift, and Debian's SQLite and zlib headers.
 # Run by the other scripts; changes nothing where nothing is missing.
 set -eu
 
@@ -8,7 +8,7 @@ command -v swift >/dev/null 2>&1 || {
     exit 1
 }
 missing=""
-for package in libsqlite3-dev libzstd-dev zlib1g-dev; do
+for package in libsqlite3-dev zlib1g-dev; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0

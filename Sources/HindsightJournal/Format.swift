@@ -2,9 +2,8 @@
 // and golden journals in Fixtures prove it. All fixed numbers are little-endian. A varint is LEB128,
 // at most 10 bytes. CRC means zlib's CRC-32.
 //
-// The versions differ in compression only. Version 1: each body and block is raw deflate without
-// header (RFC 1951). Version 2: Zstandard (RFC 8878) with a window of at most 256 KiB, and bodies in
-// runs. Version 2 is what is written. A segment or checkpoint has the version that its header says,
+// The versions differ in compression only; both have raw deflate without header (RFC 1951). Version
+// 1: each body and block is a stream of its own. Version 2: runs. Version 2 is what is written. A segment or checkpoint has the version that its header says,
 // its frames included; segments and checkpoints of both may stand side by side.
 //
 // DIRECTORY
@@ -32,12 +31,13 @@
 //
 // FRAME = frame header, body. A frame holds whole decisions.
 //
-// RUN = frames whose compressed bodies are one Zstandard stream, flushed at each body's end and never
-// ended: a body refers back to those before it. Frames stored as they are may stand in between. A
-// run begins at a segment's first frame at the latest, at the first frame behind a checkpoint's place, and
-// where the run before it has 512 KiB before compression; so that is what a damaged body may take
-// with it, and what a reader decodes in vain to begin in the middle. The bodies of a run, one
-// after the other, are what `zstd -d` reads.
+// RUN = frames whose compressed bodies are one deflate stream, flushed (Z_SYNC_FLUSH) at each body's
+// end and never ended: a body refers back to those before it. The four bytes 00 00 FF FF with which
+// each flush ends are left out. Frames stored as they are may stand in between. A run begins at a
+// segment's first frame at the latest, at the first frame behind a checkpoint's place, and where
+// the run before it has 512 KiB before compression; so that is what a damaged body may take with it, and
+// what a reader decodes in vain to begin in the middle. The bodies of a run, each followed by those four
+// bytes, are what a raw inflate reads.
 //
 //   offset size  frame header
 //   0      4     magic "HFRM"
@@ -130,12 +130,11 @@ enum Format {
   static let bodyByteCountMax = 64 << 20
   /// Deflate can't do better than 1,032 to 1 (zlib's technical notes): more is a bomb.
   static let deflateRatioMax = 1_032
-  /// Zstandard's level, and the logarithm of its window.
+  /// zlib's level, and its memory level.
   static let compressionLevel: Int32 = 1
-  static let windowLog: Int32 = 18
-  /// A block of Zstandard's gives at most so many bytes, and takes at least so many. More is a bomb.
-  static let zstdBlockByteCountMax = 128 << 10
-  static let zstdBlockByteCountMin = 4
+  static let compressorMemoryLevel: Int32 = 8
+  /// What a flush ends with (an empty stored block); left out of a body.
+  static let flushMarker: [UInt8] = [0, 0, 0xFF, 0xFF]
   /// A run of frames ends when it has so many bytes before compression.
   static let runByteCount = 512 << 10
   /// Bodies below this are stored as they are.

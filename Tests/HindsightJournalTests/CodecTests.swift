@@ -135,6 +135,23 @@ struct CodecTests {
     #expect(try decode(frames[1], decoder).count == 20)
   }
 
+  @Test("a run's bodies, each followed by a flush's marker, are one deflate stream")
+  mutating func runIsStream() throws {
+    let compressor = RunCompressor()
+    var stream: [UInt8] = []
+    var raw: [UInt8] = []
+    for round in 0..<20 {
+      let sealed = seal(records(10, from: 100 + 10 * UInt64(round)))
+      let (stored, encoding) = compressor.encode(sealed.body)
+      #expect(encoding == (round == 0 ? .begins : .continues))
+      stream += stored + [0, 0, 0xFF, 0xFF]
+      raw += sealed.body
+    }
+    // Any inflate reads it once it has an end: an empty last block.
+    stream += [0x03, 0x00]
+    #expect(try Inflater().inflate(stream, count: raw.count) == raw)
+  }
+
   @Test("a run ends at its limit, so that a damaged body takes no more with it")
   mutating func runLimit() throws {
     let compressor = RunCompressor()
@@ -216,7 +233,7 @@ struct CodecTests {
     // Raw deflate of a mebibyte of zeros: what zlib makes of it, in short.
     let deflated = try deflate(zeros)
     let (stored, encoding) = RunCompressor().encode(zeros)
-    #expect(encoding == .begins && stored.count < 1_000)
+    #expect(encoding == .begins && stored.count < 8_000)
     for (version, stored) in [(UInt8(1), deflated), (2, stored)] {
       func decode(_ stored: [UInt8], _ count: Int) throws -> [UInt8] {
         try BodyDecoder().decode(stored, .begins, version: version, count: count)
