@@ -113,7 +113,18 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
   var bytes: Bytes { withBytes { Bytes($0) } }
 
   static func fold(_ part: String) -> String {
-    String(part.lowercased().map { $0 == "_" ? "-" : $0 })
+    // Nearly all names are ASCII: those need no look at where their characters begin.
+    guard part.utf8.allSatisfy({ $0 < 0x80 }) else {
+      return String(part.lowercased().map { $0 == "_" ? "-" : $0 })
+    }
+    return String(unsafeUninitializedCapacity: part.utf8.count) { buffer in
+      for (at, byte) in part.utf8.enumerated() {
+        let folded = byte == UInt8(ascii: "_") ? UInt8(ascii: "-") : byte
+        let isUpper = (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(folded)
+        buffer.initializeElement(at: at, to: isUpper ? folded | 0x20 : folded)
+      }
+      return part.utf8.count
+    }
   }
 
   private static func normalize(_ package: String, registry: String, rules: KeyRules) -> String {

@@ -120,6 +120,15 @@ struct ConformanceTests {
     #expect(try CacheKey("\u{E9}") != CacheKey("e\u{301}"), "keys compare as bytes")
   }
 
+  @Test("names in ASCII, which have a shorter way, are folded as all others are")
+  func asciiKeys() throws {
+    let ascii = String(decoding: (0..<0x80).map { UInt8($0) }, as: UTF8.self)
+    for package in [ascii, ascii + "É", "_\u{308}A_"] {
+      let expected = String(package.lowercased().map { $0 == "_" ? "-" : $0 })
+      #expect(try CacheKey(registry: "NPM_x", package: package).rawValue == "npm-x:" + expected)
+    }
+  }
+
   @Test("T040.11 a memory hit makes no query, and contains removes what is past its expiry")
   func memoryFirst() async throws {
     let directory = try TemporaryDirectory()
