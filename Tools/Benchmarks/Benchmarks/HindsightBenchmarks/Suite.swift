@@ -1,0 +1,97 @@
+import Benchmark
+import CMallocCount
+import Foundation
+import Hindsight
+
+/// Allocations an operation, counted by CMallocCount.
+let allocations = BenchmarkMetric.custom("Allocations an operation", polarity: .prefersSmaller)
+
+let benchmarks: @Sendable () -> Void = {
+  Benchmark.defaultConfiguration = .init(
+    metrics: [.wallClock, .throughput, allocations], warmupIterations: 1, scalingFactor: .one,
+    maxDuration: .seconds(1), maxIterations: 20)
+  addMemoryBenchmarks()
+  addSetBenchmarks()
+  addStoreBenchmarks()
+  addUpkeepBenchmarks()
+}
+
+/// Values are JSON text, kept as it is.
+typealias TextCache = Cache<[UInt8]>
+
+/// Something did what it should not: the run ends with it.
+struct BenchmarkFailure: Error {
+  var message: String
+}
+
+extension Benchmark {
+  /// Times `operations` runs of something as one iteration, and counts the allocations of one.
+  /// - Parameter allocationsMax: the run fails where there are more.
+  func timed(
+    _ operations: Int, allocationsMax: Double = .infinity, _ body: () async throws -> Void
+  ) async throws {
+    let before = malloc_count()
+    startMeasurement()
+    try await body()
+    stopMeasurement()
+    let perOperation = Double(malloc_count() - before) / Double(operations)
+    measurement(allocations, Int(perOperation.rounded()))
+    guard perOperation <= allocationsMax else {
+      throw BenchmarkFailure(message: "\(name): \(perOperation) allocations an operation")
+    }
+  }
+}
+
+/// A directory that doesn't exist yet, removed when the last reference to it goes away.
+final class Scratch: Sendable {
+  let path: String
+
+  init() {
+    path =
+      FileManager.default.temporaryDirectory
+      .appendingPathComponent("hindsight-benchmarks-\(UUID().uuidString)").path
+  }
+
+  func remove() throws { try FileManager.default.removeItem(atPath: path) }
+}
+
+/// Keys of 20 bytes, values of about 380.
+enum Input {
+  static func keys(_ range: Range<Int>) throws -> [CacheKey] {
+    try range.map { try CacheKey("pypi:package-\(1_000_000 + $0)") }
+  }
+
+  static func value(_ at: Int) -> [UInt8] {
+    let text = (0..<30).map { "word-\((at &* 31 &+ $0 &* $0) % 97) " }.joined()
+    return Array(#"{"name":"package-\#(at)","exists":true,"description":"\#(text)"}"#.utf8)
+  }
+
+  static let values = (0..<1_000).map(value)
+}
+
+func configuration(memory: UInt64, store: UInt64 = 100_000) -> CacheConfiguration {
+  var configuration = CacheConfiguration()
+  configuration.memoryLimit = TierLimit(entryCountMax: memory)
+  configuration.storeLimit = TierLimit(entryCountMax: max(memory, store))
+  return configuration
+}
+
+/// A full cache in memory alone.
+func memoryCache(_ keys: [CacheKey]) async throws -> TextCache {
+  let cache = try await TextCache.open(
+    at: nil, coder: .jsonText, configuration: configuration(memory: UInt64(keys.count)))
+  for (at, key) in keys.enumerated() {
+    try await cache.set(Input.values[at % Input.values.count], for: key)
+  }
+  return cache
+}
+
+/// Runs so many tasks with their numbers, and waits for all of them.
+func concurrently(
+  _ tasks: Int, _ body: @escaping @Sendable (Int) async throws -> Void
+) async throws {
+  try await withThrowingTaskGroup(of: Void.self) { group in
+    for task in 0..<tasks { group.addTask { try await body(task) } }
+    try await group.waitForAll()
+  }
+}

@@ -1,0 +1,86 @@
+import Benchmark
+import Foundation
+import Hindsight
+import HindsightTesting
+
+/// What happens beside reads and writes: expiry, projection, checkpoints, recovery.
+///
+/// Frames, events and `apply` by themselves have no public interface; their costs are part of "frame"
+/// and "recovery" here, and are counted in instructions by Tools/instruction-counts.
+func addUpkeepBenchmarks() {
+  let count = 10_000
+  Benchmark("expiry sweep: 10,000 entries") { benchmark in
+    let clock = ManualClock()
+    var configuration = configuration(memory: UInt64(count))
+    configuration.clock = clock
+    configuration.sweepInterval = nil
+    let cache = try await TextCache.open(
+      at: nil, coder: .jsonText, configuration: configuration)
+    for (at, key) in try Input.keys(0..<count).enumerated() {
+      try await cache.set(
+        Input.values[at % Input.values.count], for: key, memoryTTL: .seconds(60))
+    }
+    clock.advance(by: .seconds(61))
+    try await benchmark.timed(count) {
+      guard try await cache.cleanupExpired() == count else {
+        throw BenchmarkFailure(message: "a sweep must remove all that has expired")
+      }
+    }
+  }
+  Benchmark("projection: 10,000 sets until SQLite has them") { benchmark in
+    let scratch = Scratch()
+    let keys = try Input.keys(0..<count)
+    let cache = try await TextCache.open(at: scratch.path, coder: .jsonText)
+    try await benchmark.timed(count) {
+      try await fill(cache, keys)
+      try await cache.settle()
+    }
+    try await cache.close()
+    try scratch.remove()
+  }
+  addRecovery(count)
+}
+
+private func fill(_ cache: TextCache, _ keys: [CacheKey]) async throws {
+  for (at, key) in keys.enumerated() {
+    try await cache.set(
+      Input.values[at % Input.values.count], for: key, acknowledgement: .enqueued)
+  }
+}
+
+private func addRecovery(_ count: Int) {
+  for hasCheckpoint in [true, false] {
+    let name = hasCheckpoint ? "from its checkpoint" : "replaying every event"
+    Benchmark("recovery: 10,000 sets, \(name)") { benchmark in
+      let scratch = Scratch()
+      var configuration = CacheConfiguration()
+      // Small, so that the last checkpoint, which stands at a segment's start, holds most entries.
+      if hasCheckpoint { configuration.segmentByteCount = 64 << 10 }
+      try await withCache(
+        at: scratch.path, coder: .jsonText, configuration: configuration
+      ) { cache in
+        try await fill(cache, try Input.keys(0..<count))
+        // Checkpoints are written beside the writes: a few more, once that has caught up.
+        for part in 0..<(hasCheckpoint ? 4 : 0) {
+          try await cache.settle()
+          try await fill(cache, try Input.keys(500 * part..<500 * (part + 1)))
+        }
+      }
+      if !hasCheckpoint {
+        for name in try FileManager.default.contentsOfDirectory(atPath: scratch.path)
+        where name.hasSuffix(".checkpoint") {
+          try FileManager.default.removeItem(atPath: "\(scratch.path)/\(name)")
+        }
+      }
+      var reopened: TextCache?
+      try await benchmark.timed(1) {
+        reopened = try await TextCache.open(at: scratch.path, coder: .jsonText)
+      }
+      guard let recovery = reopened?.recovery, reopened?.count.store == count,
+        hasCheckpoint == (recovery.replayedEvents < count)
+      else { throw BenchmarkFailure(message: "recovery must bring everything back") }
+      try await reopened?.close()
+      try scratch.remove()
+    }
+  }
+}
