@@ -53,6 +53,20 @@ struct BenchTests {
     }
   }
 
+  @Test("pauses are reported beside what the machine does to any thread")
+  func pauses() throws {
+    let result = try Command.run(
+      ["bench", "--pauses", "--entries", "2000", "--seconds", "0.4", "--json"])
+    #expect(result.status == 0, "\(result.errors)")
+    let rows = try #require(try json(result.output)["rows"] as? [[String: Any]])
+    var values: [String: Double] = [:]
+    for row in rows { values[try #require(row["metric"] as? String)] = row["value"] as? Double }
+    for metric in ["hit_quiet", "clock_busy", "hit_busy", "set_busy"] {
+      let (median, longest) = (values["\(metric)_p50"] ?? 0, values["\(metric)_max"] ?? 0)
+      #expect(values["\(metric)_count"] ?? 0 > 100 && median > 0 && longest >= median, "\(metric)")
+    }
+  }
+
   @Test("a line that is none is named")
   func badLine() throws {
     let scratch = try Scratch()

@@ -92,6 +92,8 @@ def main(scaling_path, pauses_path, pause_entries, load, docc):
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     out = ["# How costs grow", "",
            "Written by `Tools/scaling.sh`; every figure is from one run of it.", "",
+           *([f"**A draft: other programs kept the machine busy (load {load}), so that times are "
+              "several times what they are alone.**", ""] if float(load) > 1.5 else []),
            f"Conditions: {os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, Linux "
            f"{platform.release()}; load before the run {load}. A tenth of the entries (at least "
            "1,000) are in memory, all of them in the store; values of 100 bytes unless their size "
