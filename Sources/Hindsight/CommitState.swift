@@ -31,6 +31,8 @@ struct CommitState: Sendable {
   var unsyncedByteCount: UInt64 = 0
   /// Whether somebody holds the write role.
   var isWriting = false
+  /// How many callers the last frame answered beside the one who wrote it.
+  private var answeredCount = 0
   /// The journal's thread found the role taken, and gets it next.
   var threadWantsRole = false
   /// The segment is full: the next frame goes to a new one.
@@ -68,9 +70,15 @@ struct CommitState: Sendable {
     }
   }
 
+  /// Whether many callers wait at the same time. Each of them would find nobody writing and write
+  /// its own event; one thread for all writes large frames, and needs one signal for many.
+  private var isCrowded: Bool { answeredCount >= EngineBounds.crowdCountMin }
+
   /// Takes the write role if it is free and a caller's thread may write.
   mutating func takeRoleForCaller() -> Bool {
-    guard !isWriting, !isRotationDue, !threadWantsRole, trouble == nil else { return false }
+    guard !isWriting, !isRotationDue, !threadWantsRole, !isCrowded, trouble == nil else {
+      return false
+    }
     isWriting = true
     return true
   }
@@ -118,12 +126,13 @@ struct CommitState: Sendable {
   mutating func wrote(through sequence: SequenceNumber) -> (resume: [Resumption], signal: Bool) {
     written = max(written, sequence)
     var resume = Self.take(&writeWaiters, through: written)
-    if !threadWantsRole, !isRotationDue, let next = writeWaiters.popFirst() {
+    answeredCount = resume.count
+    if !threadWantsRole, !isRotationDue, !isCrowded, let next = writeWaiters.popFirst() {
       resume.append((next, .writeRole))
       return (resume, false)
     }
     isWriting = false
-    return (resume, threadWantsRole || isRotationDue)
+    return (resume, threadWantsRole || isRotationDue || hasWriteWaiters)
   }
 
   /// Everything up to `sequence` is on the disk.

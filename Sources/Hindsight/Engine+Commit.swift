@@ -49,7 +49,8 @@ extension Engine {
   }
 
   /// Writes a cut frame, holding the write role, and hands the role on.
-  func write(_ cut: CutFrame, _ journal: Journal) -> CacheError? {
+  /// - Parameter gathers: whether to give those who were answered a moment to come back.
+  func write(_ cut: CutFrame, _ journal: Journal, gathers: Bool = false) -> CacheError? {
     do throws(StorageError) {
       try journal.writer.append(
         cut.frame, durable: cut.durable, bootTime: cut.bootTime, endsRun: cut.isCaptured)
@@ -63,9 +64,11 @@ extension Engine {
       state.commit.unsyncedByteCount = unsynced
       return state.commit.wrote(through: cut.frame.last)
     }
+    let arrivalCount = gathering.count
     resume.resume()
-    if signal { signalJournal() }
+    if signal, !gathers { signalJournal() }
     resumeRoomWaiters()
+    if gathers { gathering.gather(resume.count, since: arrivalCount, configuration.scheduler) }
     return nil
   }
 
@@ -103,6 +106,7 @@ extension Engine {
         let waiter = CommitState.Waiter(
           id: id, sequence: sequence, continuation: continuation)
         let arrival = locked { state in state.commit.arrive(waiter, level) }
+        gathering.arrived()
         if arrival == .acknowledged { return continuation.resume(returning: .acknowledged) }
         if arrival == .needsThread { signalJournal() }
         if Task.isCancelled { cancelWait(id) }

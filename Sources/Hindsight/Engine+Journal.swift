@@ -25,7 +25,7 @@ extension Engine {
     case .idle(let wait): return wait
     case .write(let cut):
       // A failure is remembered as trouble, which the next step attends to.
-      _ = write(cut, journal)
+      _ = write(cut, journal, gathers: true)
     case .rotate: attempt(journal) { (writer) throws(StorageError) in try writer.rotate() }
     case .sync: sync(journal)
     case .rescue: rescue(journal)
@@ -117,8 +117,10 @@ extension Engine {
       state.commit.nextSync = next
       return state.commit.synced(through: durable)
     }
+    let arrivalCount = gathering.count
     resume.resume()
     becameDurable(journal)
+    gathering.gather(resume.count, since: arrivalCount, configuration.scheduler)
   }
 
   /// Rewrites from memory, to a new segment, what the poisoned one may lack.

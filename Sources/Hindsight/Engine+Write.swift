@@ -13,7 +13,7 @@ extension Engine {
   ) async throws(CacheError) -> SequenceNumber {
     try await waitForRoom()
     let reading = clock.reading()
-    let sequence = try write { (state) throws(CacheError) in
+    let sequence = try write(level) { (state) throws(CacheError) in
       do throws(SetRefusal) {
         try state.core.decideSet(set.command, at: state.now(reading), into: &state.decision)
       } catch {
@@ -31,7 +31,7 @@ extension Engine {
   ) async throws(CacheError) -> Bool {
     try await waitForRoom()
     let reading = clock.reading()
-    let (wasThere, sequence) = try write { (state) throws(CacheError) in
+    let (wasThere, sequence) = try write(level) { (state) throws(CacheError) in
       let wasThere = state.core.decideInvalidate(
         key.bytes, reason: reason, at: state.now(reading), into: &state.decision)
       state.absorb(reading)
@@ -46,7 +46,7 @@ extension Engine {
   ) async throws(CacheError) -> TierCounts {
     try await waitForRoom()
     let reading = clock.reading()
-    let (counts, sequence) = try write { (state) throws(CacheError) in
+    let (counts, sequence) = try write(level) { (state) throws(CacheError) in
       let counts = state.core.decideClear(
         prefix: prefix, reason: reason, at: state.now(reading), into: &state.decision)
       state.absorb(reading)
@@ -75,7 +75,7 @@ extension Engine {
   /// One slice of the sweep.
   func sweep() throws(CacheError) -> (result: Int, sequence: SequenceNumber) {
     let reading = clock.reading()
-    return try write { (state) throws(CacheError) in
+    return try write(.enqueued) { (state) throws(CacheError) in
       let swept = state.core.decideSweep(
         at: state.now(reading), entryCountMax: EngineBounds.sweepSliceCount,
         into: &state.decision)
@@ -85,13 +85,14 @@ extension Engine {
   }
 
   /// Decides something under the lock, unless writes are refused at present.
+  /// - Parameter level: what the caller will wait for. If for anything, it sees to the frame itself.
   private func write<R: Sendable>(
-    _ decide: (inout EngineState) throws(CacheError) -> R
+    _ level: Acknowledgement, _ decide: (inout EngineState) throws(CacheError) -> R
   ) throws(CacheError) -> (result: R, sequence: SequenceNumber) {
     let (result, sequence, wantsCut) = try locked { (state) throws(CacheError) in
       try state.checkWritable()
       let result = try decide(&state)
-      return (result, state.core.head.sequence, state.wantsCut())
+      return (result, state.core.head.sequence, level == .enqueued && state.wantsCut())
     }
     if wantsCut { signalJournal() }
     return (result, sequence)

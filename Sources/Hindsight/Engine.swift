@@ -30,6 +30,7 @@ final class Engine: Sendable {
   /// What opening found and did.
   let recovery: RecoverySummary
   let logger: Logger
+  let gathering = Gathering()
   private let waiterIDs = Atomic<UInt64>(0)
   private let background = Mutex(Background())
   private let launch = Atomic(Launch.pending)

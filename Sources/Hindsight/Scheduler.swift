@@ -10,6 +10,14 @@ public protocol BackgroundScheduler: Sendable {
   func start(
     _ name: String, step: @escaping @Sendable () -> BackgroundWait
   ) throws(CacheError) -> any BackgroundActivity
+
+  /// Called from within a step that would rather wait for what others are about to do: lets some
+  /// 100 µs pass at most, unless `isOver` says yes before. May do nothing, which is the default.
+  func giveWay(until isOver: () -> Bool)
+}
+
+extension BackgroundScheduler {
+  public func giveWay(until isOver: () -> Bool) {}
 }
 
 /// When an activity wants to run again. A signal makes it run at once in every case but `finished`.

@@ -21,17 +21,49 @@ public struct ThreadScheduler: BackgroundScheduler {
     try activity.start(name)
     return activity
   }
+
+  public func giveWay(until isOver: () -> Bool) {
+    Pause.wait(atMost: Pause.gatheringNanoseconds, givesWay: true, until: isOver)
+  }
+}
+
+/// Waits that are shorter than a sleep and a wake-up.
+private enum Pause {
+  /// Waking a sleeping thread takes 25 to 40 µs: a signal within that time is worth waiting for.
+  static let signalNanoseconds = 60_000
+  static let gatheringNanoseconds = 100_000
+
+  /// - Returns: whether `isOver` said yes in time.
+  @discardableResult
+  static func wait(
+    atMost nanoseconds: Int, givesWay: Bool, until isOver: () -> Bool
+  ) -> Bool {
+    let start = now()
+    while !isOver() {
+      if now() - start > nanoseconds { return false }
+      if givesWay { sched_yield() }
+    }
+    return true
+  }
+
+  private static func now() -> Int {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Int(time.tv_sec) * 1_000_000_000 + Int(time.tv_nsec)
+  }
 }
 
 /// A thread that runs a step, then sleeps until its time or a signal. It ends by itself when the
 /// step says `finished`; it holds what the step captures until then.
 private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {
-  // Proof of Sendable: `isSignaled` is touched only with `mutex` held; `step` is run by the one
-  // thread; the pthread objects are made for sharing and live as long as this object, which the
-  // thread retains.
+  // Proof of Sendable: `alertness` is atomic; `step`, `penalty` and `skips` are the one thread's; the
+  // pthread objects are made for sharing and live as long as this object, which the thread retains.
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-  private var isSignaled = false
+  private let alertness = Atomic(Alertness.awake)
+  /// Short waits for a signal that were in vain make the thread sleep at once so many times.
+  private var penalty = 0
+  private var skips = 0
   private let step: @Sendable () -> BackgroundWait
 
   init(step: @escaping @Sendable () -> BackgroundWait) {
@@ -52,11 +84,11 @@ private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {
   }
 
   func signal() {
+    guard alertness.exchange(.signaled, ordering: .acquiringAndReleasing) == .asleep else { return }
+    // The thread holds the mutex from when it says that it sleeps until it does.
     pthread_mutex_lock(mutex)
-    let wasSignaled = isSignaled
-    isSignaled = true
+    pthread_cond_signal(condition)
     pthread_mutex_unlock(mutex)
-    if !wasSignaled { pthread_cond_signal(condition) }
   }
 
   func start(_ name: String) throws(CacheError) {
@@ -94,22 +126,54 @@ private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {
   }
 
   private func sleep(_ time: Microseconds?) {
-    var deadline = timespec()
-    if let time {
-      clock_gettime(CLOCK_MONOTONIC, &deadline)
-      let nanoseconds = Int64(deadline.tv_nsec) + max(0, time.rawValue) % 1_000_000 * 1_000
-      deadline.tv_sec += Int(max(0, time.rawValue) / 1_000_000 + nanoseconds / 1_000_000_000)
-      deadline.tv_nsec = Int(nanoseconds % 1_000_000_000)
+    if isSignaledSoon() {
+      alertness.store(.awake, ordering: .releasing)
+      return
     }
+    var deadline = time.map { Self.deadline(after: $0) }
     pthread_mutex_lock(mutex)
-    while !isSignaled {
-      if time == nil {
+    let (isAsleep, _) = alertness.compareExchange(
+      expected: .awake, desired: .asleep, ordering: .acquiringAndReleasing)
+    while isAsleep, alertness.load(ordering: .acquiring) == .asleep {
+      if deadline == nil {
         pthread_cond_wait(condition, mutex)
-      } else if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT {
+      } else if pthread_cond_timedwait(condition, mutex, &deadline!) == ETIMEDOUT {
         break
       }
     }
-    isSignaled = false
+    // A signal in this moment is answered all the same: the step comes after it.
+    alertness.store(.awake, ordering: .releasing)
     pthread_mutex_unlock(mutex)
   }
+
+  /// Whether a signal has come, or comes before the thread could be put to sleep and woken. Who
+  /// writes one durable value after the other signals so soon; where nobody did, it is tried ever
+  /// more rarely.
+  private func isSignaledSoon() -> Bool {
+    if alertness.load(ordering: .acquiring) == .signaled { return true }
+    guard skips == 0 else {
+      skips -= 1
+      return false
+    }
+    let isSignaled = Pause.wait(atMost: Pause.signalNanoseconds, givesWay: false) {
+      alertness.load(ordering: .acquiring) == .signaled
+    }
+    penalty = isSignaled ? 0 : min(2 * penalty + 1, 1_023)
+    skips = penalty
+    return isSignaled
+  }
+
+  private static func deadline(after time: Microseconds) -> timespec {
+    var deadline = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &deadline)
+    let nanoseconds = Int64(deadline.tv_nsec) + max(0, time.rawValue) % 1_000_000 * 1_000
+    deadline.tv_sec += Int(max(0, time.rawValue) / 1_000_000 + nanoseconds / 1_000_000_000)
+    deadline.tv_nsec = Int(nanoseconds % 1_000_000_000)
+    return deadline
+  }
+}
+
+/// What a thread does, as far as a signal must know.
+private enum Alertness: UInt8, AtomicRepresentable {
+  case awake, signaled, asleep
 }
