@@ -1,13 +1,14 @@
-import DequeModule
 import HindsightCore
 import HindsightStore
 
 /// What the store still has to be told: row operations in the order of their events.
 ///
 /// The projector takes only what is durable, whole decisions at a time, so that the store never
-/// runs ahead of the durable journal (DESIGN §4).
+/// runs ahead of the durable journal (DESIGN §4). Only a run of deletes at a decision's beginning may
+/// come in a transaction before it (a clear is a long one): a crash in between makes them again, and
+/// a row that isn't there is no error.
 struct Projection {
-  private struct Pending {
+  private struct Pending: Sendable {
     var sequence: SequenceNumber
     var operation: RowOperation
   }
@@ -19,6 +20,7 @@ struct Projection {
     var inserted: [SequenceNumber]
     var applied: SequenceNumber
     var byteCount: UInt64
+    fileprivate var cancelled: [SequenceNumber] = []
     fileprivate var taken: Int
   }
 
@@ -31,8 +33,7 @@ struct Projection {
   var logByteCount: UInt64 = 0
   var isLogHeld = false
   var trouble: CacheError?
-  private var pending: Deque<Pending> = []
-  private var inFlight: Batch?
+  private var pending = ChunkedQueue<Pending>()
 
   init(applied: SequenceNumber) {
     self.applied = applied
@@ -56,56 +57,104 @@ struct Projection {
     guard applied < durable || pending.first.map({ $0.sequence <= durable }) == true else {
       return nil
     }
-    let (taken, byteCount) = extent(durable: durable)
-    let deleted = deletedOrigins(taken)
+    let extent = extent(durable: durable)
     var batch = Batch(
-      operations: [], inserted: [], applied: durable, byteCount: byteCount, taken: taken)
-    batch.operations.reserveCapacity(taken)
-    for item in pending.prefix(taken) {
-      if case .insert(let row) = item.operation {
-        if deleted.contains(row.origin) { continue }
-        batch.inserted.append(row.origin)
-      }
-      batch.operations.append(item.operation)
-    }
-    if taken < pending.count, pending[taken].sequence <= durable {
-      batch.applied = taken == 0 ? applied : pending[taken - 1].sequence
-    }
-    inFlight = batch
+      operations: [], inserted: [], applied: extent.isAll ? durable : extent.whole ?? applied,
+      byteCount: extent.byteCount, taken: extent.count)
+    batch.operations.reserveCapacity(extent.count)
+    for at in 0..<extent.count { batch.add(pending[at].operation) }
+    batch.leaveOutCancelled()
     return batch
   }
 
   /// The transaction that `next` gave is committed.
   mutating func committed(_ batch: Batch) {
-    for item in pending.prefix(batch.taken) {
-      if case .insert(let row) = item.operation { pinnedByteCount -= UInt64(row.value.count) }
-    }
+    pinnedByteCount -= batch.byteCount
     pending.removeFirst(batch.taken)
     applied = batch.applied
-    inFlight = nil
   }
 
-  private func extent(durable: SequenceNumber) -> (count: Int, byteCount: UInt64) {
+  /// How far the next transaction goes.
+  private struct Extent {
     var count = 0
     var byteCount: UInt64 = 0
-    for item in pending {
-      guard item.sequence <= durable else { break }
-      let isFull =
-        count >= EngineBounds.transactionRowCount
-        || byteCount >= EngineBounds.transactionByteCount
-      // Never inside a decision.
-      if isFull, item.sequence != pending[count - 1].sequence { break }
-      if case .insert(let row) = item.operation { byteCount += UInt64(row.value.count) }
-      count += 1
-    }
-    return (count, byteCount)
+    /// The last decision that it contains to its end; `nil`: none but what is applied.
+    var whole: SequenceNumber?
+    /// Whether nothing durable is left behind it.
+    var isAll = true
   }
 
-  private func deletedOrigins(_ count: Int) -> Set<SequenceNumber> {
-    var deleted: Set<SequenceNumber> = []
-    for item in pending.prefix(count) {
-      if case .delete(let origin) = item.operation { deleted.insert(origin) }
+  private func extent(durable: SequenceNumber) -> Extent {
+    var extent = Extent()
+    var sequence: SequenceNumber?
+    var mayCutInside = true
+    while extent.count < pending.count {
+      let item = pending[extent.count]
+      guard item.sequence <= durable else { break }
+      if item.sequence != sequence {
+        extent.whole = sequence
+        sequence = item.sequence
+        mayCutInside = true
+      }
+      let isFull =
+        extent.count >= EngineBounds.transactionRowCount
+        || extent.byteCount >= EngineBounds.transactionByteCount
+      let isBetween = extent.count == 0 || item.sequence != pending[extent.count - 1].sequence
+      if isFull, isBetween || mayCutInside {
+        extent.isAll = false
+        return extent
+      }
+      if case .insert(let row) = item.operation {
+        extent.byteCount += UInt64(row.value.count)
+        mayCutInside = false
+      }
+      extent.count += 1
     }
-    return deleted
+    return extent
+  }
+}
+
+extension Projection.Batch {
+  fileprivate mutating func add(_ operation: RowOperation) {
+    switch operation {
+    case .insert(let row):
+      inserted.append(row.origin)
+    case .delete(let origin):
+      // Origins come in ascending order.
+      if let first = inserted.first, origin >= first, inserted.containsSorted(origin) {
+        cancelled.append(origin)
+      }
+    }
+    operations.append(operation)
+  }
+
+  /// Leaves out rows that come and go within this transaction.
+  fileprivate mutating func leaveOutCancelled() {
+    guard !cancelled.isEmpty else { return }
+    cancelled.sort()
+    operations.removeAll { cancelled.containsSorted($0.origin) }
+    inserted.removeAll { cancelled.containsSorted($0) }
+  }
+}
+
+extension RowOperation {
+  fileprivate var origin: SequenceNumber {
+    switch self {
+    case .insert(let row): row.origin
+    case .delete(let origin): origin
+    }
+  }
+}
+
+extension [SequenceNumber] {
+  /// Whether it holds `element`; it must be in ascending order.
+  fileprivate func containsSorted(_ element: SequenceNumber) -> Bool {
+    var low = 0
+    var high = count
+    while low < high {
+      let middle = (low + high) / 2
+      if self[middle] < element { low = middle + 1 } else { high = middle }
+    }
+    return low < count && self[low] == element
   }
 }

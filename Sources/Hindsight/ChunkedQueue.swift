@@ -1,0 +1,43 @@
+import DequeModule
+
+/// A queue that grows without moving what is in it: a long one never pauses to be copied.
+struct ChunkedQueue<Element> {
+  private static var shift: Int { 9 }
+  private static var chunkCount: Int { 1 << shift }
+
+  private var chunks: Deque<[Element]> = []
+  /// Elements of the first chunk that are removed already; they go with it.
+  private var offset = 0
+  private(set) var count = 0
+
+  var first: Element? { count == 0 ? nil : self[0] }
+
+  /// The element that so many others precede.
+  subscript(at: Int) -> Element {
+    let place = at + offset
+    return chunks[place >> Self.shift][place & (Self.chunkCount - 1)]
+  }
+
+  mutating func append(_ element: Element) {
+    if chunks.last.map({ $0.count == Self.chunkCount }) ?? true {
+      var chunk: [Element] = []
+      chunk.reserveCapacity(Self.chunkCount)
+      chunks.append(chunk)
+    }
+    chunks[chunks.count - 1].append(element)
+    count += 1
+  }
+
+  /// Removes the first elements.
+  mutating func removeFirst(_ count: Int) {
+    precondition(count <= self.count)
+    self.count -= count
+    offset += count
+    while offset >= Self.chunkCount {
+      chunks.removeFirst()
+      offset -= Self.chunkCount
+    }
+  }
+}
+
+extension ChunkedQueue: Sendable where Element: Sendable {}

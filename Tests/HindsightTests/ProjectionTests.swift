@@ -1,0 +1,111 @@
+import HindsightCore
+import HindsightStore
+import HindsightTesting
+import Testing
+
+@testable import Hindsight
+
+/// What the store is told, transaction by transaction.
+@Suite("S040 projection")
+struct ProjectionTests {
+  private func row(_ origin: UInt64) -> RowOperation {
+    .insert(
+      StoredRow(
+        origin: SequenceNumber(origin), key: [1], value: [1, 2, 3], coder: 2, createdAt: .zero,
+        expiry: .zero))
+  }
+
+  /// Applies batches to rows, a crash after each: what the mark doesn't cover is told again.
+  private func run(_ history: [(at: UInt64, operation: RowOperation)]) -> Set<UInt64> {
+    var rows: Set<UInt64> = []
+    var mark = SequenceNumber.zero
+    let last = SequenceNumber(history.last?.at ?? 0)
+    while mark < last {
+      // Begins again from the mark after some transactions, as a recovery does.
+      var projection = Projection(applied: mark)
+      for (at, operation) in history where SequenceNumber(at) > mark {
+        projection.append(operation, at: SequenceNumber(at))
+      }
+      for _ in 0..<6 {
+        guard let batch = projection.next(durable: last) else { break }
+        for operation in batch.operations {
+          switch operation {
+          case .insert(let row): #expect(rows.insert(row.origin.rawValue).inserted)
+          case .delete(let origin): rows.remove(origin.rawValue)
+          }
+        }
+        #expect(batch.applied >= mark)
+        mark = batch.applied
+        projection.committed(batch)
+        if mark == last { #expect(projection.pinnedByteCount == 0 && projection.rowCount == 0) }
+      }
+    }
+    return rows
+  }
+
+  @Test("a clear of many rows comes in several transactions, and a crash between them does no harm")
+  func clear() {
+    let count = UInt64(5 * EngineBounds.transactionRowCount + 7)
+    var projection = Projection(applied: SequenceNumber(count))
+    for origin in 1...count {
+      projection.append(.delete(origin: SequenceNumber(origin)), at: SequenceNumber(count + 1))
+    }
+    projection.append(row(count + 2), at: SequenceNumber(count + 2))
+    var sizes: [Int] = []
+    var marks: [UInt64] = []
+    while let batch = projection.next(durable: SequenceNumber(count + 2)) {
+      sizes.append(batch.operations.count)
+      marks.append(batch.applied.rawValue)
+      projection.committed(batch)
+    }
+    #expect(sizes.allSatisfy { $0 <= EngineBounds.transactionRowCount + 1 }, "\(sizes)")
+    #expect(sizes.reduce(0, +) == Int(count) + 1)
+    #expect(marks.dropLast().allSatisfy { $0 == count }, "the mark waits for the decision's end")
+    #expect(marks.last == count + 2)
+  }
+
+  @Test("told again after crashes, the rows are those of the whole history")
+  func crashes() {
+    for seed in 1...20 as ClosedRange<UInt64> {
+      var random = SplitMix64(seed: seed)
+      var history: [(at: UInt64, operation: RowOperation)] = []
+      var expected: Set<UInt64> = []
+      var sequence: UInt64 = 0
+      for _ in 0..<6_000 {
+        sequence += 1
+        if Int.random(in: 0..<2_000, using: &random) == 0 {
+          for origin in expected.sorted() {
+            history.append((sequence, .delete(origin: SequenceNumber(origin))))
+          }
+          expected = []
+          continue
+        }
+        if let old = expected.min(), Int.random(in: 0..<3, using: &random) == 0 {
+          history.append((sequence, .delete(origin: SequenceNumber(old))))
+          expected.remove(old)
+        }
+        history.append((sequence, row(sequence)))
+        expected.insert(sequence)
+      }
+      #expect(run(history) == expected, "seed \(seed)")
+    }
+  }
+
+  @Test("a chunked queue is a queue")
+  func queue() {
+    var queue = ChunkedQueue<Int>()
+    var model: [Int] = []
+    var random = SplitMix64(seed: 4)
+    for value in 0..<20_000 {
+      queue.append(value)
+      model.append(value)
+      if Int.random(in: 0..<50, using: &random) == 0 {
+        let count = Int.random(in: 0...model.count, using: &random)
+        queue.removeFirst(count)
+        model.removeFirst(count)
+      }
+      #expect(queue.count == model.count && queue.first == model.first)
+      if let last = model.last { #expect(queue[model.count - 1] == last) }
+    }
+  }
+}
