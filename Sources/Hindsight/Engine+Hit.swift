@@ -51,7 +51,11 @@ extension EngineState {
     guard let (slot, place) = core.findMemoryResident(key, hash: hash, at: now),
       payloads[place].box != nil
     else { return nil }
-    if hits.isFull { settleHits() }
+    if hits.isFull {
+      // The slower way of a lookup tells it.
+      if core.hasManyUntoldTouches, canRecord { return nil }
+      settleHits()
+    }
     payloads[place].hitPlace = hits.append(slot)
     return payloads[place].box.map { Unmanaged.passUnretained($0) }
   }

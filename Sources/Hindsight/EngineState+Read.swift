@@ -24,6 +24,7 @@ extension EngineState {
 
   /// A lookup in memory alone.
   mutating func planMemory(_ key: CacheKey, _ reading: ClockReading) -> ReadStep {
+    tellManyTouches(reading)
     let now = timeline.peek(reading, last: core.head.at)
     guard phase == .open, let slot = find(key), core.isLive(slot, in: .memory, at: now) else {
       return .answer(.miss(.unknown))
@@ -33,6 +34,7 @@ extension EngineState {
 
   /// A lookup in both tiers, up to where the lock must be left.
   mutating func plan(_ key: CacheKey, _ reading: ClockReading) -> ReadStep {
+    tellManyTouches(reading)
     let now = now(reading)
     guard let slot = find(key) else {
       return .answer(miss(key, misses.reason(key.hash), at: now, reading))
@@ -92,6 +94,14 @@ extension EngineState {
   }
 
   // MARK: Steps
+
+  /// Tells the order of use before it has become long: hits alone could touch every entry between
+  /// two frames, and telling a million of them takes a quarter of a second.
+  private mutating func tellManyTouches(_ reading: ClockReading) {
+    guard core.hasManyUntoldTouches, canRecord else { return }
+    core.decideTouches(at: now(reading), into: &decision)
+    absorb(reading)
+  }
 
   private mutating func memoryStep(
     _ slot: Slot, _ now: Timestamp, _ reading: ClockReading

@@ -155,7 +155,7 @@ extension CacheState {
   public mutating func touch(_ slot: Slot) {
     guard entries[noSlot].older != slot else { return }
     moveToFront(slot)
-    recency.markUntold(slot)
+    recency.markUntold(slot, &entries)
   }
 
   /// Tells the order of use since the last time, where the access log records it.

@@ -139,6 +139,10 @@ public struct CacheState: ~Copyable, Sendable {
     recency.untold != noSlot && head.opened?.accessLog != .off
   }
 
+  /// Whether so many entries were touched since the last telling that it should not wait longer:
+  /// it names all of them at once.
+  public var hasManyUntoldTouches: Bool { recency.untoldCount >= Bounds.untoldCountMax }
+
   /// Everything about the entry in `slot`, its key copied.
   public func image(of slot: Slot) -> EntryImage {
     EntryImage(entries[slot])

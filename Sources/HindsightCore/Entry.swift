@@ -28,6 +28,8 @@ struct Entry: @unchecked Sendable {
   var attachment: UInt32
   var keyByteCount: UInt16
   var coder: UInt8
+  /// The telling in which `RecencyRing` counts the entry as untold.
+  var telling: UInt8 = 0
 
   /// What a slot holds that was never used, and the head of the recency ring.
   static let none = Entry(

@@ -7,6 +7,10 @@ struct RecencyRing: Sendable {
   private var cursors: (memory: Slot, store: Slot) = (noSlot, noSlot)
   /// The oldest entry whose place in the list no event tells yet; everything newer is told with it.
   private(set) var untold: Slot = noSlot
+  /// How many different entries were moved since the last telling. A number for each telling, kept
+  /// with an entry, counts it once; that it comes round again after 256 of them may leave a few out.
+  private(set) var untoldCount = 0
+  private var telling: UInt8 = 1
 
   /// The least recent resident of `tier`; `nil` where there is none.
   func leastRecent(in tier: Tier) -> Slot? {
@@ -59,11 +63,18 @@ struct RecencyRing: Sendable {
   }
 
   /// The entry was moved to the front and no event says so yet.
-  mutating func markUntold(_ slot: Slot) {
+  mutating func markUntold(_ slot: Slot, _ entries: inout EntryPool) {
     if untold == noSlot { untold = slot }
+    guard entries[slot].telling != telling else { return }
+    entries[slot].telling = telling
+    untoldCount += 1
   }
 
-  mutating func allTold() { untold = noSlot }
+  mutating func allTold() {
+    untold = noSlot
+    untoldCount = 0
+    telling &+= 1
+  }
 
   private mutating func leave(_ slot: Slot, _ entries: borrowing EntryPool) {
     if slot == untold { untold = entries[slot].newer }
