@@ -87,6 +87,7 @@ let package = Package(
       dependencies: [
         "Hindsight", "HindsightJournal", "HindsightReplay", "HindsightStore", "HindsightTesting",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ],
       path: "Tools/soak", swiftSettings: settings),
     .executableTarget(

@@ -77,7 +77,9 @@ struct StoreFiles: Sendable {
   private func create() throws(StoreError) {
     // A log without its database: see `quarantine()`.
     _ = try quarantine()
-    let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    let descriptor = retrying {
+      open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    }
     guard descriptor >= 0 else { throw StoreError(errno: errno, .open, "create", path: path) }
     // Whatever the umask. Closing drops no lock: nobody else can have opened the new file yet.
     let code = fchmod(descriptor, 0o600)
@@ -135,14 +137,22 @@ struct StoreFiles: Sendable {
   }
 
   private func syncDirectory(_ operation: StoreError.Operation) throws(StoreError) {
-    let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let descriptor = retrying { open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
     guard descriptor >= 0 else {
       throw StoreError(errno: errno, operation, "open", path: directory)
     }
-    let code = fsync(descriptor)
+    let code = retrying { fsync(descriptor) }
     let failure = errno
     close(descriptor)
     guard code == 0 else { throw StoreError(errno: failure, operation, "sync", path: directory) }
+  }
+
+  /// Makes a call again while signals interrupt it.
+  private func retrying(_ call: () -> CInt) -> CInt {
+    while true {
+      let result = call()
+      if result >= 0 || errno != EINTR { return result }
+    }
   }
 }
 

@@ -7,6 +7,8 @@ struct Plan {
   var environment: [String: String] = [:]
   /// It is killed so long after its start, whatever it is doing.
   var killAfterMilliseconds: Int?
+  /// It is killed so long after it has begun to work.
+  var killWorkingAfterMilliseconds: Int?
   /// It is killed so long after its input has ended.
   var killClosingAfterMilliseconds: Int?
   /// It is asked for so many operations, then its input ends.
@@ -58,6 +60,7 @@ final class Life {
   private var observed: [Int: Model.Observation] = [:]
   private var failedReads = 0
   private let startedAt = Life.now()
+  private var workingAt: Int64 = 0
   private var closedAt: Int64 = 0
   private var movedAt = Life.now()
 
@@ -118,23 +121,21 @@ final class Life {
   /// Until the next kill, but not long.
   private var pause: Int32 {
     guard !isKilledByUs else { return 100 }
-    let left = [
-      plan.killAfterMilliseconds.map { startedAt + Int64($0) * 1_000_000 }, closingKillAt,
-    ]
-    .compactMap { $0 }.map { ($0 - Self.now()) / 1_000_000 }.min()
+    let left = killAt.map { ($0 - Self.now()) / 1_000_000 }
     return Int32(clamping: max(0, min(100, left ?? 100)))
   }
 
-  private var closingKillAt: Int64? {
-    guard phase == .closing else { return nil }
-    return plan.killClosingAfterMilliseconds.map { closedAt + Int64($0) * 1_000_000 }
+  private var killAt: Int64? {
+    let delays = [
+      (plan.killAfterMilliseconds, startedAt),
+      (phase == .working ? plan.killWorkingAfterMilliseconds : nil, workingAt),
+      (phase == .closing ? plan.killClosingAfterMilliseconds : nil, closedAt),
+    ]
+    return delays.compactMap { delay, begin in delay.map { begin + Int64($0) * 1_000_000 } }.min()
   }
 
   private func killIfDue() {
-    guard !isKilledByUs else { return }
-    let now = Self.now()
-    let isDue = plan.killAfterMilliseconds.map { now >= startedAt + Int64($0) * 1_000_000 } ?? false
-    if isDue || closingKillAt.map({ now >= $0 }) ?? false { killNow() }
+    if !isKilledByUs, killAt.map({ Self.now() >= $0 }) ?? false { killNow() }
   }
 
   func killNow() {
@@ -197,7 +198,8 @@ final class Life {
       isReadBack = true
       if let onFound { model = onFound((0..<model.keyCount).map { observed[$0]! }) }
       phase = .working
-      movedAt = Self.now()
+      workingAt = Self.now()
+      movedAt = workingAt
     case .operation: answer(reply)
     }
   }

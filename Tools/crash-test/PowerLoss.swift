@@ -24,7 +24,7 @@ extension Laboratory {
     plan.environment = try shim.environment(
       watching: session.directory, interrupt: 0, seed: random.next())
     if Int.random(in: 0..<3, using: &random) == 0 {
-      plan.killAfterMilliseconds = nil
+      (plan.killAfterMilliseconds, plan.killWorkingAfterMilliseconds) = (nil, nil)
       let name = Failpoints.names.filter { !$0.contains("quarantine") }
         .randomElement(using: &random)!
       plan.failpoints = "\(name):\(Int.random(in: 1...20, using: &random))"

@@ -21,7 +21,7 @@ extension Laboratory {
     case 0..<4: plan.killAfterMilliseconds = .random(in: 0...60, using: &random)
     case 4..<15:
       plan.operations = .max
-      plan.killAfterMilliseconds = .random(in: 40...400, using: &random)
+      plan.killWorkingAfterMilliseconds = .random(in: 0...300, using: &random)
     case 15..<19:
       plan.operations = .random(in: 0...400, using: &random)
       plan.killClosingAfterMilliseconds = .random(in: 0...15, using: &random)

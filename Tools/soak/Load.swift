@@ -1,6 +1,7 @@
 import Foundation
 import Hindsight
 import HindsightTesting
+import Logging
 import Synchronization
 
 /// Tasks at full speed on one cache, and one that watches.
@@ -26,8 +27,10 @@ struct Load {
       peaks: SoakLimits.all(tasks: tasks).map {
         SoakReport.Peak(name: $0.name, bound: $0.bound, source: $0.source)
       })
+    var logger = Logger(label: "soak") { StreamLogHandler.standardError(label: $0) }
+    logger.logLevel = .warning
     let cache = try await Cache.open(
-      at: directory, coder: .bytes, configuration: SoakLimits.configuration)
+      at: directory, coder: .bytes, configuration: SoakLimits.configuration, logger: logger)
     let began = ContinuousClock.now
     let deadline = began + duration
     let works = try await withThrowingTaskGroup(of: Work.self) { group in

@@ -14,7 +14,7 @@ struct SoakLimits {
   static var configuration: CacheConfiguration {
     var configuration = CacheConfiguration()
     configuration.memoryLimit = TierLimit(entryCountMax: 5_000, byteCountMax: 16 << 20)
-    configuration.storeLimit = TierLimit(entryCountMax: 40_000)
+    configuration.storeLimit = TierLimit(entryCountMax: 20_000)
     configuration.segmentByteCount = 4 << 20
     configuration.retention = Retention(byteCountMax: 48 << 20)
     configuration.sweepInterval = .milliseconds(100)
@@ -50,8 +50,8 @@ struct SoakLimits {
         name: "resident bytes", bound: resident(configuration, pins + unwritten + unsynced),
         source: "index, memory tier, queues, SQLite's page caches, allocator (README: Memory)"),
       Limit(
-        name: "descriptors added", bound: 24,
-        source: "lock, segment, checkpoint, directory; 4 connections with 3 files each"),
+        name: "descriptors added", bound: 24 + journal(configuration) / (1 << 20),
+        source: "24, and every segment while retention looks at them: 1 MiB each at least"),
       Limit(
         name: "threads added", bound: UInt64(4 + 1 + 2 * 64),
         source: "4 activities, 1 that opens, and the cooperative pool"),
