@@ -8,6 +8,8 @@ extension Laboratory {
   func runFailpoints(_ part: inout Tally.Part) throws {
     for name in Failpoints.names where name.hasPrefix(failpoint) {
       var setup = Setup(using: &random)
+      // Rotations and checkpoints within a few hundred operations.
+      setup.segmentBytes = 64 << 10
       if name.hasPrefix("store.") {
         setup.usesStore = true
         setup.memoryEntries = 3

@@ -59,6 +59,9 @@ final class Life {
   private var questions: [Question] = []
   private var observed: [Int: Model.Observation] = [:]
   private var failedReads = 0
+  /// The fate of a write is open, and with several writers a later reply doesn't settle it: that
+  /// write may have happened before. The next sync does.
+  private var isOrderOpen = false
   private let startedAt = Life.now()
   private var workingAt: Int64 = 0
   private var closedAt: Int64 = 0
@@ -244,7 +247,8 @@ final class Life {
     var origin: UInt64?
     if case .set = operation.change { origin = reply.number("sequence") }
     model.answer(at: now, origin: origin)
-    if isFirm(operation.change) { model.holdFirm() }
+    if case .sync = operation.change { isOrderOpen = false }
+    if isFirm(operation.change), !isOrderOpen { model.holdFirm() }
     if case .get = operation.change { return }
     lastWriteAt = now
   }
@@ -260,6 +264,7 @@ final class Life {
   private func answerRefused(_ reply: Reply, _ operation: Model.Operation, _ now: Int64) {
     refusedOperations += 1
     lastRefusal = reply.text
+    if reply.code == "outcomeUnknown", !setup.isOneStream { isOrderOpen = true }
     switch operation.change {
     case .get:
       if reply.code != "storeUnavailable" { problems.append("a read failed: \(reply.text)") }
