@@ -33,21 +33,21 @@ public struct SystemClock: CacheClock {
     _ = reading()
   }
 
+  // The wall clock first: where the thread loses its processor between the two, the boot time is
+  // the later one. The other way round, what elapses since would be counted twice for that while.
   public func reading() -> ClockReading {
+    let wall = Timestamp(microseconds: Self.microseconds(CLOCK_REALTIME))
     let boot = Self.microseconds(CLOCK_BOOTTIME)
     suspended.microseconds.store(
       max(0, boot - Self.microseconds(CLOCK_MONOTONIC)), ordering: .relaxed)
-    return ClockReading(
-      wall: Timestamp(microseconds: Self.microseconds(CLOCK_REALTIME)),
-      boot: Microseconds(rawValue: boot))
+    return ClockReading(wall: wall, boot: Microseconds(rawValue: boot))
   }
 
   public func coarseReading() -> ClockReading {
+    let wall = Timestamp(microseconds: Self.microseconds(CLOCK_REALTIME_COARSE))
     let boot =
       Self.microseconds(CLOCK_MONOTONIC_COARSE) + suspended.microseconds.load(ordering: .relaxed)
-    return ClockReading(
-      wall: Timestamp(microseconds: Self.microseconds(CLOCK_REALTIME_COARSE)),
-      boot: Microseconds(rawValue: boot))
+    return ClockReading(wall: wall, boot: Microseconds(rawValue: boot))
   }
 
   /// A number that changes whenever the coarse clocks do.

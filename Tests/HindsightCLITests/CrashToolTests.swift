@@ -55,7 +55,7 @@ struct CrashToolTests {
     let command = try Command(
       [
         "--scratch", scratch.path, "--seed", "6", "--parts", "failpoints", "--hindsight", liar,
-        "--failpoint", "segment.write.before", "--passages", "4",
+        "--failpoint", "segment.write.before", "--passages", "6,7,8,9,10,11,12,13,14,15,16",
       ], tool: "crash-test")
     let result = try command.end()
     #expect(result.status == 1)
