@@ -25,7 +25,8 @@ struct FrameReader {
 
   let file: any JournalFile
   let version: UInt8
-  let salt: UInt64
+  /// What every frame of the segment repeats; `nil`: any will do.
+  let salt: UInt64?
   private(set) var offset: UInt64
   /// What the next frame must repeat; `nil` where that isn't known.
   private(set) var previousChecksum: UInt32?
@@ -40,6 +41,15 @@ struct FrameReader {
     salt = segment.header.salt
     self.offset = offset ?? UInt64(Format.segmentHeaderByteCount)
     previousChecksum = offset == nil ? segment.headerChecksum : nil
+  }
+
+  /// Of a file whose header is unknown: only for `aftermath`.
+  init(file: any JournalFile) {
+    self.file = file
+    version = Format.version
+    salt = nil
+    offset = 0
+    previousChecksum = nil
   }
 
   /// The next frame; the reader moves behind it only if it is one.
@@ -130,10 +140,10 @@ struct FrameReader {
 }
 
 extension FrameReader.Aftermath {
-  fileprivate mutating func note(_ bytes: [UInt8], _ salt: UInt64) {
+  fileprivate mutating func note(_ bytes: [UInt8], _ salt: UInt64?) {
     do throws(FormatError) {
       let header = try FrameHeader(bytes)
-      guard header.salt == salt else { return }
+      guard salt == nil || header.salt == salt else { return }
       durable = max(durable, header.durable)
       highest = max(highest, header.last)
     } catch {

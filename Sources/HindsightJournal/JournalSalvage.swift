@@ -172,7 +172,9 @@ struct JournalSalvage {
         highest = max(highest, try lastSequence(segment))
       } catch {
         if let failure = error.storageFailure { throw failure }
-        continue
+        // Under a wrong name, or without a header: its frames were numbered all the same.
+        let file = try storage.open(FileName.segment(number), forWriting: false)
+        highest = max(highest, try FrameReader(file: file).aftermath().highest)
       }
     }
     return highest

@@ -94,8 +94,10 @@ public struct JournalReplay {
     sink.begin()
     try restore(start, sink, &end)
     if case .after(let least) = start, end.checkpoint == nil {
+      // From the beginning it would only come to the same damage again.
       throw .structure(
-        file: FileName.checkpoint(0), "no whole checkpoint contains anything after \(least)")
+        file: directory.segments.last?.name ?? FileName.segment(1),
+        "no whole checkpoint contains anything after event \(least)")
     }
     guard var index = directory.segmentIndex(after: end.last) else {
       if directory.isEmpty, end.last == .zero { return end }

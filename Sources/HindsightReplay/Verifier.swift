@@ -86,7 +86,8 @@ public struct Verifier {
       do throws(DamageError) {
         end = try JournalReplay(directory).run(from: start, stopsAtDamage: true, into: sink)
       } catch {
-        if case .after = start { return }  // No checkpoint leads behind the damage.
+        // No checkpoint leads behind the damage.
+        if case .after = start, error.storageFailure == nil { return }
         result.problems.append(Verification.Problem(error))
         return
       }

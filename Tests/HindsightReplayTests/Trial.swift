@@ -285,7 +285,8 @@ final class Trial {
     return try await scheduler.run(
       whenIdle: {
         waits += 1
-        if waits == 200 { Issue.record("it hangs") }
+        // Nothing can end an operation that nobody will answer.
+        precondition(waits < 200, "an operation hangs")
         advance(.seconds(1))
       }, body)
   }
@@ -329,7 +330,8 @@ final class Trial {
 
   /// Works a little without faults, closes, and checks that nothing is left behind: the journal
   /// verifies, the store's rows are the model's, no file and no connection is open.
-  func finish(_ what: String) async throws {
+  /// - Parameter isDamaged: whether files are left that verify must go on naming.
+  func finish(_ what: String, isDamaged: Bool = false) async throws {
     injector.setOn(false)
     if let refused = await openIfNeeded() {
       Issue.record("\(what): refused without a fault: \(refused)")
@@ -342,7 +344,7 @@ final class Trial {
     let digest = try #require(cache).stateDigest
     #expect(try await close() == nil, "\(what)")
     let verified = Verifier(storage) { nil }.run()
-    #expect(verified.isSound, "\(what): \(verified.problems)")
+    #expect(isDamaged || verified.isSound, "\(what): \(verified.problems)")
     #expect(verified.lastSequence == digest.sequence + 1, "\(what)")
     let rows = Dictionary(
       uniqueKeysWithValues: store.rows.map {

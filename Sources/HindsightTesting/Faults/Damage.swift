@@ -107,6 +107,8 @@ extension SimulatedStorage {
 
   // MARK: Frames
 
+  private static let bomb = JournalBytes.bomb(mebibyteCount: 16)
+
   private func damageFrames(_ kind: FaultKind, _ random: inout SplitMix64) -> Damage? {
     let names = files(".journal")
     let name = kind == .corruptSegmentHeader ? names.randomElement(using: &random) : names.last
@@ -136,12 +138,12 @@ extension SimulatedStorage {
       segment.appendFrame(
         body: [1, 2, 3], storedByteCount: stored,
         rawByteCount: lengths.randomElement(using: &random) ?? 0,
-        isDeflated: random.next() % 2 == 0)
+        isCompressed: random.next() % 2 == 0)
     default:
-      let bomb = JournalBytes.bomb(byteCount: 16 << 20)
+      let bomb = Self.bomb
       segment.appendFrame(
         body: bomb, storedByteCount: UInt64(bomb.count),
-        rawByteCount: random.next() % 2 == 0 ? 1_000 : 16 << 20, isDeflated: true)
+        rawByteCount: random.next() % 2 == 0 ? 1_000 : 16 << 20, isCompressed: true)
     }
     setBytes(segment.bytes, of: name)
     return Damage(kind: kind, file: name, offset: at)
