@@ -13,15 +13,28 @@ final class RowRequests: Sendable {
     var continuation: UnsafeContinuation<Answer, Never>
   }
 
-  private let waiting = Mutex<[Request]>([])
+  private struct State {
+    var waiting: [Request] = []
+    var isClosed = false
+  }
 
-  func append(_ request: Request) { waiting.withLock { $0.append(request) } }
+  private let state = Mutex(State())
+
+  /// - Returns: whether it will be answered: not once the reader thread has ended.
+  func append(_ request: Request) -> Bool {
+    state.withLock { state in
+      if !state.isClosed { state.waiting.append(request) }
+      return !state.isClosed
+    }
+  }
 
   /// Takes all that wait: the batch closes before its snapshot is taken.
-  func take() -> [Request] {
-    waiting.withLock { waiting in
-      defer { waiting = [] }
-      return waiting
+  /// - Parameter closes: whether nobody will ask again; later requests are refused.
+  func take(closes: Bool) -> [Request] {
+    state.withLock { state in
+      defer { state.waiting = [] }
+      state.isClosed = state.isClosed || closes
+      return state.waiting
     }
   }
 }
@@ -56,7 +69,13 @@ extension Engine {
     _ origin: SequenceNumber, _ store: Store
   ) async -> RowRequests.Answer {
     await withUnsafeContinuation { continuation in
-      store.requests.append(RowRequests.Request(origin: origin, continuation: continuation))
+      let request = RowRequests.Request(origin: origin, continuation: continuation)
+      guard store.requests.append(request) else {
+        // The lookup began before the end, and found the readers closed.
+        let closed = StoreError(
+          code: .closed, operation: .read, message: "the cache was closed meanwhile", path: "")
+        return continuation.resume(returning: .failure(closed))
+      }
       signalReader()
     }
   }
@@ -64,12 +83,12 @@ extension Engine {
   /// Answers everybody who waits for a row, in one batch. Ends when the projector has ended.
   func readerStep(_ store: Store) -> BackgroundWait {
     let hasEnded = locked { state in state.closing.isProjectorEnded }
-    let batch = store.requests.take()
-    guard !batch.isEmpty else { return hasEnded ? .finished : .signal }
+    let batch = store.requests.take(closes: hasEnded)
     let answers = store.readers.readBlocking(origins: batch.map(\.origin))
     for (request, answer) in zip(batch, answers) {
       request.continuation.resume(returning: answer)
     }
-    return .again
+    if hasEnded { return .finished }
+    return batch.isEmpty ? .signal : .again
   }
 }

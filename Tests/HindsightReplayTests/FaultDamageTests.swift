@@ -20,7 +20,7 @@ struct FaultDamageTests {
     try await trial.set("k:4")
     try await trial.cut()
     if isClosed { #expect(try await trial.close() == nil) } else { trial.kill() }
-    #expect(trial.storage.names.filter { $0.hasSuffix(".journal") }.count > 2)
+    #expect(trial.storage.names.filter { $0.hasSuffix(".journal") }.count > 1)
     #expect(trial.storage.names.contains { $0.hasSuffix(".checkpoint") })
     return trial
   }
@@ -64,7 +64,11 @@ struct FaultDamageTests {
       #expect(await trial.open() == nil, "\(what)")
       let recovery = try #require(trial.cache).recovery
       #expect(recovery.journal == .salvaged && !recovery.damage.isEmpty, "\(what)")
-      #expect(try #require(trial.cache).stateDigest.sequence > last || recovery.lastSequence == 0)
+      // What is gone can't tell which numbers it used.
+      let isGone = [.missingSegment, .duplicatedSegment, .cut, .zeroedRange, .garbageRange]
+        .contains(damage.kind)
+      let sequence = try #require(trial.cache).stateDigest.sequence
+      #expect(isGone || sequence > last || recovery.lastSequence == 0, "\(what)")
       try await trial.checkNothingInvented(what)
     } else {
       let recovery = try #require(trial.cache).recovery

@@ -199,17 +199,14 @@ final class Trial {
     note()
   }
 
-  /// Bytes that hardly compress, each value's its own.
+  /// Bytes that don't repeat and don't compress.
   private func noise() -> [UInt8] {
-    let start = Int.random(in: 0..<Self.noise.count - 12_000, using: &random)
-    let tag = withUnsafeBytes(of: random.next()) { Array($0) }
-    return tag + Self.noise[start..<start + Int.random(in: 1...12_000, using: &random)]
+    let count = Int.random(in: 1...1_500, using: &random)
+    var words: [UInt64] = []
+    words.reserveCapacity(count)
+    for _ in 0..<count { words.append(random.next()) }
+    return words.withUnsafeBytes { Array($0) }
   }
-
-  private static let noise: [UInt8] = {
-    var random = SplitMix64(seed: 40)
-    return (0..<64_000).map { _ in UInt8.random(in: 0...255, using: &random) }
-  }()
 
   func invalidate(_ key: String) async throws {
     let cacheKey = try CacheKey(key)

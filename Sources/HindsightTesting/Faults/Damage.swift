@@ -107,7 +107,7 @@ extension SimulatedStorage {
 
   // MARK: Frames
 
-  private static let bomb = JournalBytes.bomb(mebibyteCount: 16)
+  private static let bomb = JournalBytes.bomb(byteCount: 16 << 20)
 
   private func damageFrames(_ kind: FaultKind, _ random: inout SplitMix64) -> Damage? {
     let names = files(".journal")

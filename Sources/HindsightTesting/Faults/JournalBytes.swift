@@ -86,16 +86,28 @@ struct JournalBytes {
     return UInt32(truncatingIfNeeded: crc32(0, bytes, UInt32(bytes.count)))
   }
 
-  /// A Zstandard frame of so many MiB of zeros in blocks that repeat one byte (RFC 8878, 3.1.1.2): four
-  /// bytes for 128 KiB. Its window is what format 2 allows, so nothing but its length is wrong.
-  static func bomb(mebibyteCount: Int) -> [UInt8] {
-    let blockByteCount = 128 << 10
-    let count = mebibyteCount << 20 / blockByteCount
-    var bytes: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x40]
-    for index in 0..<count {
-      let header = (index == count - 1 ? 1 : 0) | 1 << 1 | blockByteCount << 3
-      bytes += (0..<3).map { UInt8(truncatingIfNeeded: header >> (8 * $0)) } + [0]
+  /// So many zeros as the first body of a run (raw deflate, flushed), in about a thousandth of it.
+  static func bomb(byteCount: Int) -> [UInt8] {
+    var stream = z_stream()
+    // Raw deflate: negative window bits.
+    let code = deflateInit2_(
+      &stream, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY, ZLIB_VERSION,
+      Int32(MemoryLayout<z_stream>.size))
+    precondition(code == Z_OK, "zlib can't begin")
+    defer { deflateEnd(&stream) }
+    var zeros = [UInt8](repeating: 0, count: byteCount)
+    var deflated = [UInt8](repeating: 0, count: byteCount / 500 + 1_000)
+    let count = zeros.withUnsafeMutableBufferPointer { input in
+      deflated.withUnsafeMutableBufferPointer { output in
+        stream.next_in = input.baseAddress
+        stream.avail_in = UInt32(input.count)
+        stream.next_out = output.baseAddress
+        stream.avail_out = UInt32(output.count)
+        let code = deflate(&stream, Z_SYNC_FLUSH)
+        precondition(code == Z_OK && stream.avail_in == 0, "the bomb doesn't fit")
+        return output.count - Int(stream.avail_out)
+      }
     }
-    return bytes
+    return Array(deflated[..<count])
   }
 }
