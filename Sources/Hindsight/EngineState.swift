@@ -79,7 +79,8 @@ struct EngineState: ~Copyable, Sendable {
     let sequence = core.head.sequence
     for effect in decision.effects { absorb(effect, incoming, sequence) }
     for record in decision.records { count(record.event) }
-    if !decision.records.isEmpty { lastBoot = reading.boot }
+    // A coarse reading may lie behind the precise one that `at` comes from.
+    if !decision.records.isEmpty { lastBoot = max(lastBoot, reading.boot) }
     if hasJournal {
       journal()
       if commit.frameBegan == nil, !frame.isEmpty { commit.frameBegan = reading.boot }
