@@ -39,19 +39,26 @@ struct BenchChecking: Sendable {
     hit.value == operation.value && hit.expiresIn > .zero && hit.expiresIn <= operation.ttl
   }
 
-  /// A short TTL is honoured: the value is there before its end, and absent after it.
+  /// A short TTL is honoured: the value is there before its end, and absent after it. A machine so busy
+  /// that the end has come before the first look gets a longer TTL.
   func expiry(_ cache: TextCache) async throws {
     let key = try CacheKey("bench:short-lived")
-    try await cache.set(
-      Array("1".utf8), for: key, memoryTTL: .milliseconds(200), storeTTL: .milliseconds(200))
-    guard try await cache.get(key) == Array("1".utf8) else {
-      throw CheckFailure(message: "bench: a value is absent before its expiry")
+    let value = Array("1".utf8)
+    for ttl in [Duration.milliseconds(200), .seconds(1), .seconds(5), .seconds(25)] {
+      let began = BenchTools.clock.now
+      try await cache.set(value, for: key, memoryTTL: ttl, storeTTL: ttl)
+      let found = try await cache.get(key)
+      guard found == value else {
+        if found == nil, BenchTools.clock.now - began >= ttl { continue }
+        throw CheckFailure(message: "bench: a value is absent before its expiry")
+      }
+      try await Task.sleep(for: ttl + .milliseconds(50))
+      guard try await cache.get(key) == nil else {
+        throw CheckFailure(message: "bench: a value outlived its TTL")
+      }
+      return tools.sink.count { $0.expiriesSeen += 1 }
     }
-    try await Task.sleep(for: .milliseconds(250))
-    guard try await cache.get(key) == nil else {
-      throw CheckFailure(message: "bench: a value outlived its TTL")
-    }
-    tools.sink.count { $0.expiriesSeen += 1 }
+    throw CheckFailure(message: "bench: no look at a value came before its expiry")
   }
 
   /// The journal and the store of a closed cache verify.
