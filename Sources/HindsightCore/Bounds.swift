@@ -12,8 +12,8 @@ public enum Bounds {
   public static let entryCountMax = UInt64(UInt32.max - 2)
   /// The latest expiry and the longest TTL: 2^53 µs, about 285 years, exact in a `Double`.
   public static let ttlMax = Microseconds(rawValue: 1 << 53)
-  /// Touched entries that `touched` should name at most, about half a millisecond's work.
-  public static let untoldCountMax = 8_192
+  /// So many touched entries are told at once: up to 2 µs each where the index is large.
+  public static let untoldCountMax = 2_048
   /// Evictions, expiries or touches that one decision may make before it is cut into another.
   public static let eventsPerSlice = 1_024
 }
