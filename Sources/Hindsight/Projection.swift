@@ -24,9 +24,10 @@ struct Projection {
     fileprivate var taken: Int
   }
 
-  /// Committed in the store, and synced there: what retention counts on.
+  /// Committed in the store, and synced there: what retention counts on. What an opening finds
+  /// committed may be in the page cache only, of a process that was killed.
   var applied: SequenceNumber
-  var synced: SequenceNumber
+  var synced = SequenceNumber.zero
   /// Bytes of values that wait, each pinned in memory until the store has it.
   private(set) var pinnedByteCount: UInt64 = 0
   /// Bytes of the store's log in use, and whether a reader of another process holds it back.
@@ -37,7 +38,6 @@ struct Projection {
 
   init(applied: SequenceNumber) {
     self.applied = applied
-    synced = applied
   }
 
   var rowCount: Int { pending.count }

@@ -10,7 +10,8 @@ final class Projector: @unchecked Sendable {
   private let engine: Engine
   private let writer: any StoreWriter
   private let journalID: JournalID
-  private var isWALCheckpointDue = false
+  // What the opening found may not be synced.
+  private var isWALCheckpointDue = true
   private var lastSync: Microseconds
   /// The log is moved into the database once it has so many bytes …
   private var nextLogByteCount = EngineBounds.walByteCount

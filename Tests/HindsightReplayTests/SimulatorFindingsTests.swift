@@ -63,4 +63,38 @@ struct SimulatorFindingsTests {
     let found = lab.verify(lab.storage)
     #expect(found.problems.count == 1, "\(found.problems)")
   }
+
+  @Test("retention doesn't count on what a killed process had committed to the store, not synced")
+  func retentionAfterKill() async throws {
+    let store = SimulatedStore()
+    let lab = Lab(memory: 1) {
+      $0.usesStore = true
+      $0.retention = Retention(byteCountMax: 1)
+    }
+    lab.store = store
+    var random = SplitMix64(seed: 1)
+    /// Fills some segments, each of which begins with a checkpoint.
+    func fill(_ numbers: Range<Int>) async throws {
+      for number in numbers {
+        let noise = (0..<12_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+        let key = try CacheKey("k:\(number)")
+        _ = try await lab.run { try await $0.set(noise, for: key) }
+        _ = try await lab.run { try await $0.settle() }
+      }
+    }
+    try await lab.open(lab.storage)
+    try await fill(0..<24)
+    lab.kill()
+    store.killProcess()
+    #expect(store.syncedMark == nil && store.rows.count == 24)
+    try await lab.open(lab.storage)
+    try await fill(24..<32)
+    lab.crash()
+    store.crash()
+    try await lab.open(lab.storage)
+    let cache = try #require(lab.cache)
+    #expect(cache.recovery.lostValues == 0)
+    #expect(cache.count.store == 32)
+    try await lab.end()
+  }
 }

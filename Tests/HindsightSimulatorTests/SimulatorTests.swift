@@ -24,6 +24,7 @@ struct SimulatorTests {
     let first = Simulation.run(SimulationPlan(seed: seed), isTracing: true)
     let second = Simulation.run(SimulationPlan(seed: seed), isTracing: true)
     #expect(first.trace.count > 50)
+    // Whole traces, so that the first line that differs is seen.
     #expect(first.trace == second.trace)
     #expect(first.digest == second.digest)
   }

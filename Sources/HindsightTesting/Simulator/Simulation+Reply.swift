@@ -91,6 +91,7 @@ extension Simulation {
     let allowed = model.answers(key, between: look.least, and: look.most)
     // While it closes, the synchronous ones know of nothing.
     if !look.after.isOpen, reply == .flag(false) || reply == .value(nil) { return }
+    if isLoss(reply, key, look) { return }
     func isAllowed(_ test: (NapkinModel.Answer) -> Bool) throws(SimulationFailure) {
       guard !allowed.contains(where: test) else { return }
       throw failure(

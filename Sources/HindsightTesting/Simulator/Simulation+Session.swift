@@ -21,12 +21,14 @@ extension Simulation {
     injector.setRecovering(true)
     for number in 0..<8 {
       if number == 5 { injector.setOn(false) }
+      noteLies()
       let image = try replay()
       let faults = injector.counts.reduce(0) { $0 + $1.count }
       let failedSyncs = syncFailureCount
       session = Session(scheduler: StepScheduler(clock))
       let attempt = attempt(after: image.lastSequence)
       self.attempt = attempt
+      let files = isDamaged ? journalFiles : []
       let opening = try attemptToOpen()
       if injector.isPowerOut {
         try windDown()
@@ -38,8 +40,10 @@ extension Simulation {
         injector.setRecovering(false)
         self.attempt = nil
         injector.setOn(true)
+        salvages = false
         return try recovered(cache, image, attempt)
       case .failure(let error):
+        if try isRightlyRefused(error, files) { continue }
         guard injector.counts.reduce(0, { $0 + $1.count }) > faults else {
           throw failure("refused", "opening fails without cause: \(error)")
         }
@@ -117,24 +121,29 @@ extension Simulation {
   ) throws(SimulationFailure) {
     guard let view = session.probe?.view else { throw failure("open", "nothing is open") }
     let last = cache.recovery.lastSequence
-    note("opened: \(cache.recovery.journal), after \(last), event \(view.sequence)")
+    note("opened: \(cache.recovery.journal), after \(last), event \(view.sequence); \(settings)")
     counts.recoveries += cache.recovery.wasClean ? 0 : 1
-    guard last == image.lastSequence, let snapshot = history[last] else {
+    guard last == image.lastSequence || isDamaged,
+      let snapshot = history[last] ?? leftByOpening(last)
+    else {
       throw failure("recovery", "it comes back to \(last), and a replay to \(image.lastSequence)")
     }
-    guard cache.recovery.lostValues == 0 else {
-      throw failure("lost value", "\(cache.recovery.lostValues) values are lost")
+    let lost = cache.recovery.lostValues
+    guard lost == 0 || isDamaged || isStoreDamaged else {
+      throw failure("lost value", "\(lost) values are lost")
     }
     let at = view.at.rawValue
+    var attempt = attempt
+    if isDamaged { attempt.least = snapshot.at }
     try checkTime(ofOpening: at, attempt)
-    let wasOrderKept = model(from: snapshot, at: at)
+    let wasOrderKept = model(from: snapshot, at: at, lost: lost, view)
     try checkLimits(view)
     try compare(view.entries, inOrder: wasOrderKept)
-    if !wasOrderKept { adoptOrder(view) }
     guard view.durable == view.sequence else {
       throw failure("recovery", "opened, and only \(view.durable) of \(view.sequence) is durable")
     }
     required = (view.sequence, view.sequence)
+    history = history.filter { $0.key <= last }
     remember(view)
   }
 
@@ -149,20 +158,20 @@ extension Simulation {
     time.collapse(at: at, uncertainty: reading.boot.rawValue - attempt.boot)
   }
 
-  /// - Returns: whether the order of use survives: not without an access log.
-  private func model(from snapshot: Snapshot, at: Int64) -> Bool {
+  /// - Returns: whether the order of use survives: not without an access log. Then the product alone
+  ///   knows it.
+  private func model(from snapshot: Snapshot, at: Int64, lost: Int, _ view: CacheView) -> Bool {
     model = snapshot.model
-    let isOrderKnown = snapshot.isOrderKept && snapshot.isOrderTold
+    if lost > 0 { loseWhatIsNotThere(view) }
+    let isOrderKnown = snapshot.accessLog != .off && snapshot.isOrderTold
+    if !isOrderKnown {
+      let places = view.entries.map(\.origin.rawValue)
+      model.entries.sort { a, b in
+        (places.firstIndex(of: a.origin) ?? .max) < (places.firstIndex(of: b.origin) ?? .max)
+      }
+    }
     model.reopen(settings.limits, at: at)
     return isOrderKnown
-  }
-
-  /// The order in which a session without an access log left things is known to the product alone.
-  private func adoptOrder(_ view: CacheView) {
-    let places = view.entries.map(\.origin.rawValue)
-    model.entries.sort { a, b in
-      (places.firstIndex(of: a.origin) ?? .max) < (places.firstIndex(of: b.origin) ?? .max)
-    }
   }
 
   // MARK: Replaying
@@ -175,6 +184,12 @@ extension Simulation {
     defer { injector.setOn(wasOn) }
     let result = Verifier(storage) { () throws(StoreError) in nil }.run()
     counts.replays += 1
+    guard !isDamaged else {
+      let last = result.lastSequence
+      if history[last] == nil { history[last] = leftByOpening(last) }
+      note("the disk has event \(result.lastSequence), \(result.problems.count) problems")
+      return result
+    }
     let problems = result.problems.filter { !$0.message.contains("drops it as a torn tail") }
     guard problems.isEmpty else {
       throw failure("verify", problems.map { "\($0.file): \($0.message)" }.joined(separator: "; "))
@@ -217,6 +232,17 @@ extension Simulation {
     _ action: SimulationPlan.Action, _ random: inout SplitMix64
   ) throws(SimulationFailure) {
     switch action {
+    case .damage(let kind):
+      try end(random.pick([.kill, .losePower, .close]))
+      damage(kind)
+    default: try end(action)
+    }
+    settings.change(&random)
+    try open()
+  }
+
+  private func end(_ action: SimulationPlan.Action) throws(SimulationFailure) {
+    switch action {
     case .kill:
       counts.kills += 1
       injector.cutPower()
@@ -232,8 +258,6 @@ extension Simulation {
     default:
       try close(isDropped: action == .drop)
     }
-    settings.change(&random)
-    try open()
   }
 
   /// The power came back: what is on the disk now?
@@ -371,11 +395,6 @@ extension [StepScheduler.Choice] {
     var random = SplitMix64(seed: number)
     return self[random.below(count)]
   }
-}
-
-extension Simulation.Snapshot {
-  /// Whether what was done up to here tells the order of use.
-  fileprivate var isOrderKept: Bool { accessLog != .off }
 }
 
 extension String {

@@ -18,7 +18,7 @@ extension Simulation {
       // The engine is gone with the last who held it: whoever that was has answered.
       return session.callers.removeAll { $0.reply.reply != nil }
     }
-    note("  \(choice) → event \(after.sequence), durable \(after.durable)")
+    note("  \(choice) → event \(after.sequence), durable \(after.durable), at \(after.at)")
     var look = Look(
       before: before, after: after, least: least,
       uncertainty: ended.boot.rawValue - began.boot.rawValue)
@@ -160,8 +160,8 @@ extension Simulation {
 
   /// Everything that isn't past its expiry, in its order.
   func compare(_ images: [EntryImage], inOrder: Bool = true) throws(SimulationFailure) {
-    model.expire(time.low)
-    // What expires within the bracket may be there or not.
+    // What expires within the bracket may be there or not. The model keeps what has: a recovery
+    // may go back to the time of an event.
     let most = time.now.most
     func live(_ expiry: Int64?) -> Int64? { expiry.flatMap { $0 > most ? $0 : nil } }
     var found = images.compactMap { image -> NapkinModel.Known? in

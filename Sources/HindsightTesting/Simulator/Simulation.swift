@@ -29,6 +29,13 @@ package final class Simulation {
   var expected: UInt64 = 0
   /// Failed syncs after which everything written has become durable.
   var forgivenSyncFailures = 0
+  /// What was done to the disk, or what it has lied about: durable data may be gone then. What is
+  /// there must be a prefix all the same, or be refused.
+  var isDamaged = false
+  /// Likewise for the store: what the journal doesn't have any more may be lost then, and said so.
+  var isStoreDamaged = false
+  var salvages = false
+  var oldStore: SimulatedStore.Image?
   /// The opening that is on, or was the last to fail.
   var attempt: Attempt?
   var counts = SimulationCounts()
@@ -131,7 +138,8 @@ package final class Simulation {
   }
 
   func configuration() -> CacheConfiguration {
-    settings.configuration(clock, session.scheduler) { [random] in random.next() }
+    settings.configuration(clock, session.scheduler, salvages: salvages) { [random] in random.next()
+    }
   }
 
   func enableCrashOutcomes() {
@@ -171,7 +179,7 @@ package final class Simulation {
       injector.fire(kind, after: after, times: times)
     case .endFaults: endFaults()
     case .externalReader(let isThere): store.setExternalReader(isThere)
-    case .close, .drop, .kill, .losePower: try endSession(action, &random)
+    case .close, .drop, .kill, .losePower, .damage: try endSession(action, &random)
     default: begin(action)
     }
   }

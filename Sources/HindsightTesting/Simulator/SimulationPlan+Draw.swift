@@ -8,6 +8,7 @@ extension SimulationPlan {
   fileprivate struct Mood {
     var faults: Int
     var crashes: Int
+    var damage: Int
     var clock: Int
     var keyCount: Int
     var byteCounts: [Int]
@@ -34,6 +35,7 @@ extension SimulationPlan.Mood {
   fileprivate init(drawnFrom random: inout SplitMix64) {
     faults = random.pick([0, 0, 4, 10])
     crashes = random.pick([1, 3, 6])
+    damage = random.pick([0, 0, 0, 3])
     clock = random.pick([0, 3, 8])
     keyCount = random.pick([2, 5, 9])
     byteCounts = random.pick([[0, 1, 9, 60], [20, 200, 700], [5, 40, 3_000]])
@@ -64,9 +66,10 @@ extension SimulationPlan.Action {
       (3, { .cancel($0.below(8)) }),
       (14, { .advance($0.pick([1, 9_999, 20_000, 400_000, 1_500_000, 30_000_000])) }),
       (mood.clock, { Self.drawClock(&$0) }),
-      (mood.faults, { Self.drawFault(&$0) }),
+      (mood.faults, { Self.drawFault(&$0, lies: mood.damage > 0) }),
       (mood.faults / 2, { _ in .endFaults }),
       (mood.faults > 0 ? 1 : 0, { .externalReader($0.below(2) == 0) }),
+      (mood.damage, { Self.drawDamage(&$0) }),
       (mood.crashes, { $0.pick([.close, .kill, .kill, .losePower, .losePower, .drop]) }),
     ]
     var at = random.below(table.reduce(0) { $0 + $1.weight })
@@ -97,17 +100,29 @@ extension SimulationPlan.Action {
     }
   }
 
-  private static func drawFault(_ random: inout SplitMix64) -> Self {
+  private static func drawFault(_ random: inout SplitMix64, lies: Bool) -> Self {
     let kinds = FaultKind.allCases.filter { kind in
       switch kind.category {
       case .operation, .storeCall: true
       case .crashMoment: true
+      case .lie: lies
       default: false
       }
     }
     return .fault(
       random.pick(kinds), after: random.pick([0, 0, 1, 3, 8]),
       times: random.pick([1, 1, 2, 6]))
+  }
+}
+
+extension SimulationPlan.Action {
+  private static func drawDamage(_ random: inout SplitMix64) -> Self {
+    let kinds = FaultKind.allCases.filter { kind in
+      if kind.category == .damage { return true }
+      // A reader of another process is no damage, and a replaced store needs another cache's.
+      return kind.category == .store && kind != .storeExternalReader && kind != .storeReplaced
+    }
+    return .damage(random.pick(kinds))
   }
 }
 

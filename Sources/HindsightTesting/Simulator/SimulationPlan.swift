@@ -46,6 +46,8 @@ package struct SimulationPlan: Sendable {
     case drop
     case kill
     case losePower
+    /// The process ends one way or another, and then something is done to its files or its store.
+    case damage(FaultKind)
   }
 
   /// The keys that operations are about.
@@ -79,7 +81,7 @@ package struct SimulationSettings: Sendable, Equatable {
   }
 
   func configuration(
-    _ clock: SimulatedClock, _ scheduler: any BackgroundScheduler,
+    _ clock: SimulatedClock, _ scheduler: any BackgroundScheduler, salvages: Bool,
     random: @escaping @Sendable () -> UInt64
   ) -> CacheConfiguration {
     var configuration = CacheConfiguration()
@@ -93,6 +95,7 @@ package struct SimulationSettings: Sendable, Equatable {
     configuration.backpressure = backpressure
     configuration.queues = queues
     configuration.retention = retention
+    configuration.corruption = salvages ? .salvage : .refuse
     configuration.segmentByteCountMin = 256
     configuration.segmentByteCount = segmentByteCount
     configuration.sweepInterval = sweepInterval.map { .microseconds($0) }

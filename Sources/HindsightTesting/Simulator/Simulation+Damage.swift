@@ -1,0 +1,75 @@
+import Hindsight
+import HindsightCore
+
+// Disks that lie, files that were damaged at rest, stores that were changed. Then less is promised:
+// nothing stale, torn or invented is served, and what is there is a prefix or is refused.
+
+extension Simulation {
+  /// Does something to the files or the store while nobody has them open.
+  func damage(_ kind: FaultKind) {
+    if kind.category == .damage {
+      guard let done = storage.damage(kind, injector) else { return }
+      isDamaged = true
+      return note("  damage: \(kind) of \(done)")
+    }
+    let older = oldStore
+    oldStore = store.image()
+    guard store.damage(kind, injector, older: older) else { return }
+    isStoreDamaged = true
+    // A store that is ahead is taken for evidence that the journal has lost something.
+    isDamaged = true
+  }
+
+  /// Whether the disk has lied meanwhile.
+  func noteLies() {
+    if FaultKind.all(.lie).contains(where: { injector.count($0) > 0 }) { isDamaged = true }
+    // A database that says so is put aside, with what only it had.
+    let stores: [FaultKind] = [.storeCorrupt, .storeNotADatabase]
+    if stores.contains(where: { injector.count($0) > 0 }) { isStoreDamaged = true }
+  }
+
+  /// A damaged journal may be refused; nothing is changed then, and a salvage opens it.
+  /// - Parameter before: the files as they were.
+  func isRightlyRefused(
+    _ error: CacheError, _ before: [[UInt8]]
+  ) throws(SimulationFailure) -> Bool {
+    noteLies()
+    guard error.code == .journalCorrupt else { return false }
+    guard isDamaged, !salvages else {
+      throw failure("refused", "what nobody has damaged is refused: \(error)")
+    }
+    guard before == journalFiles || before.isEmpty else {
+      throw failure("refused", "an opening that was refused has changed files: \(error)")
+    }
+    note("  refused: \(error.message)")
+    salvages = true
+    return true
+  }
+
+  /// Segments and checkpoints as they are.
+  var journalFiles: [[UInt8]] {
+    storage.names.filter { $0.hasSuffix(".journal") || $0.hasSuffix(".checkpoint") }
+      .map { storage.bytes(of: $0) ?? [] }
+  }
+
+  /// A recovery that has lost values says how many; which, its contents tell.
+  func loseWhatIsNotThere(_ view: CacheView) {
+    for entry in model.entries {
+      let image = view.entries.first { $0.origin.rawValue == entry.origin }
+      if entry.memoryExpiry != nil, image?.memoryExpiry == nil { model.lose(entry.key, .memory) }
+      if entry.storeExpiry != nil, image?.storeExpiry == nil { model.lose(entry.key, .store) }
+    }
+  }
+
+  /// A row that isn't there, or not what it was, is a miss, and the entry has left the store.
+  /// - Returns: whether that is what has happened.
+  func isLoss(_ reply: Reply, _ key: String, _ look: Look) -> Bool {
+    guard isStoreDamaged || isDamaged, reply == .value(nil) || reply == .miss(.lost),
+      let entry = model.entries.first(where: { $0.key == key }),
+      look.hasAdvanced || !look.before.canRecord
+    else { return false }
+    let image = look.after.entries.first { $0.origin.rawValue == entry.origin }
+    if image?.storeExpiry == nil { model.lose(key, .store) }
+    return true
+  }
+}
