@@ -66,7 +66,7 @@ struct Assembly: ~Copyable {
     state.core.decideOpen(opened, at: now, into: &state.decision)
     state.absorb(reading)
     try Self.write(&state, journal, reading, unlessBelow: 0)
-    try Self.sync(&state, journal)
+    try Self.sync(&state, journal, report)
     return state
   }
 
@@ -93,7 +93,7 @@ struct Assembly: ~Copyable {
   }
 
   private static func sync(
-    _ state: inout EngineState, _ journal: Engine.Journal?
+    _ state: inout EngineState, _ journal: Engine.Journal?, _ report: RecoveryReport?
   ) throws(CacheError) {
     guard let journal else { return }
     do throws(StorageError) {
@@ -101,6 +101,12 @@ struct Assembly: ~Copyable {
       try ticket.perform()
       journal.writer.completeSync(ticket)
       state.checkpointing = Checkpointing(nextNumber: try journal.nextCheckpointNumber())
+      if let report {
+        // The journal has grown by what was replayed since its last checkpoint.
+        let byteCount = journal.writer.journalByteCount
+        state.checkpointing.capturedAt = byteCount - min(byteCount, report.replayedByteCount)
+        state.checkpointing.lastByteCount = report.checkpointByteCount
+      }
     } catch {
       throw CacheError(storage: error)
     }

@@ -136,10 +136,12 @@ enum EngineBounds {
   static let retryInterval = Microseconds.seconds(1)
   /// Lookups of one key whose row can't be found are repeated this often, each in a new snapshot.
   static let missingRowReadCountMax = 3
-  /// Checkpoints come at every segment's start, and after this much journal or eight times the
+  /// Checkpoints come at every segment's start, and after this much journal or four times the
   /// last checkpoint, whichever is more.
-  static let checkpointByteCountMin: UInt64 = 4 << 20
-  static let checkpointGrowthFactor: UInt64 = 8
+  static let checkpointByteCountMin: UInt64 = 2 << 20
+  static let checkpointGrowthFactor: UInt64 = 4
+  /// … and at the end, where there is this much journal after the last one.
+  static let closingCheckpointByteCountMin: UInt64 = 64 << 10
   /// Entries that a checkpoint takes at once, under the lock: about a quarter of a millisecond.
   static let captureSliceCount = 512
   /// A slice of the sweep under the lock.

@@ -27,10 +27,11 @@ final class CheckpointStream {
     guard let position = capture.position else { preconditionFailure("not written yet") }
     self.capture = capture
     digest = StateDigest(capture.head, orderIsTold: capture.orderIsTold)
-    let header = CheckpointHeader(
+    var header = CheckpointHeader(
       number: number, journalID: journal.id, head: capture.head, digest: 0,
       entryCount: UInt64(capture.entryCount), position: position, bootTime: capture.bootTime,
       gapFirst: capture.gapFirst)
+    header.previousChecksum = capture.previousChecksum
     writer = try CheckpointWriter(journal.storage, header)
   }
 

@@ -46,6 +46,21 @@ extension Engine {
     signalJournal()
   }
 
+  /// Writes a checkpoint of the end, unless the last one is near: the next opening then replays
+  /// nothing. Where that fails, it replays; the journal has it all.
+  func writeLastCheckpoint(_ journal: Journal) {
+    guard let (capture, number) = locked({ state in state.captureEnd(journal.writer) }) else {
+      return
+    }
+    do throws(StorageError) {
+      let stream = try CheckpointStream(capture, number: number, journal)
+      while case .more = try stream.step(self) {}
+    } catch {
+      logger.error("no checkpoint of the end", metadata: ["error": "\(error)"])
+    }
+    _ = locked { state in state.endCapture(capture) }
+  }
+
   /// Closes the journal's files, on its own thread.
   func closeJournal(_ journal: Journal) {
     do throws(StorageError) {
@@ -91,6 +106,26 @@ extension Engine {
 }
 
 extension EngineState {
+  /// Begins a capture of the end, once, where all of it is durable and a replay of it would take
+  /// longer than a checkpoint.
+  fileprivate mutating func captureEnd(
+    _ writer: JournalWriter
+  ) -> (Checkpointing.Capture, number: UInt32)? {
+    let byteCount = writer.journalByteCount
+    let grown = byteCount - min(byteCount, checkpointing.capturedAt)
+    guard closing.error == nil, commit.trouble == nil, commit.lostFirst == nil,
+      core.head.isClosed, commit.durable == core.head.sequence,
+      grown >= EngineBounds.closingCheckpointByteCountMin
+    else { return nil }
+    checkpointing.capturedAt = byteCount
+    var capture = beginCapture(withPins: false)
+    let end = writer.end
+    capture.position = end.position
+    capture.previousChecksum = end.previousChecksum
+    checkpointing.capture = capture
+    return (capture, checkpointing.takeNumber())
+  }
+
   /// Decides `closed`, once, when the end was asked for.
   mutating func decideCloseIfAsked(_ reading: ClockReading) {
     guard phase == .closing, !closing.isDecided, commit.trouble == nil else { return }

@@ -31,8 +31,10 @@ extension Engine {
     case .rescue: rescue(journal)
     case .endJournal:
       signalProjector()
+      writeLastCheckpoint(journal)
       return .signal
     case .shutDown:
+      writeLastCheckpoint(journal)
       closeJournal(journal)
       return .finished
     }

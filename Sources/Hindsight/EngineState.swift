@@ -188,6 +188,8 @@ struct Checkpointing {
     var position: JournalPosition?
     /// The first of the events before it that the journal lacks, where it does.
     var gapFirst: SequenceNumber?
+    /// Checksum of the header of the frame before that place, where it is known.
+    var previousChecksum: UInt32?
 
     /// One that bridges a gap is the journal thread's.
     var isForUpkeep: Bool { gapFirst == nil }

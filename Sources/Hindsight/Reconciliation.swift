@@ -148,6 +148,7 @@ extension Assembly {
         void.append(.delete(origin: image.origin))
       }
     }
+    core.finishRestore()
     while payloads.count < Int(core.slotEnd) { payloads.append(Payload()) }
     projection = Projection(applied: sequence)
     let mark = StoreMark(journalID: JournalID(high: 0, low: 0), applied: sequence)

@@ -24,7 +24,7 @@ extension CacheState {
     }
     for (tier, expiry) in [(Tier.memory, image.memoryExpiry), (.store, image.storeExpiry)]
     where expiry != nil {
-      addToHeap(slot, tier)
+      addToHeap(slot, tier, inOrder: atFront)
       if atFront { recency.began(slot, in: tier) } else { recency.beganAtBack(slot, in: tier) }
     }
     return slot
@@ -32,7 +32,7 @@ extension CacheState {
 
   /// Makes the entry at the front resident in `tier`, its expiry there set already.
   mutating func beginResidency(_ slot: Slot, _ tier: Tier) {
-    addToHeap(slot, tier)
+    addToHeap(slot, tier, inOrder: true)
     recency.began(slot, in: tier)
   }
 

@@ -30,9 +30,21 @@ extension CacheState {
     return slot
   }
 
-  /// Ends a restore by comparing digests.
+  /// Ends a restore: nothing else may be done with the state before.
+  public mutating func finishRestore() {
+    heaps.memory.order(&entries)
+    heaps.store.order(&entries)
+  }
+
+  /// Ends a restore, and compares digests.
   /// - Throws: `StateError.digestMismatch`.
-  public func finishRestore(digest stated: UInt64) throws(StateError) {
+  public mutating func finishRestore(digest stated: UInt64) throws(StateError) {
+    finishRestore()
+    try check(digest: stated)
+  }
+
+  /// - Throws: `StateError.digestMismatch`, where the state's digest is another one. O(entries).
+  public func check(digest stated: UInt64) throws(StateError) {
     let computed = digest
     guard computed == stated else {
       throw .digestMismatch(head.sequence, stated: stated, computed: computed)

@@ -177,13 +177,17 @@ public struct CacheState: ~Copyable, Sendable {
     tier == .memory ? body(heaps.memory) : body(heaps.store)
   }
 
-  mutating func addToHeap(_ slot: Slot, _ tier: Tier) {
+  mutating func addToHeap(_ slot: Slot, _ tier: Tier, inOrder: Bool) {
+    switch tier {
+    case .memory where inOrder: heaps.memory.insert(slot, &entries)
+    case .memory: heaps.memory.append(slot, &entries)
+    case .store where inOrder: heaps.store.insert(slot, &entries)
+    case .store: heaps.store.append(slot, &entries)
+    }
     switch tier {
     case .memory:
-      heaps.memory.insert(slot, &entries)
       byteCounts.memory += entries[slot].byteCount
     case .store:
-      heaps.store.insert(slot, &entries)
       byteCounts.store += entries[slot].byteCount
     }
   }

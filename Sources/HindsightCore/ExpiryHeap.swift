@@ -22,6 +22,18 @@ struct ExpiryHeap: Sendable {
     siftUp(slots.count - 1, &entries)
   }
 
+  /// Adds a slot without regard to the order, which `order` then makes: for many at once, which
+  /// would otherwise each rise to the top where they come latest expiry first.
+  mutating func append(_ slot: Slot, _ entries: inout EntryPool) {
+    slots.append(slot)
+    entries[slot].setHeapPlace(UInt32(slots.count), in: tier)
+  }
+
+  /// Puts everything in order. O(n).
+  mutating func order(_ entries: inout EntryPool) {
+    for at in stride(from: slots.count / 2 - 1, through: 0, by: -1) { siftDown(at, &entries) }
+  }
+
   /// Removes a slot that is in the heap. O(log n).
   mutating func remove(_ slot: Slot, _ entries: inout EntryPool) {
     let at = Int(entries[slot].heapPlace(in: tier)) - 1

@@ -14,6 +14,9 @@ public struct CheckpointHeader: Equatable, Sendable {
   /// Where the state bridges a gap: the first event that the journal lacks. What it lacks ends with
   /// the state's own sequence.
   public var gapFirst: SequenceNumber?
+  /// Checksum of the header of the frame before `position`, where that is known: the journal can
+  /// then be written on from there.
+  public var previousChecksum: UInt32?
   /// Of the format.
   var version = Format.version
 
@@ -47,7 +50,8 @@ public struct CheckpointHeader: Equatable, Sendable {
     bytes.append(fixed: position.byteOffset)
     bytes.append(fixed: bootTime)
     bytes.append(fixed: gapFirst?.rawValue ?? 0)
-    bytes.append(contentsOf: repeatElement(0, count: 28))
+    bytes.append(fixed: previousChecksum ?? 0)
+    bytes.append(contentsOf: repeatElement(0, count: 24))
     bytes.append(fixed: bytes.checksum(0..<124))
     return bytes
   }
@@ -79,6 +83,8 @@ public struct CheckpointHeader: Equatable, Sendable {
       position: JournalPosition(segment: bytes.fixed(64), byteOffset: bytes.fixed(72)),
       bootTime: bytes.fixed(80), gapFirst: gapFirst == 0 ? nil : SequenceNumber(gapFirst))
     header.version = version
+    let previousChecksum: UInt32 = bytes.fixed(96)
+    header.previousChecksum = previousChecksum == 0 ? nil : previousChecksum
     return (header, flags & 2 == 2)
   }
 }

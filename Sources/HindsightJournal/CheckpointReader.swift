@@ -5,6 +5,8 @@ public struct CheckpointReader {
   public let header: CheckpointHeader
   /// The file.
   public var name: String { FileName.checkpoint(header.number) }
+  /// The file's size.
+  let byteCount: UInt64
   private let file: any JournalFile
   private let firstEntryOffset: UInt64
 
@@ -33,6 +35,7 @@ public struct CheckpointReader {
     let name = FileName.checkpoint(number)
     do {
       file = try storage.open(name, forWriting: false)
+      byteCount = try file.size()
       let bytes = try file.read(at: 0, count: Format.checkpointHeaderByteCount)
       var (header, hasConfiguration) = try CheckpointHeader.decode(bytes)
       guard header.number == number else { throw FormatError.badField("number") }
@@ -64,8 +67,7 @@ public struct CheckpointReader {
     let decoder = BodyDecoder()
     var offset = firstEntryOffset
     let produce = { step(&offset, decoder) }
-    let size = try DamageError.wrap { () throws(StorageError) in try file.size() }
-    let isLong = size >= Self.byteCountMin
+    let isLong = byteCount >= Self.byteCountMin
     let readAhead = isLong ? ReadAhead(costMax: Self.costMax, produce: produce) : nil
     defer { readAhead?.stop() }
     var count: UInt64 = 0

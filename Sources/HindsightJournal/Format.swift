@@ -3,8 +3,9 @@
 // at most 10 bytes. CRC means zlib's CRC-32.
 //
 // The versions differ in compression only; both have raw deflate without header (RFC 1951). Version
-// 1: each body and block is a stream of its own. Version 2: runs. Version 2 is what is written. A segment or checkpoint has the version that its header says,
-// its frames included; segments and checkpoints of both may stand side by side.
+// 1: each body and block is a stream of its own. Version 2, which is what is written: runs. A segment
+// or checkpoint has the version that its header says, its frames included; segments and checkpoints
+// of both may stand side by side.
 //
 // DIRECTORY
 //   00000001.journal      segments, numbered from 1 without holes
@@ -100,7 +101,8 @@
 //   80     8     boot time of the last frame, µs
 //   88     8     first sequence of the gap that the state bridges, 0 for none: the events from there
 //                 up to the state's own sequence are not in the journal
-//   96     28    zero
+//   96     4     CRC of the header of the frame before that place, 0 where not known (version 2)
+//   100    24    zero
 //   124    4     CRC of bytes 0..<124
 //
 //   offset size  block header

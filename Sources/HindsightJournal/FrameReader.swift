@@ -34,13 +34,17 @@ struct FrameReader {
   private var bufferOffset: UInt64 = 0
 
   /// Reads from the segment's beginning, or from a frame's.
-  /// - Parameter offset: where that begins.
-  init(_ segment: JournalDirectory.Segment, offset: UInt64? = nil) {
+  /// - Parameters:
+  ///   - offset: where that begins.
+  ///   - previousChecksum: of the frame before that, where it is known.
+  init(
+    _ segment: JournalDirectory.Segment, offset: UInt64? = nil, previousChecksum: UInt32? = nil
+  ) {
     file = segment.file
     version = segment.header.version
     salt = segment.header.salt
     self.offset = offset ?? UInt64(Format.segmentHeaderByteCount)
-    previousChecksum = offset == nil ? segment.headerChecksum : nil
+    self.previousChecksum = offset == nil ? segment.headerChecksum : previousChecksum
   }
 
   /// Of a file whose header is unknown: only for `aftermath`.

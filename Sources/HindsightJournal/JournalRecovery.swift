@@ -37,6 +37,9 @@ public struct RecoveryReport: Equatable, Sendable {
   public var checkpoint: UInt32?
   public var recordCount = 0
   public var frameCount = 0
+  /// Bytes of the checkpoint, and of the frames replayed after it.
+  public var checkpointByteCount: UInt64 = 0
+  public var replayedByteCount: UInt64 = 0
   /// What was wrong with checkpoints that were passed over, and with what was salvaged.
   public var damage: [String] = []
   /// Boot time of the last frame, in µs.
@@ -147,6 +150,7 @@ public struct JournalRecovery {
     var report = RecoveryReport(
       outcome: .clean, last: end.last, resumeAfter: end.last, checkpoint: end.checkpoint,
       recordCount: end.recordCount, frameCount: end.frameCount,
+      checkpointByteCount: end.checkpointByteCount, replayedByteCount: end.storedByteCount,
       damage: end.damagedCheckpoints.map(\.description), bootTime: end.bootTime,
       untoldGap: end.untoldGap)
     if verdict == .clean, last.header.version == Format.version,

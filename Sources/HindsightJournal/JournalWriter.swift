@@ -84,6 +84,8 @@ public final class JournalWriter: @unchecked Sendable {
     /// Bytes of all segments but the current one.
     var olderByteCount: UInt64
     var position: JournalPosition
+    /// Checksum of the header of the frame before that, or of the segment's.
+    var previousChecksum: UInt32
   }
 
   init(
@@ -99,7 +101,8 @@ public final class JournalWriter: @unchecked Sendable {
       Shared(
         durable: last, written: last, appended: last, file: current.file,
         olderByteCount: olderByteCount,
-        position: JournalPosition(segment: current.number, byteOffset: current.offset)))
+        position: JournalPosition(segment: current.number, byteOffset: current.offset),
+        previousChecksum: current.previousChecksum))
   }
 
   // MARK: Numbers, from any thread
@@ -114,6 +117,11 @@ public final class JournalWriter: @unchecked Sendable {
   }
   /// The end of the last frame written.
   public var position: JournalPosition { shared.withLock { $0.position } }
+
+  /// That, and the checksum with which the next frame goes on.
+  public var end: (position: JournalPosition, previousChecksum: UInt32) {
+    shared.withLock { ($0.position, $0.previousChecksum) }
+  }
 
   /// So many bytes of segments were removed.
   func removed(_ byteCount: UInt64) {
@@ -267,9 +275,11 @@ public final class JournalWriter: @unchecked Sendable {
 
   private func noteWritten(_ last: SequenceNumber) {
     let position = JournalPosition(segment: current.number, byteOffset: current.offset)
+    let previousChecksum = current.previousChecksum
     shared.withLock { shared in
       shared.written = max(shared.written, last)
       shared.position = position
+      shared.previousChecksum = previousChecksum
     }
   }
 

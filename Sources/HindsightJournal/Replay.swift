@@ -37,6 +37,8 @@ public struct ReplayEnd: Sendable {
 
   /// The checkpoint that it began with.
   public internal(set) var checkpoint: UInt32?
+  /// The checkpoint's size.
+  public internal(set) var checkpointByteCount: UInt64 = 0
   /// Checkpoints that were damaged, and so passed over.
   public internal(set) var damagedCheckpoints: [DamageError] = []
   public internal(set) var last = SequenceNumber.zero
@@ -180,6 +182,8 @@ public struct JournalReplay {
     end.last = header.head.sequence
     end.proven = header.head.sequence
     end.position = header.position
+    end.previousChecksum = header.previousChecksum
+    end.checkpointByteCount = reader.byteCount
     end.isClosed = header.head.isClosed
     end.bootTime = header.bootTime
     end.untoldGap = header.gapFirst
@@ -251,7 +255,8 @@ public struct JournalReplay {
     if end.frameCount == 0, end.checkpoint != nil, end.position.segment == segment.header.number,
       end.position.byteOffset > header
     {
-      return FrameReader(segment, offset: end.position.byteOffset)
+      return FrameReader(
+        segment, offset: end.position.byteOffset, previousChecksum: end.previousChecksum)
     }
     return FrameReader(segment)
   }

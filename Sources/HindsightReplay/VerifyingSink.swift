@@ -63,7 +63,7 @@ final class VerifyingSink: ReplaySink {
     guard let stated = digests[state.head.sequence],
       !replayedCheckpoints.contains(state.head.sequence)
     else { return }
-    try state.finishRestore(digest: stated)
+    try state.check(digest: stated)
     replayedCheckpoints.insert(state.head.sequence)
   }
 
