@@ -74,6 +74,11 @@ public struct CheckpointHeader: Equatable, Sendable {
     guard flags <= 3, sequence <= Format.sequenceMax else { throw .badField("flags") }
     let gapFirst: UInt64 = bytes.fixed(88)
     guard gapFirst <= sequence else { throw .badField("gap") }
+    guard bytes.fixed(40, as: Int64.self) >= 0 else { throw .badField("at") }
+    let offsets = UInt64(Format.segmentHeaderByteCount)...Format.fileByteCountMax
+    guard bytes.fixed(64, as: UInt32.self) > 0, offsets.contains(bytes.fixed(72)) else {
+      throw .badField("position")
+    }
     let head = StateHead(
       sequence: SequenceNumber(sequence), at: Timestamp(rawValue: bytes.fixed(40, as: Int64.self)),
       opened: nil, isClosed: flags & 1 == 1)

@@ -150,8 +150,8 @@ public struct CheckpointReader {
     let distance = try reader.varint()
     guard !key.isEmpty, distance < header.head.sequence.rawValue else { throw .badField("origin") }
     let age = try reader.varint()
-    guard age <= UInt64(Int64.max) else { throw .badField("set at") }
-    let setAt = Timestamp(rawValue: header.head.at.rawValue &- Int64(age))
+    guard age <= UInt64(header.head.at.rawValue) else { throw .badField("set at") }
+    let setAt = Timestamp(rawValue: header.head.at.rawValue - Int64(age))
     let coder = try reader.byte()
     let valueByteCount = try reader.varint()
     guard valueByteCount <= UInt64(Bounds.valueByteCountMax) else { throw .badField("value") }

@@ -97,11 +97,25 @@ struct EventDecoder {
 
   private mutating func origins() throws(FormatError) -> [SequenceNumber] {
     let count = try reader.varint()
-    guard count <= UInt64(reader.remaining) else { throw .badField("count") }
+    // Each entry is named once, so there are no more short distances than there are numbers: what
+    // is allocated stays near what was read.
+    guard count <= UInt64(reader.remaining), Self.byteCountMin(distances: count) <= reader.remaining
+    else { throw .badField("count") }
     var origins: [SequenceNumber] = []
     origins.reserveCapacity(Int(count))
     for _ in 0..<count { origins.append(try origin()) }
     return origins
+  }
+
+  /// The fewest bytes that so many different distances take as varints.
+  private static func byteCountMin(distances: UInt64) -> Int {
+    var rest = distances
+    var sum: UInt64 = 0
+    for (width, count) in [(1, 127), (2, 16_256), (3, 2_080_768)] as [(UInt64, UInt64)] {
+      sum += width * min(rest, count)
+      rest -= min(rest, count)
+    }
+    return Int(sum + 4 * rest)
   }
 
   private mutating func recovered() throws(FormatError) -> Recovered {

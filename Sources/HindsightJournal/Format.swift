@@ -148,6 +148,13 @@ enum Format {
   /// A checkpoint's block is cut at this size.
   static let blockByteCount = 1 << 20
   static let sequenceMax: UInt64 = 1 << 62
+  /// A journal is written only below this: what a hostile one claims must leave room for what
+  /// follows.
+  static let sequenceMaxForWriting: UInt64 = 1 << 61
+  /// Segments and checkpoints have lower numbers; files with others are not ours.
+  static let fileNumberMax: UInt32 = 1 << 31
+  /// No file of a journal is as long.
+  static let fileByteCountMax: UInt64 = 1 << 40
 }
 
 /// The format version that this software writes.

@@ -55,7 +55,16 @@ public struct JournalDirectory {
     self.segments = segments
     checkpoints = names.compactMap { FileName.number($0, suffix: ".checkpoint") }
       .sorted(by: >)
-    leftovers = names.filter { $0.hasSuffix(".tmp") }
+    leftovers = names.filter(Self.isLeftover)
+  }
+
+  /// Whether we give unfinished files such a name: others' are left alone.
+  private static func isLeftover(_ name: String) -> Bool {
+    guard name.hasSuffix(".tmp") else { return false }
+    let whole = String(name.dropLast(4))
+    return FileName.number(whole, suffix: ".journal") != nil
+      || FileName.number(whole, suffix: ".checkpoint") != nil
+      || whole.hasSuffix(".quarantine")
   }
 
   /// A part of a journal, for a salvage.

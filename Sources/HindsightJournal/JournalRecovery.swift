@@ -117,6 +117,10 @@ public struct JournalRecovery {
     var crossesGaps = true
     if case .notAfter = start { crossesGaps = false }
     let end = try JournalReplay(directory).run(from: start, crossesGaps: crossesGaps, into: sink)
+    guard end.hasRoom else {
+      throw .structure(
+        file: last.name, "event \(end.last): the numbers leave no room for what would follow")
+    }
     let verdict = try RecoveryVerdict(of: directory, end, store: store)
     if case .corrupt(let evidence) = verdict {
       throw .structure(
@@ -246,8 +250,17 @@ public struct JournalRecovery {
   }
 }
 
+extension ReplayEnd {
+  /// Whether events and segments can be numbered on. Ours always can; a hostile journal's, not.
+  var hasRoom: Bool {
+    last.rawValue < Format.sequenceMaxForWriting && position.segment < Format.fileNumberMax - 1
+  }
+}
+
 /// Keeping damaged bytes for people.
 enum Quarantine {
+  private static let pieceByteCount = 1 << 20
+
   /// Copies what stands from `offset` on, less trailing zeros, to a file of its own, and makes that
   /// durable.
   /// - Returns: how many bytes that are.
@@ -255,15 +268,20 @@ enum Quarantine {
     _ file: any JournalFile, from offset: UInt64, to name: String, _ storage: any JournalStorage
   ) throws(StorageError) -> UInt64 {
     let size = try file.size()
-    let bytes = try file.read(at: offset, count: Int(size - min(offset, size)))
-    let count = (bytes.lastIndex { $0 != 0 } ?? -1) + 1
     if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
     let copy = try storage.create(name + ".tmp")
-    try copy.write([UInt8](bytes[..<count]), at: 0)
+    var count: UInt64 = 0
+    // In pieces: a file may be of any length.
+    for start in stride(from: offset, to: size, by: pieceByteCount) {
+      let piece = try file.read(at: start, count: Int(min(UInt64(pieceByteCount), size - start)))
+      guard let last = piece.lastIndex(where: { $0 != 0 }) else { continue }
+      try copy.write([UInt8](piece[...last]), at: start - offset)
+      count = start - offset + UInt64(last) + 1
+    }
     try copy.sync()
     try copy.close()
     try storage.rename(name + ".tmp", to: name)
     try storage.syncDirectory()
-    return UInt64(count)
+    return count
   }
 }

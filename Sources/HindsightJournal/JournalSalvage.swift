@@ -22,11 +22,13 @@ struct JournalSalvage {
     let checkpoints = names.compactMap { FileName.number($0, suffix: ".checkpoint") }
     var report = RecoveryReport(
       outcome: .salvaged, last: .zero, resumeAfter: .zero, damage: [damage.description])
-    report.resumeAfter = try highestUse(numbers, checkpoints)
+    let highest = try highestUse(numbers, checkpoints)
+    // What leaves no room for more was never used.
+    if highest.rawValue < Format.sequenceMaxForWriting { report.resumeAfter = highest }
     for run in try runs(numbers).reversed() {
       let directory = JournalDirectory(
         storage, segments: run, checkpoints: checkpoints.sorted(by: >))
-      guard let end = try replay(directory, sink, &report) else { continue }
+      guard let end = try replay(directory, sink, &report), end.hasRoom else { continue }
       return try keep(directory, end, numbers, checkpoints, &report)
     }
     return try startAnew(numbers, checkpoints, sink, &report)
@@ -82,14 +84,15 @@ struct JournalSalvage {
     report.recordCount = end.recordCount
     report.frameCount = end.frameCount
     report.bootTime = end.bootTime
-    report.segment = end.position.segment
-    report.byteOffset = end.position.byteOffset
     if let damage = end.damage { report.damage.append(damage.description) }
-    let kept = directory.segments.filter { $0.header.number <= end.position.segment }
+    let position = try place(of: end, in: directory)
+    report.segment = position.segment
+    report.byteOffset = position.byteOffset
+    let kept = directory.segments.filter { $0.header.number <= position.segment }
     let last = kept[kept.count - 1]
-    let name = FileName.quarantine(last.name, offset: end.position.byteOffset)
+    let name = FileName.quarantine(last.name, offset: position.byteOffset)
     report.byteCountDropped = try Quarantine.copy(
-      last.file, from: end.position.byteOffset, to: name, storage)
+      last.file, from: position.byteOffset, to: name, storage)
     report.quarantined.append(name)
     let keptNumbers = Set(kept.map(\.header.number))
     try setAside(numbers.filter { !keptNumbers.contains($0) }.map(FileName.segment), &report)
@@ -97,13 +100,28 @@ struct JournalSalvage {
     let segment = try JournalWriter.createSegment(
       storage, options, last.header.journalID, number: last.header.number + 1, follows: end.last,
       frames: [])
-    try last.file.truncate(to: end.position.byteOffset)
+    try last.file.truncate(to: position.byteOffset)
     try last.file.sync()
     return RecoveredJournal(
       writer: JournalWriter(
         storage: storage, options: options, journalID: last.header.journalID, current: segment,
         last: end.last, olderByteCount: try directory.byteCount(before: segment.number)),
       report: report)
+  }
+
+  /// Where the replay ended, inside what is there: before the first whole frame that is the first
+  /// segment's beginning, and a hostile checkpoint may name any place.
+  private func place(
+    of end: ReplayEnd, in directory: JournalDirectory
+  ) throws(StorageError) -> JournalPosition {
+    let segments = directory.segments
+    guard let segment = segments.last(where: { $0.header.number <= end.position.segment }) else {
+      return .start(of: segments[0].header.number)
+    }
+    let size = try segment.file.size()
+    let isThere = segment.header.number == end.position.segment && end.position.byteOffset <= size
+    return JournalPosition(
+      segment: segment.header.number, byteOffset: isThere ? end.position.byteOffset : size)
   }
 
   /// Nothing can be replayed: everything goes aside, and an empty journal begins.

@@ -56,7 +56,8 @@ enum FileName {
 
   /// The number of `name` if it has that suffix and is written as we write it.
   static func number(_ name: String, suffix: String) -> UInt32? {
-    guard name.hasSuffix(suffix), let number = UInt32(name.dropLast(suffix.count)), number > 0,
+    guard name.hasSuffix(suffix), let number = UInt32(name.dropLast(suffix.count)),
+      (1..<Format.fileNumberMax).contains(number),
       padded(number) + suffix == name
     else { return nil }
     return number

@@ -60,14 +60,14 @@ extension JournalDirectory {
 
 /// Applies every event, and resolves origins to keys on the way.
 private final class ResolvingSink: ReplaySink {
-  private var state = CacheState()
+  private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
   private(set) var eventCount = 0
   private let body: (ResolvedEvent) -> Void
 
   init(_ body: @escaping (ResolvedEvent) -> Void) { self.body = body }
 
-  func begin() { state = CacheState() }
+  func begin() { state = CacheState(hashSeed: .random(in: 0 ... .max)) }
   func restore(_ head: StateHead) {
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }

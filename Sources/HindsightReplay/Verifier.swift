@@ -159,7 +159,7 @@ public struct Verifier {
 
   private func check(_ number: UInt32) throws(DamageError) -> CheckpointHeader {
     let reader = try CheckpointReader(storage, number: number)
-    var state = CacheState()
+    var state = CacheState(hashSeed: .random(in: 0 ... .max))
     let head = reader.header.head
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
     try reader.forEachEntry { (image, _) throws(StateError) in try state.restore(image) }

@@ -4,7 +4,7 @@ import HindsightJournal
 /// Applies every event and counts what was checked on the way. The checks themselves are the state
 /// machine's own: an event that breaks an invariant doesn't get in.
 final class VerifyingSink: ReplaySink {
-  private var state = CacheState()
+  private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
   private let digests: [SequenceNumber: UInt64]
   private let applied: SequenceNumber?
@@ -29,7 +29,7 @@ final class VerifyingSink: ReplaySink {
   }
 
   func begin() {
-    state = CacheState()
+    state = CacheState(hashSeed: .random(in: 0 ... .max))
     captureProjection()  // A store that has applied nothing yet is empty.
   }
 
