@@ -148,7 +148,7 @@ struct PathRunner: Sendable {
   private static func standing() -> CacheConfiguration {
     var configuration = CacheConfiguration()
     configuration.clock = ManualClock()
-    configuration.scheduler = StandingScheduler()
+    configuration.scheduler = StandingScheduler.shared
     return configuration
   }
 }

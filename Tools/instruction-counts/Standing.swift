@@ -1,17 +1,37 @@
 import Hindsight
 import Synchronization
 
-/// Opens caches, and runs nothing in the background.
-struct StandingScheduler: BackgroundScheduler {
-  private struct Standing: BackgroundActivity {
-    func signal() {}
+/// Opens caches, and runs nothing in the background but the store's reader, which a lookup waits for
+/// where a page isn't in memory: that one on the waiting thread, when nothing else can be done.
+final class StandingScheduler: BackgroundScheduler {
+  static let shared = StandingScheduler()
+
+  private final class Activity: BackgroundActivity {
+    let isSignaled = Atomic<Bool>(false)
+    let step: @Sendable () -> BackgroundWait
+
+    init(_ step: @escaping @Sendable () -> BackgroundWait) { self.step = step }
+
+    func signal() { isSignaled.store(true, ordering: .releasing) }
   }
+
+  private let reader = Mutex<Activity?>(nil)
 
   func start(
     _ name: String, step: @escaping @Sendable () -> BackgroundWait
   ) -> any BackgroundActivity {
     if name == "open" { while step() != .finished {} }
-    return Standing()
+    let activity = Activity(step)
+    if name == "reader" { reader.withLock { $0 = activity } }
+    return activity
+  }
+
+  /// Runs the reader if somebody waits for it.
+  func runReader() {
+    guard let reader = reader.withLock({ $0 }),
+      reader.isSignaled.exchange(false, ordering: .acquiring)
+    else { return }
+    while reader.step() == .again {}
   }
 }
 
@@ -39,7 +59,11 @@ final class WaitingExecutor: TaskExecutor {
     while true {
       if let result = outcome.result.withLock({ $0 }) { return try result.get() }
       let next = jobs.withLock { $0.isEmpty ? nil : $0.removeFirst() }
-      next?.runSynchronously(on: asUnownedTaskExecutor())
+      if let next {
+        next.runSynchronously(on: asUnownedTaskExecutor())
+      } else {
+        StandingScheduler.shared.runReader()
+      }
     }
   }
 
