@@ -27,6 +27,7 @@ let package = Package(
     .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
 
     .systemLibrary(name: "CMalloc", path: "Tools/CMalloc"),
+    .systemLibrary(name: "CFuzzer", path: "Tools/CFuzzer"),
 
     .target(name: "HindsightCore", swiftSettings: settings),
     .target(
@@ -105,6 +106,9 @@ let package = Package(
       ],
       path: "Tools/simulator", swiftSettings: settings),
 
+    .executableTarget(
+      name: "fuzz", dependencies: ["CFuzzer", "HindsightTesting"], path: "Tools/fuzz",
+      exclude: ["run"], swiftSettings: settings),
     .executableTarget(
       name: "instruction-counts", dependencies: ["Hindsight", "HindsightTesting"],
       path: "Tools/instruction-counts", exclude: ["run", "counts.tsv"], swiftSettings: settings),

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Hindsight
 import HindsightReplay
+import HindsightTesting
 
 struct Demo: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

@@ -95,11 +95,7 @@ struct Exec: AsyncParsableCommand {
   }
 }
 
-/// Why a line is no operation.
-struct BadLine: Error {
-  var code = "badRequest"
-  var message: String
-
+extension BadOperation {
   var reply: Reply { .error(code, message) }
 }
 

@@ -16,8 +16,12 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   case directory
   /// A scenario file.
   case scenario
-  /// A JSON value: a line of `exec`.
+  /// A JSON value.
   case json
+  /// Lines of `exec`.
+  case exec
+  /// A stream of recorded lookups, inflated.
+  case lookups
 
   /// - Returns: the property that the bytes have broken; `nil` if none.
   public func run(_ bytes: [UInt8]) -> String? {
@@ -39,6 +43,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
       }
       return nil
     case .json: return json(bytes)
+    case .exec: return FuzzedLines.check(operations: bytes)
+    case .lookups: return FuzzedLines.check(lookups: bytes)
     }
   }
 

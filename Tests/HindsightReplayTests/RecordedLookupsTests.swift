@@ -1,0 +1,26 @@
+import Hindsight
+import HindsightTesting
+import Testing
+
+@Suite("Recorded lookups")
+struct RecordedLookupsTests {
+  @Test("an error names its line, also that of a key")
+  func lines() {
+    let text = "=\tpypi\tflask\t{}\n0\tpypi\tflask\n1\tpy:pi\tflask\n"
+    let error = #expect(throws: CacheError.self) {
+      try RecordedLookups(parsing: Array(text.utf8), path: "stream")
+    }
+    #expect(error?.code == .invalidKey)
+    #expect(error?.message.hasPrefix("stream:3: ") == true)
+  }
+
+  @Test("a time whose sums don't fit is refused")
+  func time() {
+    let text = "=\tpypi\tflask\t{}\n9223372036854775807\tpypi\tflask\n"
+    let error = #expect(throws: CacheError.self) {
+      try RecordedLookups(parsing: Array(text.utf8), path: "stream")
+    }
+    #expect(error?.code == .invalidValue)
+    #expect(error?.message.hasPrefix("stream:2: ") == true)
+  }
+}
