@@ -23,7 +23,7 @@ public import Logging
 /// closed in the background.
 public final class Cache<Value: Sendable>: Sendable {
   @usableFromInline let engine: Engine
-  let coder: ValueCoder<Value>
+  @usableFromInline let coder: ValueCoder<Value>
 
   init(engine: Engine, coder: ValueCoder<Value>) {
     self.engine = engine
@@ -129,17 +129,15 @@ public final class Cache<Value: Sendable>: Sendable {
   /// - Throws: `.invalidValue`, `.invalidTTL`, `.invalidReason`, `.closed`, `.outOfSpace`,
   ///   `.journalUnavailable`, `.backpressure`, `.storeUnavailable`, `.cancelled`: nothing has
   ///   happened. `.outcomeUnknown`: it is in force, and may or may not survive a crash.
+  @inlinable
   @discardableResult
   public nonisolated(nonsending) func set(
     _ value: Value, for key: CacheKey, memoryTTL: Duration? = nil, storeTTL: Duration? = nil,
     reason: String? = nil, acknowledgement: Acknowledgement? = nil
   ) async throws(CacheError) -> SequenceNumber {
-    let bytes = try encode(value)
-    let command = SetCommand(
-      key: key.bytes, value: bytes[...], coder: coder.id, memoryTTL: try memoryTTL?.asTTL(),
-      storeTTL: try storeTTL?.asTTL(), reason: try checked(reason))
-    return try await engine.set(
-      RawSet(command: command, box: Box(value)), acknowledgement ?? level)
+    try await engine.set(
+      Box(value), bytes: try encode(value), coder: coder.id, for: key, memoryTTL: memoryTTL,
+      storeTTL: storeTTL, reason: reason, acknowledgement)
   }
 
   /// Invalidates a key in both tiers (S043).
@@ -149,7 +147,7 @@ public final class Cache<Value: Sendable>: Sendable {
   public nonisolated(nonsending) func invalidate(
     _ key: CacheKey, reason: String? = nil, acknowledgement: Acknowledgement? = nil
   ) async throws(CacheError) -> Bool {
-    try await engine.invalidate(key, reason: try checked(reason), acknowledgement ?? level)
+    try await engine.invalidate(key, reason: try reason.checked(), acknowledgement ?? level)
   }
 
   /// Removes everything whose key starts with `prefix`; everything where it is empty.
@@ -163,7 +161,7 @@ public final class Cache<Value: Sendable>: Sendable {
       throw CacheError(.invalidKey, "a prefix has at most \(Bounds.keyByteCountMax) UTF-8 bytes")
     }
     return try await engine.clear(
-      prefix: Bytes(prefix.utf8), reason: try checked(reason), acknowledgement ?? level)
+      prefix: Bytes(prefix.utf8), reason: try reason.checked(), acknowledgement ?? level)
   }
 
   /// Removes everything of one registry (T010.22).
@@ -226,7 +224,7 @@ public final class Cache<Value: Sendable>: Sendable {
   @usableFromInline
   final class Box: Sendable {
     @usableFromInline let value: Value
-    init(_ value: Value) { self.value = value }
+    @usableFromInline init(_ value: Value) { self.value = value }
   }
 
   private var level: Acknowledgement { engine.configuration.acknowledgement }
@@ -244,7 +242,8 @@ public final class Cache<Value: Sendable>: Sendable {
     return Box(try coder.decode([UInt8](encoded.bytes)))
   }
 
-  private func encode(_ value: Value) throws(CacheError) -> [UInt8] {
+  @usableFromInline
+  func encode(_ value: Value) throws(CacheError) -> [UInt8] {
     let bytes: [UInt8]
     do {
       bytes = try coder.encode(value)
@@ -258,14 +257,6 @@ public final class Cache<Value: Sendable>: Sendable {
           + "possible")
     }
     return bytes
-  }
-
-  private func checked(_ reason: String?) throws(CacheError) -> String? {
-    guard let reason, reason.utf8.count > Bounds.reasonByteCountMax else { return reason }
-    throw CacheError(
-      .invalidReason,
-      "a reason has at most \(Bounds.reasonByteCountMax) UTF-8 bytes; this one has "
-        + "\(reason.utf8.count)")
   }
 }
 

@@ -30,24 +30,21 @@ public struct SystemClock: CacheClock {
   public init() {
     bootID = Self.readBootID()
     suspended = SuspendedTime()
-    _ = reading()
   }
 
   // The wall clock first: where the thread loses its processor between the two, the boot time is
   // the later one. The other way round, what elapses since would be counted twice for that while.
   public func reading() -> ClockReading {
     let wall = Timestamp(microseconds: Self.microseconds(CLOCK_REALTIME))
-    let boot = Self.microseconds(CLOCK_BOOTTIME)
-    suspended.microseconds.store(
-      max(0, boot - Self.microseconds(CLOCK_MONOTONIC)), ordering: .relaxed)
-    return ClockReading(wall: wall, boot: Microseconds(rawValue: boot))
+    return ClockReading(
+      wall: wall, boot: Microseconds(rawValue: Self.microseconds(CLOCK_BOOTTIME)))
   }
 
   public func coarseReading() -> ClockReading {
     let wall = Timestamp(microseconds: Self.microseconds(CLOCK_REALTIME_COARSE))
-    let boot =
-      Self.microseconds(CLOCK_MONOTONIC_COARSE) + suspended.microseconds.load(ordering: .relaxed)
-    return ClockReading(wall: wall, boot: Microseconds(rawValue: boot))
+    let monotonic = Self.microseconds(CLOCK_MONOTONIC_COARSE)
+    return ClockReading(
+      wall: wall, boot: Microseconds(rawValue: monotonic + suspended.at(monotonic)))
   }
 
   /// A number that changes whenever the coarse clocks do.
@@ -58,12 +55,24 @@ public struct SystemClock: CacheClock {
     return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
   }
 
+  /// Measured anew at every tick of the coarse clock.
   private final class SuspendedTime: Sendable {
-    let microseconds = Atomic<Int64>(0)
+    private let measuredAt = Atomic<Int64>(.min)
+    private let microseconds = Atomic<Int64>(0)
+
+    func at(_ tick: Int64) -> Int64 {
+      if measuredAt.load(ordering: .relaxed) != tick {
+        let boot = SystemClock.microseconds(CLOCK_BOOTTIME)
+        let suspended = max(0, boot - SystemClock.microseconds(CLOCK_MONOTONIC))
+        microseconds.store(suspended, ordering: .relaxed)
+        measuredAt.store(tick, ordering: .relaxed)
+      }
+      return microseconds.load(ordering: .relaxed)
+    }
   }
 
   @inline(__always)
-  private static func microseconds(_ clock: clockid_t) -> Int64 {
+  fileprivate static func microseconds(_ clock: clockid_t) -> Int64 {
     var time = timespec()
     let result = clock_gettime(clock, &time)
     precondition(result == 0, "clock_gettime(\(clock)) failed")

@@ -198,17 +198,26 @@ extension Duration {
 
   /// - Throws: `CacheError.Code.invalidTTL` if it is negative or over 2^53 µs.
   func asTTL() throws(CacheError) -> Microseconds {
-    let seconds = components.seconds
-    guard self >= .zero, seconds <= Bounds.ttlMax.rawValue / 1_000_000 else {
+    let microseconds = microseconds
+    guard self >= .zero, microseconds / 1_000_000 <= Bounds.ttlMax.rawValue / 1_000_000 else {
       throw CacheError(
         .invalidTTL,
-        "a TTL must be 0 to \(Int64(Bounds.ttlMax.seconds)) seconds; this one is \(seconds)")
+        "a TTL must be 0 to \(Int64(Bounds.ttlMax.seconds)) seconds; this one is "
+          + "\(components.seconds)")
     }
     return Microseconds(rawValue: min(microseconds, Bounds.ttlMax.rawValue))
   }
 
   /// In microseconds, rounded up: a TTL that isn't zero must not become zero.
   var microseconds: Int64 {
+    // One division of 128 by 64 bits; `components` makes several of 128 by 128.
+    let high = attoseconds >> 64
+    let attosecondsEach: UInt64 = 1_000_000_000_000
+    if high >= 0, high < attosecondsEach {
+      let (whole, rest) = attosecondsEach.dividingFullWidth(
+        (UInt64(high), UInt64(truncatingIfNeeded: attoseconds)))
+      return Int64(clamping: whole.addingReportingOverflow(rest > 0 ? 1 : 0).partialValue)
+    }
     let (seconds, attoseconds) = components
     let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000)
     guard !overflow else { return seconds < 0 ? .min : .max }

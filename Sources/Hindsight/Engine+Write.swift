@@ -1,27 +1,26 @@
-import HindsightCore
-
-/// A `set` with its value encoded and boxed.
-struct RawSet {
-  var command: SetCommand
-  var box: any BoxedValue
-}
+public import HindsightCore
 
 extension Engine {
-  /// S042.
+  /// S042, its value encoded and boxed.
+  @usableFromInline
   nonisolated(nonsending) func set(
-    _ set: RawSet, _ level: Acknowledgement
+    _ box: any AnyObject & Sendable, bytes: [UInt8], coder: UInt8, for key: CacheKey,
+    memoryTTL: Duration?, storeTTL: Duration?, reason: String?, _ level: Acknowledgement?
   ) async throws(CacheError) -> SequenceNumber {
-    try await waitForRoom()
-    let reading = clock.reading()
-    let sequence = try write(level) { (state) throws(CacheError) in
+    let level = level ?? configuration.acknowledgement
+    let command = SetCommand(
+      key: key.bytes, keyHash: key.hash, value: bytes[...], coder: coder,
+      memoryTTL: try memoryTTL?.asTTL(), storeTTL: try storeTTL?.asTTL(),
+      reason: try reason.checked())
+    let (_, sequence) = try await writeWhenRoom(level) { (state, reading) throws(CacheError) in
       do throws(SetRefusal) {
-        try state.core.decideSet(set.command, at: state.now(reading), into: &state.decision)
+        try state.core.decideSet(command, at: state.now(reading), into: &state.decision)
       } catch {
         throw CacheError(refusal: error)
       }
-      state.absorb(incoming: Payload(box: set.box, bytes: set.command.value), reading)
-    }.sequence
-    try await acknowledge(sequence, level)
+      state.absorb(incoming: Payload(box: box, bytes: bytes[...]), reading)
+    }
+    if level != .enqueued { try await acknowledge(sequence, level) }
     return sequence
   }
 
@@ -29,9 +28,8 @@ extension Engine {
   nonisolated(nonsending) func invalidate(
     _ key: CacheKey, reason: String?, _ level: Acknowledgement
   ) async throws(CacheError) -> Bool {
-    try await waitForRoom()
-    let reading = clock.reading()
-    let (wasThere, sequence) = try write(level) { (state) throws(CacheError) in
+    let (wasThere, sequence) = try await writeWhenRoom(level) {
+      (state, reading) throws(CacheError) in
       let wasThere = state.core.decideInvalidate(
         key.bytes, reason: reason, at: state.now(reading), into: &state.decision)
       state.absorb(reading)
@@ -44,9 +42,8 @@ extension Engine {
   nonisolated(nonsending) func clear(
     prefix: Bytes, reason: String?, _ level: Acknowledgement
   ) async throws(CacheError) -> TierCounts {
-    try await waitForRoom()
-    let reading = clock.reading()
-    let (counts, sequence) = try write(level) { (state) throws(CacheError) in
+    let (counts, sequence) = try await writeWhenRoom(level) {
+      (state, reading) throws(CacheError) in
       let counts = state.core.decideClear(
         prefix: prefix, reason: reason, at: state.now(reading), into: &state.decision)
       state.absorb(reading)
@@ -84,6 +81,21 @@ extension Engine {
     }
   }
 
+  /// Decides something under the lock, as soon as no queue is full. That takes the lock once, where
+  /// there is room, as there nearly always is.
+  private nonisolated(nonsending) func writeWhenRoom<R: Sendable>(
+    _ level: Acknowledgement, _ decide: (inout EngineState, ClockReading) throws(CacheError) -> R
+  ) async throws(CacheError) -> (result: R, sequence: SequenceNumber) {
+    while true {
+      let reading = clock.reading()
+      let written = try write(level) { (state) throws(CacheError) -> R? in
+        state.obstacle == nil ? try decide(&state, reading) : nil
+      }
+      if let result = written.result { return (result, written.sequence) }
+      try await waitForRoom()
+    }
+  }
+
   /// Decides something under the lock, unless writes are refused at present.
   /// - Parameter level: what the caller will wait for. If for anything, it sees to the frame itself.
   private func write<R: Sendable>(
@@ -108,6 +120,17 @@ extension EngineState {
       return true
     }
     return wantsTimedCut()
+  }
+}
+
+extension String? {
+  /// - Throws: `.invalidReason`.
+  func checked() throws(CacheError) -> String? {
+    guard let reason = self, reason.utf8.count > Bounds.reasonByteCountMax else { return self }
+    throw CacheError(
+      .invalidReason,
+      "a reason has at most \(Bounds.reasonByteCountMax) UTF-8 bytes; this one has "
+        + "\(reason.utf8.count)")
   }
 }
 

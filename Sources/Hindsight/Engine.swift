@@ -80,16 +80,17 @@ final class Engine: Sendable {
     self.logger = logger
   }
 
-  /// Runs `body` with the lock held and all hits settled, and releases what callers' values it dropped after unlocking.
+  /// Runs `body` with the lock held and all hits settled, and releases what callers' values it
+  /// dropped after unlocking.
   @discardableResult
   func locked<R: Sendable, E: Error>(
     _ body: (inout EngineState) throws(E) -> R
   ) throws(E) -> R {
-    var garbage: [any BoxedValue] = []
-    defer { garbage.removeAll() }
+    var garbage = Garbage()
+    defer { garbage.release() }
     return try state.withLock { (state) throws(E) -> R in
       state.settleHits()
-      defer { swap(&garbage, &state.garbage) }
+      defer { garbage = state.garbage.take() }
       return try body(&state)
     }
   }

@@ -39,9 +39,7 @@ struct EngineState: ~Copyable, Sendable {
   var roomWaiters: [CommitState.Waiter] = []
   var settleWaiters: [CommitState.Waiter] = []
   var closing = Closing()
-  /// Callers' values that were dropped: released only after unlocking, for their deinit may call
-  /// the cache.
-  var garbage: [any BoxedValue] = []
+  var garbage = Garbage()
 
   init(
     core: consuming CacheState, timeline: Timeline, opened: Opened, hasJournal: Bool,
@@ -74,76 +72,99 @@ struct EngineState: ~Copyable, Sendable {
 
   /// Draws the consequences of the decision at hand: values, rows, the open frame, statistics.
   /// - Parameter incoming: the value of the entry that the decision inserts, where it does.
-  mutating func absorb(incoming: Payload? = nil, _ reading: ClockReading) {
+  mutating func absorb(incoming: consuming Payload? = nil, _ reading: ClockReading) {
     giveCapturedValues()
     let sequence = core.head.sequence
-    for effect in decision.effects { absorb(effect, incoming, sequence) }
-    for record in decision.records { count(record.event) }
+    // Taken out for the time being, and walked as a span: an array's elements, and what is read
+    // through `self`, would be copied one by one.
+    var decision = Decision()
+    swap(&decision, &self.decision)
+    var inserted: Slot?
+    for at in decision.effects.indices {
+      if case .inserted(let slot) = decision.effects[at] {
+        inserted = slot
+      } else {
+        absorb(decision.effects[at], sequence)
+      }
+    }
+    // A set's last effect.
+    if let inserted { insert(incoming, inserted, sequence) }
     // A coarse reading may lie behind the precise one that `at` comes from.
     if !decision.records.isEmpty { lastBoot = max(lastBoot, reading.boot) }
     if hasJournal {
-      journal()
+      journal(decision.records.span)
       if commit.frameBegan == nil, !frame.isEmpty { commit.frameBegan = reading.boot }
     } else {
       commit.written = sequence
       commit.durable = sequence
     }
+    count(decision.records.span)
     decision.removeAll()
+    swap(&decision, &self.decision)
   }
 
   /// Appends the decision's records to the open frame. Where the journal can't be written and that
   /// is full, they are dropped, up to the rescue: a checkpoint will stand in for them.
-  private mutating func journal() {
-    guard let first = decision.records.first else { return }
+  private mutating func journal(_ records: borrowing Span<Record>) {
+    guard !records.isEmpty else { return }
     if commit.lostFirst == nil, isInMemoryOnly, frame.byteCount > queues.unwrittenByteCountMax {
-      commit.lostFirst = first.sequence
+      commit.lostFirst = records[0].sequence
     }
     if commit.lostFirst == nil {
-      for record in decision.records { frame.append(record) }
+      for at in records.indices { frame.append(records[at]) }
       frameBoot = lastBoot
     } else {
-      counters.unjournaledEvents += decision.records.count
+      counters.unjournaledEvents += records.count
     }
   }
 
-  private mutating func absorb(
-    _ effect: Effect, _ incoming: Payload?, _ sequence: SequenceNumber
+  private mutating func insert(
+    _ incoming: consuming Payload?, _ slot: Slot, _ sequence: SequenceNumber
   ) {
+    guard var payload = incoming, let bytes = payload.bytes else {
+      preconditionFailure("a set without a value")
+    }
+    let isStoreResident = core.isResident(slot, in: .store)
+    payload.isPinned = isStoreResident
+    if !core.isResident(slot, in: .memory), let box = payload.box {
+      garbage.append(box)
+      payload.box = nil
+    }
+    updatePayload(slot) { swap(&payload, &$0) }
+    guard isStoreResident else { return }
+    let image = core.image(of: slot)
+    projection.append(
+      .insert(
+        StoredRow(
+          origin: image.origin, key: image.key, value: bytes, coder: image.coder,
+          createdAt: image.setAt, expiry: image.storeExpiry!)), at: sequence)
+  }
+
+  private mutating func absorb(_ effect: Effect, _ sequence: SequenceNumber) {
     switch effect {
-    case .inserted(let slot):
-      guard let incoming, let bytes = incoming.bytes else {
-        preconditionFailure("a set without a value")
-      }
-      let isStoreResident = core.isResident(slot, in: .store)
-      updatePayload(slot) {
-        $0 = incoming
-        $0.isPinned = isStoreResident
-      }
-      guard isStoreResident else { return }
-      let image = core.image(of: slot)
-      projection.append(
-        .insert(
-          StoredRow(
-            origin: image.origin, key: image.key, value: bytes, coder: image.coder,
-            createdAt: image.setAt, expiry: image.storeExpiry!)), at: sequence)
-    case .memoryBegan: break
+    case .inserted, .memoryBegan: break
     case .memoryEnded(let slot, _): dropValue(slot)
     case .storeEnded(let slot, let origin, _):
       projection.append(.delete(origin: origin), at: sequence)
-      updatePayload(slot) { $0.isPinned = false }
+      changePayload(slot) { $0.isPinned = false }
     case .removed(let slot, let keyHash, let ending):
       dropValue(slot)
-      updatePayload(slot) { $0 = Payload() }
+      changePayload(slot) { $0 = Payload() }
       misses.remember(keyHash, ending)
     }
   }
 
   private mutating func dropValue(_ slot: Slot) {
-    if let box = payload(slot).box { garbage.append(box) }
-    updatePayload(slot) {
-      $0.box = nil
+    var box: (any BoxedValue)?
+    changePayload(slot) {
+      swap(&box, &$0.box)
       if !$0.isPinned { $0.bytes = nil }
     }
+    if let box { garbage.append(box) }
+  }
+
+  private mutating func count(_ records: borrowing Span<Record>) {
+    for at in records.indices { count(records[at].event) }
   }
 
   private mutating func count(_ event: Event) {

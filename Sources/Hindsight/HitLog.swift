@@ -13,25 +13,31 @@ struct HitLog: ~Copyable, @unchecked Sendable {
   // Proof of Sendable: the memory behind the pointer belongs to this value alone.
   static let capacity = 1_024
 
-  private let slots = UnsafeMutablePointer<Slot>.allocate(capacity: HitLog.capacity)
+  struct Hit {
+    var slot: Slot
+    /// Where the entry's payload is.
+    var payload: UInt32
+  }
+
+  private let hits = UnsafeMutablePointer<Hit>.allocate(capacity: HitLog.capacity)
   private(set) var count = 0
 
-  deinit { slots.deallocate() }
+  deinit { hits.deallocate() }
 
   var isFull: Bool { count == Self.capacity }
 
   /// Notes a hit.
   /// - Returns: its place, to be kept with the entry.
   @inline(__always)
-  mutating func append(_ slot: Slot) -> UInt32 {
+  mutating func append(_ hit: Hit) -> UInt32 {
     assert(!isFull)
-    slots[count] = slot
-    count += 1
-    return UInt32(truncatingIfNeeded: count - 1)
+    hits[count] = hit
+    count &+= 1
+    return UInt32(truncatingIfNeeded: count &- 1)
   }
 
   @inline(__always)
-  subscript(place: Int) -> Slot { slots[place] }
+  subscript(place: Int) -> Hit { hits[place] }
 
   mutating func removeAll() { count = 0 }
 }

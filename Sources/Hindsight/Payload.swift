@@ -7,14 +7,27 @@ typealias BoxedValue = AnyObject & Sendable
 struct Payload: Sendable {
   /// The decoded value, boxed; only for memory residents, and there once it is first needed.
   var box: (any BoxedValue)?
-  /// The encoded value: of memory residents, for checkpoints, and of what the store lacks.
-  var bytes: Bytes?
   /// The store doesn't have the value yet. A pin is not residency.
   var isPinned = false
   /// Where the hit log has the entry last.
   var hitPlace: UInt32 = 0
+  /// A whole array: a slice would take 32 bytes instead of 8.
+  private var array: [UInt8]?
 
-  var isEmpty: Bool { box == nil && bytes == nil }
+  init(box: (any BoxedValue)? = nil, bytes: Bytes? = nil, isPinned: Bool = false) {
+    self.box = box
+    self.isPinned = isPinned
+    array = bytes.map { Array($0) }
+  }
+
+  /// The encoded value: of memory residents, for checkpoints, and of what the store lacks. Set from
+  /// the whole of an array, it shares that.
+  var bytes: Bytes? {
+    get { array.map { $0[...] } }
+    set { array = newValue.map { Array($0) } }
+  }
+
+  var isEmpty: Bool { box == nil && array == nil }
 }
 
 // Only entries that have a payload take room for one: most entries of a large cache are in the
@@ -24,13 +37,17 @@ extension EngineState {
   /// The payload of the entry in `slot`; an empty one where it has none.
   func payload(_ slot: Slot) -> Payload { payloads[core.attachment(of: slot)] }
 
-  /// Changes the payload of the entry in `slot`, which may make it or empty it.
+  /// Gives the entry in `slot` a payload where it has none, and changes it.
   mutating func updatePayload(_ slot: Slot, _ change: (inout Payload) -> Void) {
-    var place = core.attachment(of: slot)
-    if place == 0 {
-      place = payloads.allocate()
-      core.attach(place, to: slot)
-    }
+    if core.attachment(of: slot) == 0 { core.attach(payloads.allocate(), to: slot) }
+    changePayload(slot, change)
+  }
+
+  /// Changes the payload of the entry in `slot`, where it has one. An empty one is let go.
+  @inline(__always)
+  mutating func changePayload(_ slot: Slot, _ change: (inout Payload) -> Void) {
+    let place = core.attachment(of: slot)
+    guard place != 0 else { return }
     change(&payloads[place])
     if payloads[place].isEmpty {
       payloads[place] = Payload()

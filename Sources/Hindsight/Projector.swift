@@ -142,7 +142,7 @@ extension EngineState {
       giveCapturedValues()
     }
     let isMemoryResident = core.isResident(slot, in: .memory)
-    updatePayload(slot) {
+    changePayload(slot) {
       $0.isPinned = false
       if !isMemoryResident { $0.bytes = nil }
     }

@@ -6,11 +6,18 @@ extension CacheState {
   /// - Throws: `StateError` where the event can't follow from this state, or breaks INV016 or
   ///   INV017.
   public mutating func apply(_ record: Record, into effects: inout [Effect]) throws(StateError) {
+    try apply(record, keyHash: nil, into: &effects)
+  }
+
+  /// - Parameter keyHash: the hash of the record's key, where the caller knows it.
+  mutating func apply(
+    _ record: Record, keyHash: UInt64?, into effects: inout [Effect]
+  ) throws(StateError) {
     try checkOrder(record)
     switch record.event {
     case .opened(let opened): try applyOpened(opened, record.sequence)
     case .closed: head.isClosed = true
-    case .set(let value): try applySet(value, record, &effects)
+    case .set(let value): try applySet(value, keyHash, record, &effects)
     case .invalidated(let it): try applyInvalidated(it, record.at, &effects)
     case .cleared(let it): try applyCleared(it, record.at, &effects)
     case .expired(let origin, let tier): try applyExpired(origin, tier, record.at, &effects)
@@ -55,6 +62,7 @@ extension CacheState {
   ) throws(StateError) {
     if opened.storeLimit == nil, heaps.store.count > 0 { throw .limitExceeded(.store) }
     head.opened = opened
+    rules = Rules(opened)
     head.isClosed = false
     for tier in Tier.allCases { try checkLimit(tier) }
     if entryCount == 0 { orderIsTold = true }
@@ -63,15 +71,16 @@ extension CacheState {
   }
 
   private mutating func applySet(
-    _ value: ValueSet, _ record: Record, _ effects: inout [Effect]
+    _ value: ValueSet, _ keyHash: UInt64?, _ record: Record, _ effects: inout [Effect]
   ) throws(StateError) {
     guard (1...Bounds.keyByteCountMax).contains(value.key.count) else {
       throw .keyLength(value.key.count)
     }
     guard value.memoryExpiry != nil || value.storeExpiry != nil,
-      value.storeExpiry == nil || head.opened?.storeLimit != nil
+      value.storeExpiry == nil || rules.storeLimit != nil
     else { throw .impossibleResidency(record.sequence) }
-    let hash = value.key.withUnsafeBytes { self.hash(of: $0) }
+    let hash = keyHash ?? value.key.withUnsafeBytes { self.hash(of: $0) }
+    assert(hash == value.key.withUnsafeBytes { self.hash(of: $0) })
     if let old = value.key.withUnsafeBytes({ find($0, hash: hash) }) {
       try checkNothingExpired(old, at: record.at)
       remove(old, .replaced, &effects)
@@ -185,10 +194,15 @@ extension CacheState {
 
   /// What is past its expiry leaves through `expired`, never silently with something else.
   private func checkNothingExpired(_ slot: Slot, at now: Timestamp) throws(StateError) {
-    for tier in Tier.allCases where entries[slot].isResident(in: tier) {
-      guard entries[slot].isLive(in: tier, at: now) else {
-        throw .expiredServed(entries[slot].origin, tier)
-      }
+    try checkNotExpired(slot, .memory, at: now)
+    try checkNotExpired(slot, .store, at: now)
+  }
+
+  private func checkNotExpired(
+    _ slot: Slot, _ tier: Tier, at now: Timestamp
+  ) throws(StateError) {
+    if entries[slot].isResident(in: tier), !entries[slot].isLive(in: tier, at: now) {
+      throw .expiredServed(entries[slot].origin, tier)
     }
   }
 
@@ -199,7 +213,7 @@ extension CacheState {
 
   /// INV017
   func checkLimit(_ tier: Tier) throws(StateError) {
-    guard let limit = head.opened?.limit(of: tier) else { return }
+    guard let limit = rules.limit(of: tier) else { return }
     if !limit.holds(entryCount: UInt64(residentCount(in: tier)), byteCount: byteCount(in: tier)) {
       throw .limitExceeded(tier)
     }

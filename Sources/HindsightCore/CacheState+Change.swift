@@ -6,28 +6,28 @@ extension CacheState {
   mutating func insert(_ image: EntryImage, keyTag: UInt32, atFront: Bool) -> Slot {
     let slot = entries.allocate()
     capture?.inserted(slot)
-    let key = UnsafeMutableRawPointer.allocate(byteCount: image.key.count, alignment: 1)
-    image.key.withUnsafeBytes { key.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+    let key = image.key.withUnsafeBytes { keyArena.allocate($0) }
     entries[slot] = Entry(
-      key: key, origin: image.origin, setAt: image.setAt,
-      memoryExpiry: image.memoryExpiry ?? .zero, storeExpiry: image.storeExpiry ?? .zero,
-      valueHash: image.valueHash, valueByteCount: image.valueByteCount, keyTag: keyTag,
-      newer: noSlot, older: noSlot, memoryHeapPlace: 0, storeHeapPlace: 0,
-      attachment: entries[slot].attachment,
-      keyByteCount: UInt16(image.key.count), coder: image.coder)
-    keys.insert(slot, tag: keyTag)
-    origins.insert(slot, tag: tag(of: image.origin))
+      key: key, memoryExpiry: image.memoryExpiry ?? .zero, attachment: entries[slot].attachment,
+      memoryHeapPlace: 0, storeHeapPlace: 0, newer: noSlot, older: noSlot,
+      keyByteCount: UInt16(image.key.count), coder: image.coder, keyTag: keyTag,
+      valueByteCount: image.valueByteCount, origin: image.origin, setAt: image.setAt,
+      storeExpiry: image.storeExpiry ?? .zero, valueHash: image.valueHash)
+    keys.insert(slot, entries)
+    origins.insert(slot, entries)
     if atFront {
       recency.insertAtFront(slot, &entries)
     } else {
       recency.insertAtBack(slot, &entries)
     }
-    for (tier, expiry) in [(Tier.memory, image.memoryExpiry), (.store, image.storeExpiry)]
-    where expiry != nil {
-      addToHeap(slot, tier, inOrder: atFront)
-      if atFront { recency.began(slot, in: tier) } else { recency.beganAtBack(slot, in: tier) }
-    }
+    if image.memoryExpiry != nil { beginFirst(slot, .memory, atFront) }
+    if image.storeExpiry != nil { beginFirst(slot, .store, atFront) }
     return slot
+  }
+
+  private mutating func beginFirst(_ slot: Slot, _ tier: Tier, _ atFront: Bool) {
+    addToHeap(slot, tier, inOrder: atFront)
+    if atFront { recency.began(slot, in: tier) } else { recency.beganAtBack(slot, in: tier) }
   }
 
   /// Makes the entry at the front resident in `tier`, its expiry there set already.
@@ -64,10 +64,10 @@ extension CacheState {
       removeFromHeap(slot, .store)
       effects.append(.storeEnded(slot, entry.origin, ending))
     }
-    keys.remove(slot, tag: entry.keyTag)
-    origins.remove(slot, tag: tag(of: entry.origin))
+    keys.remove(slot, entries)
+    origins.remove(slot, entries)
     effects.append(.removed(slot, keyHash: hash(of: entry.keyBytes), ending))
-    entry.key?.deallocate()
+    keyArena.release(entry.key!, byteCount: Int(entry.keyByteCount))
     entries.release(slot)
   }
 
@@ -95,7 +95,9 @@ extension CacheState {
     let wanted =
       min(opened.storeLimit?.entryCountMax ?? 0, most) + min(opened.memoryLimit.entryCountMax, most)
     let capacity = Int(min(wanted, most))
-    keys.reserve(capacity)
-    origins.reserve(capacity)
+    keys.reserve(capacity, entries)
+    origins.reserve(capacity, entries)
+    heaps.memory.reserve(Int(min(opened.memoryLimit.entryCountMax, most)))
+    heaps.store.reserve(Int(min(opened.storeLimit?.entryCountMax ?? 0, most)))
   }
 }

@@ -6,6 +6,8 @@
 /// What `decideSet` is asked to do.
 public struct SetCommand: Sendable {
   public var key: Bytes
+  /// As `CacheState.hash(of:)` gives it; `nil`: to be computed.
+  public var keyHash: UInt64?
   public var value: Bytes
   public var coder: UInt8
   /// `nil`: the cache's own TTL for that tier.
@@ -14,10 +16,11 @@ public struct SetCommand: Sendable {
   public var reason: String?
 
   public init(
-    key: Bytes, value: Bytes, coder: UInt8, memoryTTL: Microseconds?, storeTTL: Microseconds?,
-    reason: String?
+    key: Bytes, keyHash: UInt64? = nil, value: Bytes, coder: UInt8, memoryTTL: Microseconds?,
+    storeTTL: Microseconds?, reason: String?
   ) {
     self.key = key
+    self.keyHash = keyHash
     self.value = value
     self.coder = coder
     self.memoryTTL = memoryTTL
@@ -40,22 +43,23 @@ extension CacheState {
   public mutating func decideSet(
     _ command: SetCommand, at now: Timestamp, into decision: inout Decision
   ) throws(SetRefusal) {
-    let opened = configuration
-    let fits = try tiersThatFit(command.byteCount, opened)
-    let hash = command.key.withUnsafeBytes { self.hash(of: $0) }
+    let rules = rulesInForce
+    let fits = try tiersThatFit(command.byteCount, rules)
+    let hash = command.keyHash ?? command.key.withUnsafeBytes { self.hash(of: $0) }
     var old = command.key.withUnsafeBytes { find($0, hash: hash) }
     if let slot = old, !decideExpire(slot, at: now, into: &decision) { old = nil }
-    for (tier, isWanted) in [(Tier.memory, fits.memory), (.store, fits.store)] where isWanted {
-      makeRoom(
-        in: tier, for: command.byteCount, replacing: old, limit: opened.limit(of: tier)!, at: now,
-        into: &decision)
+    if fits.memory {
+      makeRoom(in: .memory, for: command.byteCount, replacing: old, at: now, into: &decision)
+    }
+    if fits.store {
+      makeRoom(in: .store, for: command.byteCount, replacing: old, at: now, into: &decision)
     }
     let event = ValueSet(
       key: command.key, value: command.value, coder: command.coder,
-      memoryExpiry: fits.memory ? now.adding(command.memoryTTL ?? opened.memoryTTL) : nil,
-      storeExpiry: fits.store ? now.adding(command.storeTTL ?? opened.storeTTL) : nil,
+      memoryExpiry: fits.memory ? now.adding(command.memoryTTL ?? rules.memoryTTL) : nil,
+      storeExpiry: fits.store ? now.adding(command.storeTTL ?? rules.storeTTL) : nil,
       reason: command.reason)
-    emit(.set(event), at: now, into: &decision)
+    emit(.set(event), keyHash: hash, at: now, into: &decision)
   }
 
   /// S043: invalidates a key. What is past its expiry counts as absent.
@@ -123,15 +127,13 @@ extension CacheState {
   public mutating func decidePromote(
     _ slot: Slot, at now: Timestamp, into decision: inout Decision
   ) {
-    let opened = configuration
+    let rules = rulesInForce
     let entry = entries[slot]
-    guard entry.byteCount <= opened.memoryLimit.byteCountMax ?? .max else {
+    guard entry.byteCount <= rules.memoryLimit.byteCountMax ?? .max else {
       return touch(slot)
     }
-    makeRoom(
-      in: .memory, for: entry.byteCount, replacing: nil, limit: opened.memoryLimit, at: now,
-      into: &decision)
-    let expiry = min(now.adding(opened.memoryTTL), entry.storeExpiry)  // INV016
+    makeRoom(in: .memory, for: entry.byteCount, replacing: nil, at: now, into: &decision)
+    let expiry = min(now.adding(rules.memoryTTL), entry.storeExpiry)  // INV016
     emit(.promoted(origin: entry.origin, memoryExpiry: expiry), at: now, into: &decision)
   }
 
@@ -224,21 +226,18 @@ extension CacheState {
 
   // MARK: Steps
 
-  private var configuration: Opened {
-    guard let opened = head.opened, !head.isClosed else {
-      preconditionFailure("a decision before the cache was opened, or after it was closed")
-    }
-    return opened
+  private var rulesInForce: Rules {
+    precondition(!head.isClosed, "a decision before the cache was opened, or after it was closed")
+    return rules
   }
 
   private func tiersThatFit(
-    _ byteCount: UInt64, _ opened: Opened
+    _ byteCount: UInt64, _ rules: Rules
   ) throws(SetRefusal) -> (memory: Bool, store: Bool) {
-    let memory = byteCount <= opened.memoryLimit.byteCountMax ?? .max
-    let store = opened.storeLimit.map { byteCount <= $0.byteCountMax ?? .max } ?? false
+    let memory = byteCount <= rules.memoryLimit.byteCountMax ?? .max
+    let store = rules.storeLimit.map { byteCount <= $0.byteCountMax ?? .max } ?? false
     guard memory || store else {
-      let most = max(
-        opened.memoryLimit.byteCountMax ?? 0, opened.storeLimit?.byteCountMax ?? 0)
+      let most = max(rules.memoryLimit.byteCountMax ?? 0, rules.storeLimit?.byteCountMax ?? 0)
       throw .exceedsByteLimit(byteCount: byteCount, byteCountMax: most)
     }
     return (memory, store)
@@ -251,9 +250,10 @@ extension CacheState {
   }
 
   private mutating func makeRoom(
-    in tier: Tier, for byteCount: UInt64, replacing old: Slot?, limit: TierLimit,
-    at now: Timestamp, into decision: inout Decision
+    in tier: Tier, for byteCount: UInt64, replacing old: Slot?, at now: Timestamp,
+    into decision: inout Decision
   ) {
+    guard let limit = rules.limit(of: tier) else { return }
     while true {
       let replaced = old.flatMap { entries[$0].isResident(in: tier) ? entries[$0].byteCount : nil }
       let count = UInt64(residentCount(in: tier)) + (replaced == nil ? 1 : 0)
@@ -296,12 +296,13 @@ extension CacheState {
   }
 
   private mutating func emit(
-    _ event: Event, sequence: SequenceNumber? = nil, at now: Timestamp,
+    _ event: consuming Event, sequence: SequenceNumber? = nil, keyHash: UInt64? = nil,
+    at now: Timestamp,
     into decision: inout Decision
   ) {
     let record = Record(sequence: sequence ?? head.sequence.next, at: now, event: event)
     do {
-      try apply(record, into: &decision.effects)
+      try apply(record, keyHash: keyHash, into: &decision.effects)
     } catch {
       preconditionFailure("our own decision can't be applied: \(error)")
     }

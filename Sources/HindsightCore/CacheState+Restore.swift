@@ -4,7 +4,10 @@ extension CacheState {
     precondition(entryCount == 0, "a restore needs an empty state")
     self.head = head
     self.orderIsTold = orderIsTold
-    if let opened = head.opened { reserve(opened) }
+    if let opened = head.opened {
+      rules = Rules(opened)
+      reserve(opened)
+    }
   }
 
   /// Restores the next entry; entries come most recent first.
@@ -16,7 +19,7 @@ extension CacheState {
       throw .keyLength(image.key.count)
     }
     guard image.memoryExpiry != nil || image.storeExpiry != nil,
-      image.storeExpiry == nil || head.opened?.storeLimit != nil,
+      image.storeExpiry == nil || rules.storeLimit != nil,
       image.valueByteCount <= UInt32(Bounds.valueByteCountMax),
       image.origin > .zero, image.setAt >= .zero, image.setAt <= head.at
     else { throw .impossibleResidency(image.origin) }
@@ -90,6 +93,8 @@ extension CacheState {
     }
     precondition(counts == (keys.count, heaps.memory.count, heaps.store.count))
     precondition(origins.count == keys.count)
+    keys.checkInvariants(entries)
+    origins.checkInvariants(entries)
     precondition(bytes == byteCounts)
     precondition(recency.leastRecent(in: .memory) == last.memory)
     precondition(recency.leastRecent(in: .store) == last.store)

@@ -16,9 +16,13 @@ public struct CacheState: ~Copyable, Sendable {
   /// log, until a `touched` has told all of it.
   public internal(set) var orderIsTold = true
 
+  /// What of the configuration every decision asks for.
+  var rules = Rules()
+
   var entries = EntryPool(.none)
-  var keys = SlotTable()
-  var origins = SlotTable()
+  var keyArena = KeyArena()
+  var keys = SlotTable(.key)
+  var origins: SlotTable
   var recency = RecencyRing()
   var heaps = (memory: ExpiryHeap(tier: .memory), store: ExpiryHeap(tier: .store))
   var byteCounts = (memory: UInt64(0), store: UInt64(0))
@@ -26,18 +30,18 @@ public struct CacheState: ~Copyable, Sendable {
   var capture: StateCapture?
   let hashSeed: UInt64
 
+  /// Always `nil`. A type that holds an opaque existential is passed by its address; one of this
+  /// size would else be copied to the stack by every call that borrows it and isn't inlined, which
+  /// was a tenth of a `set` and a fifth of a hit.
+  private let byAddress: (any Sendable)? = nil
+
   /// An empty state.
   /// - Parameter hashSeed: seeds the hashes of keys and origins, so that nobody who chooses them can
   ///   make them collide: take a random one wherever they come from outside. It never shows in
   ///   events, order or digest.
-  public init(hashSeed: UInt64 = 0) { self.hashSeed = hashSeed }
-
-  deinit {
-    var slot = entries[noSlot].older
-    while slot != noSlot {
-      entries[slot].key?.deallocate()
-      slot = entries[slot].older
-    }
+  public init(hashSeed: UInt64 = 0) {
+    self.hashSeed = hashSeed
+    origins = SlotTable(.origin(seed: hashSeed))
   }
 
   // MARK: Reading
@@ -87,9 +91,7 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// The slot of `key` and its attachment, if it is resident in memory and not past its expiry there, at `now` or at
   /// the last event, whichever is later. O(1).
-  ///
-  /// Changes nothing; `mutating`, since a value of this size is borrowed by copying it to the stack.
-  public mutating func findMemoryResident(
+  public func findMemoryResident(
     _ key: UnsafeRawBufferPointer, hash: UInt64, at now: Timestamp
   ) -> (slot: Slot, attachment: UInt32)? {
     guard let slot = find(key, hash: hash),
@@ -164,11 +166,13 @@ public struct CacheState: ~Copyable, Sendable {
 
   // MARK: Inside the core
 
+  func tag(of origin: SequenceNumber) -> UInt32 { Self.tag(of: origin, seed: hashSeed) }
+
   /// Every bit of the origin, mixed with the seed, decides about each bit of the tag: a hostile
   /// checkpoint chooses its origins.
   @inline(__always)
-  func tag(of origin: SequenceNumber) -> UInt32 {
-    var mixed = (origin.rawValue ^ hashSeed) &* 0x9E37_79B9_7F4A_7C15
+  static func tag(of origin: SequenceNumber, seed: UInt64) -> UInt32 {
+    var mixed = (origin.rawValue ^ seed) &* 0x9E37_79B9_7F4A_7C15
     mixed = (mixed ^ (mixed &>> 32)) &* 0xC2B2_AE3D_27D4_EB4F
     return UInt32(truncatingIfNeeded: mixed &>> 32)
   }

@@ -8,17 +8,22 @@ public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {
   @usableFromInline static var chunkCount: Int { 1 << 10 }
 
   @usableFromInline var chunks: [UnsafeMutablePointer<Element>] = []
-  private let empty: Element
   private var unused: UInt32 = 1
   private var free: [UInt32] = []
 
+  /// What new places hold, on the heap: it would make the pool larger than it need be.
+  private let empty: UnsafeMutablePointer<Element>
+
   /// A pool whose new places hold `empty`.
   public init(_ empty: Element) {
-    self.empty = empty
+    self.empty = .allocate(capacity: 1)
+    self.empty.initialize(to: empty)
     addChunk()
   }
 
   deinit {
+    empty.deinitialize(count: 1)
+    empty.deallocate()
     for chunk in chunks {
       chunk.deinitialize(count: Self.chunkCount)
       chunk.deallocate()
@@ -54,7 +59,7 @@ public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {
 
   private mutating func addChunk() {
     let chunk = UnsafeMutablePointer<Element>.allocate(capacity: Self.chunkCount)
-    chunk.initialize(repeating: empty, count: Self.chunkCount)
+    chunk.initialize(repeating: empty.pointee, count: Self.chunkCount)
     chunks.append(chunk)
   }
 }

@@ -72,6 +72,25 @@ public struct Opened: Equatable, Sendable {
   }
 }
 
+/// What of `Opened` every decision asks for, without what would have to be retained.
+struct Rules: Sendable {
+  var memoryLimit = TierLimit(entryCountMax: .max)
+  var storeLimit: TierLimit?
+  var memoryTTL = Microseconds(rawValue: 0)
+  var storeTTL = Microseconds(rawValue: 0)
+
+  init() {}
+
+  init(_ opened: Opened) {
+    memoryLimit = opened.memoryLimit
+    storeLimit = opened.storeLimit
+    memoryTTL = opened.memoryTTL
+    storeTTL = opened.storeTTL
+  }
+
+  func limit(of tier: Tier) -> TierLimit? { tier == .memory ? memoryLimit : storeLimit }
+}
+
 /// A value was set. An expiry of `nil` means that the entry did not enter that tier.
 public struct ValueSet: Equatable, Sendable {
   /// 1 to 1,024 UTF-8 bytes.

@@ -66,6 +66,7 @@ struct ExpiryHeap: Sendable {
     }
   }
 
+  @inline(__always)
   private func precedes(_ a: Slot, _ b: Slot, _ entries: borrowing EntryPool) -> Bool {
     let (x, y) = (entries[a].expiry(in: tier), entries[b].expiry(in: tier))
     return x == y ? entries[a].origin < entries[b].origin : x < y

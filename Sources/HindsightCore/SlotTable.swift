@@ -1,22 +1,38 @@
-/// An open-addressing table from a 32-bit tag to a slot: linear probing, deletion by backward
-/// shift. Each cell holds tag and slot side by side, so that a probe rarely leaves the cache line.
+/// An open-addressing table from a 32-bit tag of an entry to its slot: linear probing, deletion by
+/// backward shift.
+///
+/// A cell takes 4 bytes. Its low bits hold the slot, 0 where the cell is empty; its high bits hold
+/// those of the tag, so that a probe rarely goes on to a wrong entry. The tag's low bits say where
+/// the cell belongs, and needn't be held: who has to know them asks the entry. There is room for
+/// the slot, because slots are handed out densely: with 2^k cells there are fewer than 2^k slots.
 ///
 /// Its order is never observable: only look-ups by tag are offered.
 struct SlotTable: ~Copyable, @unchecked Sendable {
   // Proof of Sendable: the memory behind the pointer belongs to this value alone.
-  private struct Cell {
-    var tag: UInt32
-    var slot: Slot
+  /// What the entries are filed under.
+  enum Tag {
+    case key
+    case origin(seed: UInt64)
+
+    @inline(__always)
+    func callAsFunction(_ entry: Entry) -> UInt32 {
+      switch self {
+      case .key: entry.keyTag
+      case .origin(let seed): CacheState.tag(of: entry.origin, seed: seed)
+      }
+    }
   }
 
-  private var cells: UnsafeMutablePointer<Cell>
-  private var mask: Int
+  private let tag: Tag
+  private var cells: UnsafeMutablePointer<UInt32>
+  /// The number of cells, a power of two, less one.
+  private var mask: UInt32
   private(set) var count = 0
 
-  init(minimumCapacity: Int = 16) {
-    let capacity = Self.cellCount(for: minimumCapacity)
-    cells = Self.allocate(capacity)
-    mask = capacity - 1
+  init(_ tag: Tag) {
+    self.tag = tag
+    cells = Self.allocate(16)
+    mask = 15
   }
 
   deinit { cells.deallocate() }
@@ -24,74 +40,88 @@ struct SlotTable: ~Copyable, @unchecked Sendable {
   /// The slot filed under `tag` for which `matches` says yes. O(1) on average.
   @inline(__always)
   func find(tag: UInt32, where matches: (Slot) -> Bool) -> Slot? {
-    var at = Int(tag) & mask
+    var at = tag & mask
     while true {
-      let cell = cells[at]
-      if cell.slot == noSlot { return nil }
-      if cell.tag == tag, matches(cell.slot) { return cell.slot }
-      at = (at + 1) & mask
+      let cell = cells[Int(at)]
+      if cell == 0 { return nil }
+      if (cell ^ tag) & ~mask == 0, matches(cell & mask) { return cell & mask }
+      at = (at &+ 1) & mask
     }
   }
 
-  /// Files `slot`, which is not in the table yet, under `tag`.
-  mutating func insert(_ slot: Slot, tag: UInt32) {
-    if (count + 1) * 16 > (mask + 1) * 13 { grow(to: (mask + 1) * 2) }
-    place(Cell(tag: tag, slot: slot))
+  /// Files `slot`, whose entry is not in the table yet.
+  mutating func insert(_ slot: Slot, _ entries: borrowing EntryPool) {
+    if (count + 1) * 16 > (Int(mask) + 1) * 13 { grow(to: (Int(mask) + 1) * 2, entries) }
+    precondition(slot <= mask, "slots are handed out densely")
+    place(slot, tag(entries[slot]))
     count += 1
   }
 
-  /// Takes `slot` out. It must be there under that tag.
-  mutating func remove(_ slot: Slot, tag: UInt32) {
-    var hole = Int(tag) & mask
-    while cells[hole].slot != slot {
-      precondition(cells[hole].slot != noSlot, "slot \(slot) is not filed under its tag")
-      hole = (hole + 1) & mask
+  /// Takes `slot` out. Its entry must be there under its tag.
+  mutating func remove(_ slot: Slot, _ entries: borrowing EntryPool) {
+    var hole = tag(entries[slot]) & mask
+    while cells[Int(hole)] & mask != slot {
+      precondition(cells[Int(hole)] != 0, "slot \(slot) is not filed under its tag")
+      hole = (hole &+ 1) & mask
     }
     var at = hole
     while true {
-      at = (at + 1) & mask
-      let cell = cells[at]
-      if cell.slot == noSlot { break }
-      let home = Int(cell.tag) & mask
-      if (at - home) & mask >= (at - hole) & mask {
-        cells[hole] = cell
+      at = (at &+ 1) & mask
+      let cell = cells[Int(at)]
+      if cell == 0 { break }
+      let home = tag(entries[cell & mask]) & mask
+      if (at &- home) & mask >= (at &- hole) & mask {
+        cells[Int(hole)] = cell
         hole = at
       }
     }
-    cells[hole] = Cell(tag: 0, slot: noSlot)
+    cells[Int(hole)] = 0
     count -= 1
   }
 
   /// Makes room for `capacity` entries at once, so that no later insertion pauses to grow.
-  mutating func reserve(_ capacity: Int) {
-    let wanted = Self.cellCount(for: capacity)
-    if wanted > mask + 1 { grow(to: wanted) }
+  mutating func reserve(_ capacity: Int, _ entries: borrowing EntryPool) {
+    var wanted = Int(mask) + 1
+    while capacity * 16 > wanted * 13 { wanted *= 2 }
+    if wanted > Int(mask) + 1 { grow(to: wanted, entries) }
   }
 
-  private mutating func place(_ cell: Cell) {
-    var at = Int(cell.tag) & mask
-    while cells[at].slot != noSlot { at = (at + 1) & mask }
-    cells[at] = cell
+  /// Traps unless every cell holds its entry's tag and is reached from where that belongs. For tests.
+  func checkInvariants(_ entries: borrowing EntryPool) {
+    var filed = 0
+    for at in 0...mask where cells[Int(at)] != 0 {
+      let tag = tag(entries[cells[Int(at)] & mask])
+      precondition((cells[Int(at)] ^ tag) & ~mask == 0)
+      var probe = tag & mask
+      while probe != at {
+        precondition(cells[Int(probe)] != 0)
+        probe = (probe &+ 1) & mask
+      }
+      filed += 1
+    }
+    precondition(filed == count)
   }
 
-  private mutating func grow(to capacity: Int) {
-    let old = cells
-    let oldCount = mask + 1
+  private mutating func place(_ slot: Slot, _ tag: UInt32) {
+    var at = tag & mask
+    while cells[Int(at)] != 0 { at = (at &+ 1) & mask }
+    cells[Int(at)] = tag & ~mask | slot
+  }
+
+  private mutating func grow(to capacity: Int, _ entries: borrowing EntryPool) {
+    let (old, oldMask) = (cells, mask)
     cells = Self.allocate(capacity)
-    mask = capacity - 1
-    for at in 0..<oldCount where old[at].slot != noSlot { place(old[at]) }
+    mask = UInt32(capacity - 1)
+    for at in 0...oldMask where old[Int(at)] != 0 {
+      let slot = old[Int(at)] & oldMask
+      place(slot, tag(entries[slot]))
+    }
     old.deallocate()
   }
 
-  private static func cellCount(for entries: Int) -> Int {
-    var capacity = 16
-    while entries * 16 > capacity * 13 { capacity *= 2 }
-    return capacity
-  }
-
-  private static func allocate(_ capacity: Int) -> UnsafeMutablePointer<Cell> {
-    let cells = UnsafeMutablePointer<Cell>.allocate(capacity: capacity)
-    cells.initialize(repeating: Cell(tag: 0, slot: noSlot), count: capacity)
+  private static func allocate(_ capacity: Int) -> UnsafeMutablePointer<UInt32> {
+    let cells = UnsafeMutablePointer<UInt32>.allocate(capacity: capacity)
+    cells.initialize(repeating: 0, count: capacity)
     return cells
   }
 }

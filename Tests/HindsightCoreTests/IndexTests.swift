@@ -1,0 +1,77 @@
+import HindsightTesting
+import Testing
+
+@testable import HindsightCore
+
+/// The parts of the index, under random use.
+@Suite("S040 index")
+struct IndexTests {
+  private func entry(_ tag: UInt32) -> Entry {
+    var entry = Entry.none
+    entry.keyTag = tag
+    return entry
+  }
+
+  @Test("a slot table finds what is filed, whatever was taken out, also where tags collide")
+  func slotTable() {
+    let seed = UInt64.random(in: 0 ... .max)
+    var random = SplitMix64(seed: seed)
+    for round in 0..<60 {
+      var entries = EntryPool(.none)
+      var table = SlotTable(.key)
+      var filed: [Slot: UInt32] = [:]
+      var slots: [Slot] = []
+      let spread = UInt32.random(in: 1...200, using: &random)
+      if round % 3 == 0 { table.reserve(300, entries) }
+      for _ in 0..<400 {
+        if Int.random(in: 0..<10, using: &random) < 6 || slots.isEmpty {
+          let slot = entries.allocate()
+          // Same low bits, same high bits, or neither.
+          let low = UInt32.random(in: 0..<spread, using: &random)
+          let tag = low | UInt32.random(in: 0..<3, using: &random) << 28
+          entries[slot] = entry(tag)
+          table.insert(slot, entries)
+          filed[slot] = tag
+          slots.append(slot)
+        } else {
+          let slot = slots.remove(at: Int.random(in: 0..<slots.count, using: &random))
+          table.remove(slot, entries)
+          entries.release(slot)
+          filed[slot] = nil
+        }
+        table.checkInvariants(entries)
+        for (slot, tag) in filed {
+          #expect(table.find(tag: tag) { $0 == slot } == slot, "seed \(seed), round \(round)")
+        }
+        #expect(table.find(tag: spread | 1 << 31) { _ in true } == nil)
+      }
+    }
+  }
+
+  @Test("a key arena's blocks keep their bytes, and are used again")
+  func keyArena() {
+    let seed = UInt64.random(in: 0 ... .max)
+    var random = SplitMix64(seed: seed)
+    var arena = KeyArena()
+    var blocks: [(at: UnsafeMutableRawPointer, bytes: [UInt8])] = []
+    func check(_ block: (at: UnsafeMutableRawPointer, bytes: [UInt8])) {
+      let kept = UnsafeRawBufferPointer(start: block.at, count: block.bytes.count)
+      #expect(kept.elementsEqual(block.bytes), "seed \(seed)")
+    }
+    for _ in 0..<5_000 {
+      if Int.random(in: 0..<10, using: &random) < 6 || blocks.isEmpty {
+        let count = Int.random(in: 1...(Bool.random(using: &random) ? 40 : 1_024), using: &random)
+        let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
+        blocks.append((bytes.withUnsafeBytes { arena.allocate($0) }, bytes))
+      } else {
+        let block = blocks.remove(at: Int.random(in: 0..<blocks.count, using: &random))
+        check(block)
+        arena.release(block.at, byteCount: block.bytes.count)
+      }
+    }
+    for block in blocks { check(block) }
+    let block = [UInt8](repeating: 1, count: 21).withUnsafeBytes { arena.allocate($0) }
+    arena.release(block, byteCount: 21)
+    #expect([UInt8](repeating: 2, count: 24).withUnsafeBytes { arena.allocate($0) } == block)
+  }
+}
