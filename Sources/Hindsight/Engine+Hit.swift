@@ -56,7 +56,7 @@ extension EngineState {
       if core.hasManyUntoldTouches, canRecord { return nil }
       settleHits()
     }
-    payloads[place].hitPlace = hits.append(HitLog.Hit(slot: slot, payload: place))
+    hits.append(slot)
     return payloads[place].box.map { Unmanaged.passUnretained($0) }
   }
 
@@ -74,11 +74,8 @@ extension EngineState {
 
   /// Moves the entries that were hit to the front of the list, in order.
   mutating func settleHits() {
-    for place in 0..<hits.count {
-      let hit = hits[place]
-      if payloads[hit.payload].hitPlace == UInt32(place) { core.touch(hit.slot) }
-    }
+    guard hits.count > 0 else { return }
     counters.hits.memory += hits.count
-    hits.removeAll()
+    hits.settle(&core)
   }
 }

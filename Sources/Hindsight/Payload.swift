@@ -9,8 +9,6 @@ struct Payload: Sendable {
   var box: (any BoxedValue)?
   /// The store doesn't have the value yet. A pin is not residency.
   var isPinned = false
-  /// Where the hit log has the entry last.
-  var hitPlace: UInt32 = 0
   /// A whole array: a slice would take 32 bytes instead of 8.
   private var array: [UInt8]?
 

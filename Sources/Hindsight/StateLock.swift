@@ -15,7 +15,7 @@ import Synchronization
 /// two take turns in runs instead of single steps. Fairness is by chance only, which is what makes
 /// the runs; a waiter's pauses are short beside everything else that a caller may wait for.
 ///
-/// Beyond some ten microseconds the holder isn't serving hits: it was descheduled, or does
+/// Beyond some twenty microseconds the holder isn't serving hits: it was descheduled, or does
 /// something longer. Then the waiter sleeps in naps, so that nobody burns a core that the holder
 /// needs. Waking a sleeper by a signal costs as much as a nap lasts, and would put a second atomic
 /// operation on every unlock.
@@ -79,10 +79,17 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Keeps busy without touching shared memory.
-  private func spin(_ count: Int) {
-    let own = Atomic<Int>(0)
-    for at in 0..<count { own.store(at, ordering: .relaxed) }
+  /// Keeps busy without touching shared memory, for so many nanoseconds. Reading the clock stalls
+  /// the core for most of it, which leaves a hyperthread beside it its share.
+  private func spin(_ nanoseconds: Int) {
+    let end = Self.nanoseconds + nanoseconds
+    while Self.nanoseconds < end {}
+  }
+
+  private static var nanoseconds: Int {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec * 1_000_000_000 + time.tv_nsec
   }
 
   /// Sleeps: the first times as short as the system can, then a millisecond.
@@ -101,8 +108,8 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
 }
 
 private enum StateLockBounds {
-  /// Steps of a spinning wait, roughly half a nanosecond each.
-  static let pauseMin = 2_000
-  static let pauseMax = 12_000
+  /// Nanoseconds of a spinning wait: the first one, and the longest.
+  static let pauseMin = 1_000
+  static let pauseMax = 8_000
   static let shortNapCount = 100
 }
