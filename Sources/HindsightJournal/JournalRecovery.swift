@@ -121,6 +121,14 @@ public struct JournalRecovery {
       throw .structure(
         file: last.name, "event \(end.last): the numbers leave no room for what would follow")
     }
+    // Only a checkpoint that bridges a gap comes before the segment that it points to.
+    if let place = end.checkpointPosition, place.segment > last.header.number,
+      end.untoldGap == nil
+    {
+      throw .structure(
+        file: place.segmentName,
+        "the segment is missing: a checkpoint goes on in it")
+    }
     let verdict = try RecoveryVerdict(of: directory, end, store: store)
     if case .corrupt(let evidence) = verdict {
       throw .structure(

@@ -37,6 +37,8 @@ public struct ReplayEnd: Sendable {
 
   /// The checkpoint that it began with.
   public internal(set) var checkpoint: UInt32?
+  /// Where the replay goes on behind it.
+  var checkpointPosition: JournalPosition?
   /// The checkpoint's size.
   public internal(set) var checkpointByteCount: UInt64 = 0
   /// Checkpoints that were damaged, and so passed over.
@@ -179,6 +181,7 @@ public struct JournalReplay {
       throw .state(file: name, offset: 0, error)
     }
     end.checkpoint = header.number
+    end.checkpointPosition = header.position
     end.last = header.head.sequence
     end.proven = header.head.sequence
     end.position = header.position
@@ -221,7 +224,7 @@ public struct JournalReplay {
     let segment = directory.segments[index]
     let successor = index + 1 < directory.segments.count ? directory.segments[index + 1] : nil
     end.proven = max(end.proven, segment.header.follows)
-    let reader = self.reader(segment, end)
+    let reader = try self.reader(segment, end)
     end.previousChecksum = reader.previousChecksum
     end.frames = []
     let frames = try DamageError.wrap { () throws(StorageError) in try DecodedFrames(reader) }
@@ -250,11 +253,22 @@ public struct JournalReplay {
   }
 
   /// A reader at the checkpoint's place, or at the segment's beginning.
-  private func reader(_ segment: JournalDirectory.Segment, _ end: ReplayEnd) -> FrameReader {
+  /// - Throws: `DamageError` where the segment ends before the checkpoint's place.
+  private func reader(
+    _ segment: JournalDirectory.Segment, _ end: ReplayEnd
+  ) throws(DamageError) -> FrameReader {
     let header = UInt64(Format.segmentHeaderByteCount)
+    // A segment that begins behind the checkpoint isn't the one that it means: a salvage has made it
+    // in the place of one that was lost.
     if end.frameCount == 0, end.checkpoint != nil, end.position.segment == segment.header.number,
-      end.position.byteOffset > header
+      end.position.byteOffset > header, segment.header.follows < end.last
     {
+      let size = try DamageError.wrap { () throws(StorageError) in try segment.file.size() }
+      guard size >= end.position.byteOffset else {
+        throw .structure(
+          file: segment.name,
+          "it ends at offset \(size), before \(end.position.byteOffset), where a checkpoint goes on")
+      }
       return FrameReader(
         segment, offset: end.position.byteOffset, previousChecksum: end.previousChecksum)
     }
