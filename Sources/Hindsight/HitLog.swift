@@ -11,7 +11,7 @@ import HindsightCore
 /// hit repeatedly is moved once, by its last hit: that gives the same list.
 struct HitLog: ~Copyable, @unchecked Sendable {
   // Proof of Sendable: the memory behind the pointer belongs to this value alone.
-  static let capacity = 4_096
+  static let capacity = 2_048
 
   private let slots = UnsafeMutablePointer<Slot>.allocate(capacity: HitLog.capacity)
   private(set) var count = 0

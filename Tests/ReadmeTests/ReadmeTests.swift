@@ -41,7 +41,9 @@ struct ReadmeTests {
   @Test("its configuration table names every field")
   func configuration() throws {
     let table = try read("README.md")
-    for field in Mirror(reflecting: CacheConfiguration()).children.compactMap(\.label) {
+    let internals: Set = ["random", "segmentByteCountMin"]  // `package`: for the simulator
+    for field in Mirror(reflecting: CacheConfiguration()).children.compactMap(\.label)
+    where !internals.contains(field) {
       #expect(table.contains("`\(field)`"), "\(field)")
     }
   }
