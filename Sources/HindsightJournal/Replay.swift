@@ -267,7 +267,8 @@ public struct JournalReplay {
       guard size >= end.position.byteOffset else {
         throw .structure(
           file: segment.name,
-          "it ends at offset \(size), before \(end.position.byteOffset), where a checkpoint goes on")
+          "it ends at offset \(size), before \(end.position.byteOffset), "
+            + "where a checkpoint goes on")
       }
       return FrameReader(
         segment, offset: end.position.byteOffset, previousChecksum: end.previousChecksum)
