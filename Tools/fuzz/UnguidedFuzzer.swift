@@ -49,23 +49,41 @@ struct UnguidedFuzzer {
   /// `current` after the prefix, so it is there when the process traps, and stays when it breaks a
   /// property.
   func run() throws {
-    for input in inputs { try run(input) }
-    guard !isReplay, !inputs.isEmpty else { return }
+    if isReplay {
+      for input in inputs { try run(input, keptIn: nil) }
+      return
+    }
+    let path = prefix + "current"
+    guard !inputs.isEmpty, FileManager.default.createFile(atPath: path, contents: nil),
+      let current = FileHandle(forWritingAtPath: path)
+    else {
+      throw CocoaError(.fileWriteUnknown, userInfo: [NSFilePathErrorKey: path])
+    }
+    try mutate(keptIn: current)
+    try FileManager.default.removeItem(atPath: path)
+  }
+
+  private func mutate(keptIn current: FileHandle) throws {
+    for input in inputs { try run(input, keptIn: current) }
     print("no libFuzzer: mutations that nothing guides, seed \(seed)")
     var mutator = ByteMutator(seed: seed)
     let end = ContinuousClock.now + .seconds(seconds)
     var count = 0
     while ContinuousClock.now < end {
       let other = inputs[(count / 7) % inputs.count]
-      try run(mutator.mutate(inputs[count % inputs.count], with: other))
+      try run(mutator.mutate(inputs[count % inputs.count], with: other), keptIn: current)
       count += 1
     }
-    try FileManager.default.removeItem(atPath: prefix + "current")
     print("stat::number_of_executed_units: \(count)")
   }
 
-  private func run(_ bytes: [UInt8]) throws {
-    if !isReplay { try Data(bytes).write(to: URL(fileURLWithPath: prefix + "current")) }
+  private func run(_ bytes: [UInt8], keptIn current: FileHandle?) throws {
+    if let current {
+      // Rewritten in place: a file that is cut to nothing each time waits for the disk.
+      try current.seek(toOffset: 0)
+      try current.write(contentsOf: bytes)
+      try current.truncate(atOffset: UInt64(bytes.count))
+    }
     guard let broken = target.run(bytes) else { return }
     print("Fatal error: \(target): \(broken)")
     exit(1)
