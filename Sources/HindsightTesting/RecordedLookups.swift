@@ -29,9 +29,9 @@ package struct RecordedLookups: Sendable {
 
   /// Reads a stream, compressed with gzip or not.
   /// - Throws: `CacheError` with the code `.system` where the file can't be read or is over
-  ///   `byteCountMax`, `.invalidValue` where a line is none of a stream; it names file and line.
-  package init(path: String) throws(CacheError) {
-    try self.init(parsing: try Self.inflated(path), path: path)
+  ///   `byteCountMax` when it is inflated, else as `init(parsing:path:)`.
+  package init(path: String, byteCountMax: Int = Self.byteCountMax) throws(CacheError) {
+    try self.init(parsing: try Self.inflated(path, byteCountMax), path: path)
   }
 
   /// Reads a stream's text, which came from `path`.
@@ -90,7 +90,7 @@ package struct RecordedLookups: Sendable {
     }
   }
 
-  private static func inflated(_ path: String) throws(CacheError) -> [UInt8] {
+  private static func inflated(_ path: String, _ byteCountMax: Int) throws(CacheError) -> [UInt8] {
     guard let file = gzopen(path, "rb") else {
       throw CacheError(.system, "\(path) can't be opened: \(String(cString: strerror(errno)))")
     }

@@ -1,3 +1,4 @@
+import Foundation
 import Hindsight
 import HindsightTesting
 import Testing
@@ -22,5 +23,15 @@ struct RecordedLookupsTests {
     }
     #expect(error?.code == .invalidValue)
     #expect(error?.message.hasPrefix("stream:2: ") == true)
+  }
+
+  @Test("a file that inflates to more than it may is refused")
+  func size() throws {
+    let path = checkout.appendingPathComponent("Fixtures/lookups/lookups.tsv.gz").path
+    let error = #expect(throws: CacheError.self) {
+      try RecordedLookups(path: path, byteCountMax: 2 << 20)
+    }
+    #expect(error?.code == .system)
+    #expect(try !RecordedLookups(path: path).lookups.isEmpty)
   }
 }
