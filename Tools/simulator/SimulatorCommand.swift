@@ -20,6 +20,8 @@ struct SimulatorCommand: ParsableCommand {
   @Option(help: "Runs this seed alone.") var seed: UInt64?
   @Flag(help: "Prints all that happens; only with --seed.") var trace = false
   @Flag(help: "Prints the summary as JSON.") var json = false
+  @Flag(help: "Also prints every kind of fault with its count, as a Markdown table.")
+  var table = false
   @Flag(help: "Goes on after failures, and lists them without shrinking.") var keepGoing = false
   @Option(help: "How many seeds run at the same time.") var threads = 2
 
@@ -40,6 +42,7 @@ struct SimulatorCommand: ParsableCommand {
     let failures = pool.failures.sorted { $0.seed < $1.seed }
     let summary = Summary(pool.counts, failures, seconds: seconds)
     print(json ? try summary.json() : summary.text)
+    if table { print("\n" + summary.table) }
     guard let worst = failures.first else { return }
     if !keepGoing { print(Self.explain(worst.seed, worst.failure)) }
     throw ExitCode(1)

@@ -41,6 +41,15 @@ struct Summary {
     return lines.joined(separator: "\n")
   }
 
+  /// The fault table of Reliability.md.
+  var table: String {
+    var lines = ["| kind | category | what happens | times |", "|---|---|---|--:|"]
+    lines += zip(FaultKind.allCases, counts.faults).map { kind, count in
+      "| `\(kind)` | \(kind.category.rawValue) | \(kind.summary) | \(count) |"
+    }
+    return lines.joined(separator: "\n")
+  }
+
   func json() throws -> String {
     let object: [String: Any] = [
       "counts": Dictionary(uniqueKeysWithValues: numbers.map { ($0.name, $0.count) }),

@@ -184,6 +184,7 @@ extension Simulation {
     defer { injector.setOn(wasOn) }
     let result = Verifier(storage) { () throws(StoreError) in nil }.run()
     counts.replays += 1
+    noteLies()
     guard !isDamaged else {
       let last = result.lastSequence
       if history[last] == nil { history[last] = leftByOpening(last) }
