@@ -133,7 +133,8 @@ let package = Package(
         "HindsightTesting", .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
-    .testTarget(name: "ReadmeTests", dependencies: ["Hindsight"], swiftSettings: settings),
+    .testTarget(
+      name: "ReadmeTests", dependencies: ["Hindsight", "HindsightCore"], swiftSettings: settings),
     .testTarget(
       name: "HindsightCLITests",
       dependencies: ["HindsightCLI", "HindsightTesting", "crash-test", "soak"],

@@ -18,14 +18,15 @@ struct StallTests {
 
     /// Operations at this place don't get on until `release`.
     func hold(_ name: String) {
-      gate.isShut.withLock { $0 = true }
-      failpoints.arm(name, .call { [gate] in while gate.isShut.withLock({ $0 }) { usleep(500) } })
+      gate.isShut.store(true, ordering: .releasing)
+      failpoints.arm(
+        name, .call { [gate] in while gate.isShut.load(ordering: .acquiring) { usleep(500) } })
     }
 
-    func release() { gate.isShut.withLock { $0 = false } }
+    func release() { gate.isShut.store(false, ordering: .releasing) }
 
     private final class Gate: Sendable {
-      let isShut = Mutex(false)
+      let isShut = Atomic(false)
     }
   }
 
