@@ -4,7 +4,8 @@
 # address  AddressSanitizer, and LeakSanitizer at the end of each process
 # thread   ThreadSanitizer; Mutex is told to it (Sources/HindsightCore/SanitizedMutex.swift)
 #
-# A report fails the run: nothing is suppressed. Each has a build directory of its own.
+# A report fails the run, but for those of Tools/sanitize-thread.supp, which gives the reasons. Each
+# has a build directory of its own.
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 which=${1:-all}
@@ -22,6 +23,7 @@ run() {
     export ASAN_OPTIONS="detect_leaks=1:log_path=$reports"
     export LSAN_OPTIONS="use_unaligned=1"
     export TSAN_OPTIONS="halt_on_error=0:exitcode=66:log_path=$reports"
+    TSAN_OPTIONS="$TSAN_OPTIONS:suppressions=$root/Tools/sanitize-thread.supp"
     status=0
     swift test --skip-build --package-path "$root" --scratch-path "$scratch" \
         --sanitize="$sanitizer" -Xswiftc "$flag" "$@" || status=$?
