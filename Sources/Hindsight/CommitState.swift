@@ -50,6 +50,9 @@ struct CommitState: Sendable {
   var trouble: JournalTrouble?
   /// The first event that isn't journaled any more, since the open frame was full (`.continueInMemory`).
   var lostFirst: SequenceNumber?
+  /// The engine has ended: nobody is left to answer who comes to wait now, and this is what they
+  /// hear.
+  private(set) var ended: CacheError?
 
   private var writeWaiters: Deque<Waiter> = []
   private var syncWaiters: Deque<Waiter> = []
@@ -99,10 +102,13 @@ struct CommitState: Sendable {
     case queued
     /// Only the journal's thread can answer it, and has to be signalled.
     case needsThread
+    /// It came after the end.
+    case failed(CacheError)
   }
 
   mutating func arrive(_ waiter: Waiter, _ level: Acknowledgement) -> Arrival {
     if isAcknowledged(waiter.sequence, level) { return .acknowledged }
+    if let ended { return .failed(ended) }
     if level == .durable {
       syncWaiters.append(waiter)
       return .needsThread
@@ -154,6 +160,13 @@ struct CommitState: Sendable {
     writeWaiters.removeAll()
     syncWaiters.removeAll()
     return all.map { ($0, .failed(error)) }
+  }
+
+  /// Gives up on everybody who waits, and on who comes after them: a task may have been on its way
+  /// here, resumed and not yet run.
+  mutating func end(_ error: CacheError) -> [Resumption] {
+    ended = error
+    return failAll(error)
   }
 
   // Waiters come nearly in order of their sequences, but not quite: each appended its events under

@@ -93,7 +93,7 @@ extension Engine {
       let unknown = CacheError(
         .outcomeUnknown, "the cache was closed before the journal or the store had it",
         underlying: state.closing.error)
-      let rest = state.commit.failAll(unknown)
+      let rest = state.commit.end(unknown)
       let settle = state.settleWaiters
       state.settleWaiters = []
       defer { state.closing.waiters = [] }

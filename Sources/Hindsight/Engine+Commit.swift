@@ -107,8 +107,12 @@ extension Engine {
           id: id, sequence: sequence, continuation: continuation)
         let arrival = locked { state in state.commit.arrive(waiter, level) }
         gathering.arrived()
-        if arrival == .acknowledged { return continuation.resume(returning: .acknowledged) }
-        if arrival == .needsThread { signalJournal() }
+        switch arrival {
+        case .acknowledged: return continuation.resume(returning: .acknowledged)
+        case .failed(let error): return continuation.resume(returning: .failed(error))
+        case .needsThread: signalJournal()
+        case .queued: break
+        }
         if Task.isCancelled { cancelWait(id) }
       }
     } onCancel: {

@@ -14,9 +14,9 @@ extension Engine {
       guard configuration.backpressure == .wait, obstacle.mayPass else { throw obstacle.error }
       if case .failed(let error) = await suspend(
         { state, waiter in
-          guard state.obstacle != nil else { return false }
+          guard state.obstacle != nil else { return .acknowledged }
           state.roomWaiters.append(waiter)
-          return true
+          return nil
         },
         cancel: { state, id in
           state.roomWaiters.firstIndex { $0.id == id }.map { state.roomWaiters.remove(at: $0) }
@@ -56,11 +56,12 @@ extension Engine {
     signalProjector()
     let outcome = await suspend(
       { state, waiter in
-        guard state.projection.applied < sequence else { return false }
+        guard state.projection.applied < sequence else { return .acknowledged }
+        if let ended = state.commit.ended { return .failed(ended) }
         var waiter = waiter
         waiter.sequence = sequence
         state.settleWaiters.append(waiter)
-        return true
+        return nil
       },
       cancel: { state, id in
         state.settleWaiters.firstIndex { $0.id == id }.map { state.settleWaiters.remove(at: $0) }
@@ -69,9 +70,9 @@ extension Engine {
     return sequence
   }
 
-  /// Suspends as a waiter that `enqueue` keeps, unless it says that there is nothing to wait for.
+  /// Suspends as a waiter that `enqueue` keeps, unless it knows the outcome at once.
   private nonisolated(nonsending) func suspend(
-    _ enqueue: (inout EngineState, CommitState.Waiter) -> Bool,
+    _ enqueue: (inout EngineState, CommitState.Waiter) -> CommitState.WaitOutcome?,
     cancel: @escaping @Sendable (inout EngineState, UInt64) -> CommitState.Waiter?
   ) async -> CommitState.WaitOutcome {
     let id = nextWaiterID()
@@ -83,8 +84,8 @@ extension Engine {
     return await withTaskCancellationHandler {
       await withUnsafeContinuation { continuation in
         let waiter = CommitState.Waiter(id: id, sequence: .zero, continuation: continuation)
-        guard locked({ state in enqueue(&state, waiter) }) else {
-          return continuation.resume(returning: .acknowledged)
+        if let outcome = locked({ state in enqueue(&state, waiter) }) {
+          return continuation.resume(returning: outcome)
         }
         if Task.isCancelled { stop() }
       }
