@@ -194,7 +194,8 @@ public final class Cache<Value: Sendable>: Sendable {
 
   /// Makes everything so far durable, and waits until the store has it too.
   /// - Returns: the last event that is.
-  /// - Throws: `.closed`, `.outcomeUnknown`, `.cancelled`.
+  /// - Throws: `.closed`, `.outcomeUnknown`, `.cancelled`; `.storeUnavailable` where the store can't
+  ///   be written, at a second try either: the journal has it, and the store will as soon as it can.
   @discardableResult
   public nonisolated(nonsending) func settle() async throws(CacheError) -> SequenceNumber {
     try await engine.settle()

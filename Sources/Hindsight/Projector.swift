@@ -104,10 +104,14 @@ final class Projector: @unchecked Sendable {
 
   private func failed(_ error: StoreError, isClosing: Bool) -> BackgroundWait {
     let trouble = CacheError(store: error)
-    let isNew = engine.locked { state in
+    let (isNew, settling) = engine.locked { state -> (Bool, [CommitState.Resumption]) in
       defer { state.projection.trouble = trouble }
-      return state.projection.trouble == nil
+      guard state.projection.trouble != nil else { return (true, []) }
+      // A second try has failed: nobody knows when the store will have it. The journal does have it.
+      defer { state.settleWaiters = [] }
+      return (false, state.settleWaiters.map { ($0, .failed(trouble)) })
     }
+    settling.resume()
     if isNew {
       engine.logger.error("the store can't be written", metadata: ["error": "\(error)"])
       engine.resumeRoomWaiters()
