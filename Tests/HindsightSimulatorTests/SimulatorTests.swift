@@ -19,6 +19,16 @@ struct SimulatorTests {
     #expect(counts.hits > 500 && counts.events > 2_000)
   }
 
+  /// 100001: without an access log, the order of use that the model had was not the one by which the
+  /// reopened cache shrank. 100616: a store hit that couldn't be recorded, while for all that the
+  /// model knew the entry might still have been in memory.
+  @Test(
+    "what the model can't know, it doesn't claim to", arguments: [100_001, 100_616] as [UInt64])
+  func onceWrong(seed: UInt64) {
+    let outcome = Simulation.run(SimulationPlan(seed: seed))
+    #expect(outcome.failure == nil, "simulator --seed \(seed) --trace")
+  }
+
   @Test("the same seed does the same, step by step", arguments: [3, 77, 250] as [UInt64])
   func determinism(seed: UInt64) {
     let first = Simulation.run(SimulationPlan(seed: seed), isTracing: true)

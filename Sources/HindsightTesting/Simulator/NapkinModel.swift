@@ -122,7 +122,7 @@ struct NapkinModel {
   /// The value couldn't be found where it should have been.
   mutating func lose(_ key: String, _ tier: Tier) {
     guard let at = entries.firstIndex(where: { $0.key == key }) else { return }
-    if tier == .memory { entries[at].memoryExpiry = nil } else { entries[at].storeExpiry = nil }
+    end(at: at, in: tier)
     dropAbsent()
   }
 
@@ -133,6 +133,34 @@ struct NapkinModel {
     shrink(.memory, new.memory)
     shrink(.store, new.store ?? TierLimit(entryCountMax: 0))
     dropAbsent()
+  }
+
+  /// What is there after an opening: an entry, and whether it is resident in a tier.
+  typealias Seen = (origin: UInt64, isResident: (Tier) -> Bool)
+
+  /// As `reopen`, where the order of use has not survived, so that what is seen must tell who had to
+  /// leave. Some order must explain it: who has left a tier and is there still, stands behind all
+  /// that are left in it; and one left last, when it still was too much: the largest, if any.
+  /// - Parameter seen: all entries that are there, the most recent first.
+  /// - Returns: whether an order explains it.
+  mutating func reopen(_ new: Limits, at now: Int64, to seen: [Seen]) -> Bool {
+    expire(now)
+    limits = new
+    var isExplained = true
+    for tier in Tier.allCases {
+      let kept = Set(seen.filter { $0.isResident(tier) }.map(\.origin))
+      let leaving = entries.filter { $0.expiry(tier) != nil && !kept.contains($0.origin) }
+        .sorted { $0.byteCount < $1.byteCount }
+      guard let last = leaving.last else { continue }
+      for entry in leaving.dropLast() { end(entry.origin, in: tier) }
+      let limit = tier == .memory ? new.memory : new.store ?? TierLimit(entryCountMax: 0)
+      let wasTooMuch = isOver(tier, count: 0, byteCount: 0, limit)
+      end(last.origin, in: tier)
+      let behind = seen.drop { seen in !leaving.contains { $0.origin == seen.origin } }
+      if !wasTooMuch || behind.contains(where: { $0.isResident(tier) }) { isExplained = false }
+    }
+    dropAbsent()
+    return isExplained
   }
 
   func count(_ tier: Tier, at now: Int64) -> Int {
@@ -159,10 +187,18 @@ struct NapkinModel {
     guard let victim = entries.lastIndex(where: { $0.expiry(tier) != nil }) else {
       preconditionFailure("nothing is left to make room, and it still is too much")
     }
+    end(at: victim, in: tier)
+  }
+
+  private mutating func end(_ origin: UInt64, in tier: Tier) {
+    if let at = entries.firstIndex(where: { $0.origin == origin }) { end(at: at, in: tier) }
+  }
+
+  private mutating func end(at place: Int, in tier: Tier) {
     if tier == .memory {
-      entries[victim].memoryExpiry = nil
+      entries[place].memoryExpiry = nil
     } else {
-      entries[victim].storeExpiry = nil
+      entries[place].storeExpiry = nil
     }
   }
 

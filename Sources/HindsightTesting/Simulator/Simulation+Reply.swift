@@ -107,14 +107,18 @@ extension Simulation {
       if value != nil { model.use(key) }
     case (_, .value(let value)):
       try isAllowed { $0.value == value }
-      if value != nil { noteHit(key, look) } else { counts.misses += 1 }
+      if value == nil {
+        counts.misses += 1
+      } else {
+        noteHit(key, in: allowed.compactMap(\.tier), look)
+      }
     case (_, .hit(let tier, let origin, let value, let expiresIn)):
       try isAllowed { answer in
         guard case .hit(tier, let entry) = answer else { return false }
         return entry.origin == origin && entry.value == value && expiresIn > 0
           && expiresIn <= entry.expiry(tier)! - look.least
       }
-      noteHit(key, look)
+      noteHit(key, in: [tier], look)
     case (_, .miss):
       try isAllowed { $0 == .miss }
       counts.misses += 1
@@ -124,16 +128,27 @@ extension Simulation {
 
   /// A hit moves the entry to the front; from the store, into memory. While the journal can't be
   /// written it may leave the store's as they are: a read never waits for it.
-  private func noteHit(_ key: String, _ look: Look) {
+  /// - Parameter tiers: which may have answered.
+  private func noteHit(_ key: String, in tiers: [Tier], _ look: Look) {
     counts.hits += 1
-    let wasInMemory = model.answer(key, at: look.at).tier == .memory
-    if wasInMemory { return model.use(key) }
+    if isMemoryHit(key, in: tiers, look) { return model.use(key) }
     let image = look.after.entries.first { $0.key.elementsEqual(key.utf8) }
-    if look.before.canRecord || image?.memoryExpiry.map({ $0.rawValue > look.at }) == true {
+    let isResident = image?.memoryExpiry.map { $0.rawValue > look.at } ?? false
+    if look.before.canRecord || look.hasAdvanced && isResident {
       model.promote(key, at: look.at)
     } else if settings.accessLog == .lookups {
       model.use(key)
     }
+  }
+
+  /// Where it expires in memory within the bracket, and no event tells the time, what was seen does:
+  /// a memory hit moves the entry, and a store hit that can be recorded has an event.
+  private func isMemoryHit(_ key: String, in tiers: [Tier], _ look: Look) -> Bool {
+    guard tiers.contains(.store) else { return true }
+    guard tiers.contains(.memory) else { return false }
+    if look.hasAdvanced { return model.answer(key, at: look.at).tier == .memory }
+    return look.before.canRecord
+      || look.after.entries.first?.key.elementsEqual(key.utf8) ?? false
   }
 }
 

@@ -136,7 +136,7 @@ extension Simulation {
     var attempt = attempt
     if isDamaged { attempt.least = snapshot.at }
     try checkTime(ofOpening: at, attempt)
-    let wasOrderKept = model(from: snapshot, at: at, lost: lost, view)
+    let wasOrderKept = try model(from: snapshot, at: at, lost: lost, view)
     try checkLimits(view)
     try compare(view.entries, inOrder: wasOrderKept)
     guard view.durable == view.sequence else {
@@ -158,20 +158,34 @@ extension Simulation {
     time.collapse(at: at, uncertainty: reading.boot.rawValue - attempt.boot)
   }
 
-  /// - Returns: whether the order of use survives: not without an access log. Then the product alone
-  ///   knows it.
-  private func model(from snapshot: Snapshot, at: Int64, lost: Int, _ view: CacheView) -> Bool {
+  /// - Returns: whether the order of use survives. If not, the product alone knows it, and with it
+  ///   what had to leave.
+  private func model(
+    from snapshot: Snapshot, at: Int64, lost: Int, _ view: CacheView
+  ) throws(SimulationFailure) -> Bool {
     model = snapshot.model
     if lost > 0 { loseWhatIsNotThere(view) }
-    let isOrderKnown = snapshot.accessLog != .off && snapshot.isOrderTold
-    if !isOrderKnown {
-      let places = view.entries.map(\.origin.rawValue)
-      model.entries.sort { a, b in
-        (places.firstIndex(of: a.origin) ?? .max) < (places.firstIndex(of: b.origin) ?? .max)
-      }
+    if snapshot.isOrderKnown {
+      model.reopen(settings.limits, at: at)
+      return true
     }
-    model.reopen(settings.limits, at: at)
-    return isOrderKnown
+    let seen = view.entries.map { image -> NapkinModel.Seen in
+      let live = (memory: live(image.memoryExpiry, at: at), store: live(image.storeExpiry, at: at))
+      return (image.origin.rawValue, { $0 == .memory ? live.memory : live.store })
+    }
+    let isExplained = model.reopen(settings.limits, at: at, to: seen)
+    guard isExplained else {
+      throw failure("contents", "no order of use explains what has left: \(view.entries)")
+    }
+    let places = view.entries.map(\.origin.rawValue)
+    model.entries.sort { a, b in
+      (places.firstIndex(of: a.origin) ?? .max) < (places.firstIndex(of: b.origin) ?? .max)
+    }
+    return false
+  }
+
+  private func live(_ expiry: Timestamp?, at now: Int64) -> Bool {
+    expiry.map { $0.rawValue > now } ?? false
   }
 
   // MARK: Replaying
@@ -219,7 +233,8 @@ extension Simulation {
     guard let attempt, last > attempt.after, var snapshot = history[attempt.after] else {
       return nil
     }
-    snapshot.model.reopen(attempt.settings.limits, at: attempt.least)
+    // Without its order: the opening that succeeds has the same limits, and shows what has left.
+    if snapshot.isOrderKnown { snapshot.model.reopen(attempt.settings.limits, at: attempt.least) }
     snapshot.digest = nil
     snapshot.at = attempt.least
     snapshot.boot = attempt.boot

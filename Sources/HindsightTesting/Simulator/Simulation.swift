@@ -63,6 +63,9 @@ package final class Simulation {
     var at: Int64
     var boot: Int64
     var bootID: UInt64
+    /// Whether a recovery comes back to the model's order: not without an access log, which leaves
+    /// the order of the sets, or that of a checkpoint that came later.
+    var isOrderKnown: Bool { accessLog != .off && isOrderTold }
   }
 
   /// An opening: after which event, and what it would do.
