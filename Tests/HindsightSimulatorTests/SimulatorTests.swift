@@ -21,9 +21,12 @@ struct SimulatorTests {
 
   /// 100001: without an access log, the order of use that the model had was not the one by which the
   /// reopened cache shrank. 100616: a store hit that couldn't be recorded, while for all that the
-  /// model knew the entry might still have been in memory.
+  /// model knew the entry might still have been in memory. 200423: somebody deleted the directory
+  /// in the last session. 202674: the power went after the handle was dropped, while callers waited
+  /// for room.
   @Test(
-    "what the model can't know, it doesn't claim to", arguments: [100_001, 100_616] as [UInt64])
+    "what the model can't know, it doesn't claim to",
+    arguments: [100_001, 100_616, 200_423, 202_674] as [UInt64])
   func onceWrong(seed: UInt64) {
     let outcome = Simulation.run(SimulationPlan(seed: seed))
     #expect(outcome.failure == nil, "simulator --seed \(seed) --trace")

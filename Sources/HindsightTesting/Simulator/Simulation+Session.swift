@@ -326,8 +326,10 @@ extension Simulation {
     session.probe = nil
     let probe = session.cache?.probe
     session.isClosing = true
-    let closing = begin(.close, atMost: .max)
-    _ = closing
+    if begin(.close, atMost: .max) == nil {
+      // Dropped before: callers who wait for room hold it, and there will be none.
+      for caller in session.callers { caller.task?.cancel() }
+    }
     session.cache = nil
     try drain("winding down")
     guard probe?.isGone ?? true else { throw failure("leak", "the engine outlives the process") }
