@@ -98,7 +98,8 @@ extension Engine {
 /// Why a write has to wait.
 struct Obstacle {
   var error: CacheError
-  /// Whether it passes by itself. A store that can't be written doesn't.
+  /// Whether it passes by itself. A store that can't be written doesn't, nor does a journal: the
+  /// store takes only what is durable.
   var mayPass: Bool
 }
 
@@ -123,7 +124,9 @@ extension EngineState {
         mayPass: true)
     }
     guard hasStore, projection.exceeds(queues) else { return nil }
-    if let trouble = projection.trouble { return Obstacle(error: trouble, mayPass: false) }
+    if let trouble = projection.trouble ?? commit.trouble?.error {
+      return Obstacle(error: trouble, mayPass: false)
+    }
     return Obstacle(
       error: CacheError(
         .backpressure,

@@ -145,7 +145,7 @@ extension Engine {
         return released + state.commit.failAll(unknown)
       }
       resume.resume()
-      return
+      return resumeRoomWaiters()
     }
     let durable = journal.writer.durable
     let position = journal.writer.position

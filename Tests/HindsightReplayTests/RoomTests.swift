@@ -1,0 +1,48 @@
+import Hindsight
+import HindsightTesting
+import Testing
+
+@Suite("S040 waiting for room while the journal can't be written")
+struct RoomTests {
+  @Test(
+    "it ends with the journal's error: the store takes only what is durable",
+    arguments: [JournalFailurePolicy.refuseWrites, .continueInMemory])
+  func journalInTrouble(policy: JournalFailurePolicy) async throws {
+    let injector = FaultInjector(seed: 1)
+    let lab = Lab {
+      $0.usesStore = true
+      $0.queues.pendingRowCountMax = 1
+      $0.journalFailure = policy
+    }
+    lab.storage = SimulatedStorage(injector)
+    lab.store = SimulatedStore()
+    try await lab.open(lab.storage)
+    let cache = try #require(lab.cache)
+    let keys = try (0..<3).map { try CacheKey("k:\($0)") }
+    // Neither what is there can be made durable, nor a new segment.
+    injector.fire(.syncErrorKept, times: .max)
+    injector.fire(.createIOError, times: .max)
+    for key in keys[..<2] {
+      _ = try await lab.scheduler.run { try await cache.set([1], for: key) }
+    }
+    var waits = 0
+    await #expect {
+      try await lab.scheduler.run(
+        whenIdle: {
+          waits += 1
+          // Patience has an end: where there is room now, it has not failed.
+          if waits == 10 { injector.setOn(false) }
+          lab.clock.advance(by: .seconds(1))
+          lab.scheduler.runTimers()
+        },
+        { try await cache.set([1], for: keys[2]) })
+    } throws: { ($0 as? CacheError)?.code == .system }
+    #expect(!cache.contains(keys[2]))
+    injector.setOn(false)
+    lab.clock.advance(by: .seconds(2))
+    lab.scheduler.runTimers()
+    _ = try await lab.scheduler.run { try await cache.set([1], for: keys[2]) }
+    #expect(cache.memoryValue(for: keys[2]) == [1])
+    try await lab.end()
+  }
+}
