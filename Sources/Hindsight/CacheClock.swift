@@ -62,8 +62,10 @@ public struct SystemClock: CacheClock {
 
     func at(_ tick: Int64) -> Int64 {
       if measuredAt.load(ordering: .relaxed) != tick {
-        let boot = SystemClock.microseconds(CLOCK_BOOTTIME)
-        let suspended = max(0, boot - SystemClock.microseconds(CLOCK_MONOTONIC))
+        // The boot time last, as the later one: too short a suspension would be a boot time that
+        // lags behind the wall clock, and what elapses since would be counted twice for that while.
+        let monotonic = SystemClock.microseconds(CLOCK_MONOTONIC)
+        let suspended = SystemClock.microseconds(CLOCK_BOOTTIME) - monotonic
         microseconds.store(suspended, ordering: .relaxed)
         measuredAt.store(tick, ordering: .relaxed)
       }

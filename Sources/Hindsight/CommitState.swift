@@ -47,7 +47,7 @@ struct CommitState: Sendable {
   /// When the next background sync is due, in boot time.
   var nextSync: Microseconds?
   /// Why the journal can't be written at present.
-  var trouble: JournalTrouble?
+  private(set) var trouble: JournalTrouble?
   /// The first event that isn't journaled any more, since the open frame was full (`.continueInMemory`).
   var lostFirst: SequenceNumber?
   /// The engine has ended: nobody is left to answer who comes to wait now, and this is what they
@@ -127,9 +127,14 @@ struct CommitState: Sendable {
   }
 
   /// Everything up to `sequence` is in the page cache. The role goes to the journal's thread if it
-  /// wants it, else to the first who still waits, else it is free.
+  /// wants it, else to the first who still waits, else it is free. Where a sync failed meanwhile,
+  /// what came before may have left the page cache: only a rescue answers anybody then.
   /// - Returns: whom to resume, and whether the journal's thread must be signalled.
   mutating func wrote(through sequence: SequenceNumber) -> (resume: [Resumption], signal: Bool) {
+    guard trouble == nil else {
+      isWriting = false
+      return ([], true)
+    }
     written = max(written, sequence)
     var resume = Self.take(&writeWaiters, through: written)
     answeredCount = resume.count
@@ -140,6 +145,17 @@ struct CommitState: Sendable {
     isWriting = false
     return (resume, threadWantsRole || isRotationDue || hasWriteWaiters)
   }
+
+  /// The journal can't be written, or, with `losesPages`, synced: then the kernel may have dropped
+  /// what was written and isn't durable, and nothing more is acknowledged as written before it is
+  /// rescued.
+  mutating func fail(_ trouble: JournalTrouble, losesPages: Bool = false) {
+    self.trouble = trouble
+    if losesPages { written = durable }
+  }
+
+  /// The journal can be written again: a rescue has made everything durable.
+  mutating func recover() { trouble = nil }
 
   /// Everything up to `sequence` is on the disk.
   mutating func synced(through sequence: SequenceNumber) -> [Resumption] {

@@ -59,17 +59,17 @@ extension Engine {
     }
     let position = journal.writer.position
     let unsynced = journal.writer.unsyncedByteCount
-    let (resume, signal) = locked { state in
+    let ((resume, signal), trouble) = locked { state in
       state.noteWritten(cut, position)
       state.commit.unsyncedByteCount = unsynced
-      return state.commit.wrote(through: cut.frame.last)
+      return (state.commit.wrote(through: cut.frame.last), state.commit.trouble?.error)
     }
     let arrivalCount = gathering.count
     resume.resume()
     if signal, !gathers { signalJournal() }
     resumeRoomWaiters()
     if gathers { gathering.gather(resume.count, since: arrivalCount, configuration.scheduler) }
-    return nil
+    return trouble
   }
 
   /// A failed write: the role is free again, and the journal's thread tries to rescue what the
@@ -79,7 +79,7 @@ extension Engine {
     let retryAt = clock.reading().boot
     locked { state in
       state.commit.isWriting = false
-      state.commit.trouble = JournalTrouble(error: trouble, retryAt: retryAt)
+      state.commit.fail(JournalTrouble(error: trouble, retryAt: retryAt))
     }
     logger.error("the journal can't be written", metadata: ["error": "\(error)"])
     signalJournal()

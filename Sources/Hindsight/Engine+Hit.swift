@@ -65,9 +65,9 @@ extension EngineState {
   private mutating func coarseNow(
     _ tick: Int64?, _ reading: ClockReading?, _ clock: SystemClock?
   ) -> Timestamp {
-    guard let tick, let clock else { return timeline.peek(reading!, last: .zero) }
+    guard let tick, let clock else { return timeline.now(reading!, last: .zero) }
     if ticked.tick != tick {
-      ticked = TickedTime(tick: tick, now: timeline.peek(clock.coarseReading(), last: .zero))
+      ticked = TickedTime(tick: tick, now: timeline.now(clock.coarseReading(), last: .zero))
     }
     return ticked.now
   }

@@ -85,8 +85,11 @@ extension Engine {
     let resume = locked { state -> [CommitState.Resumption] in
       state.commit.isWriting = false
       if let failure {
-        state.commit.trouble = JournalTrouble(error: CacheError(storage: failure), retryAt: retryAt)
-        return []
+        // What was synced before it failed is durable all the same.
+        let resume = state.commit.synced(through: durable)
+        state.commit.fail(
+          JournalTrouble(error: CacheError(storage: failure), retryAt: retryAt), losesPages: true)
+        return resume
       }
       state.commit.isRotationDue = false
       if state.checkpointing.capture?.position == nil {
@@ -108,7 +111,8 @@ extension Engine {
       journal.writer.failSync(ticket)
       let retryAt = clock.reading().boot
       locked { state in
-        state.commit.trouble = JournalTrouble(error: CacheError(storage: error), retryAt: retryAt)
+        state.commit.fail(
+          JournalTrouble(error: CacheError(storage: error), retryAt: retryAt), losesPages: true)
       }
       return logger.error("the journal can't be synced", metadata: ["error": "\(error)"])
     }
@@ -139,8 +143,9 @@ extension Engine {
         underlying: error)
       let resume = locked { state in
         state.commit.isWriting = false
-        state.commit.trouble = JournalTrouble(
-          error: error, retryAt: retryAt.later(by: EngineBounds.retryInterval.duration))
+        state.commit.fail(
+          JournalTrouble(
+            error: error, retryAt: retryAt.later(by: EngineBounds.retryInterval.duration)))
         let released = state.continuesInMemory ? state.commit.releaseWriteWaiters() : []
         return released + state.commit.failAll(unknown)
       }
@@ -151,7 +156,7 @@ extension Engine {
     let position = journal.writer.position
     let resume = locked { state in
       state.commit.isWriting = false
-      state.commit.trouble = nil
+      state.commit.recover()
       state.commit.isRotationDue = false
       if state.checkpointing.capture?.position == nil {
         state.checkpointing.capture?.position = position

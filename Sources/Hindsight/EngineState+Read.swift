@@ -25,7 +25,7 @@ extension EngineState {
   /// A lookup in memory alone.
   mutating func planMemory(_ key: CacheKey, _ reading: ClockReading) -> ReadStep {
     tellManyTouches(reading)
-    let now = timeline.peek(reading, last: core.head.at)
+    let now = now(reading)
     guard phase == .open, let slot = find(key), core.isLive(slot, in: .memory, at: now) else {
       return .answer(.miss(.unknown))
     }

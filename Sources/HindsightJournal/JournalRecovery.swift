@@ -169,6 +169,7 @@ public struct JournalRecovery {
       let checksum = end.previousChecksum,
       end.position.byteOffset < options.segmentByteCount
     {
+      try syncUnproven(last, end)
       let segment = JournalWriter.OpenSegment(
         file: last.file, number: last.header.number, salt: last.header.salt,
         offset: end.position.byteOffset, previousChecksum: checksum)
@@ -189,6 +190,24 @@ public struct JournalRecovery {
     try last.file.truncate(to: unproven.offset)
     try last.file.sync()
     return RecoveredJournal(writer: try writer(directory, segment, end.last), report: report)
+  }
+
+  /// Makes durable what a proper closing wrote and nothing proves to be durable: its sync may have
+  /// failed, which leaves pages that read well, count as clean and aren't on the disk. Written again,
+  /// as they are, they are synced; an append changes a sector that is in use, too.
+  private func syncUnproven(
+    _ segment: JournalDirectory.Segment, _ end: ReplayEnd
+  ) throws(StorageError) {
+    guard let first = end.firstUnproven else { return }
+    let pieceByteCount = UInt64(Quarantine.pieceByteCount)
+    let offsets = stride(
+      from: end.frames[first].offset, to: end.position.byteOffset, by: Int(pieceByteCount))
+    for offset in offsets {
+      let count = Int(min(pieceByteCount, end.position.byteOffset - offset))
+      let piece = try segment.file.read(at: offset, count: count)
+      try segment.file.write(piece, at: offset)
+    }
+    try segment.file.sync()
   }
 
   private func writer(
@@ -225,9 +244,7 @@ public struct JournalRecovery {
     of segment: JournalDirectory.Segment, _ end: ReplayEnd
   ) throws(StorageError) -> Unproven {
     var unproven = Unproven(frames: [], offset: end.position.byteOffset, follows: end.last)
-    guard let first = end.frames.firstIndex(where: { $0.first > end.proven }) else {
-      return unproven
-    }
+    guard let first = end.firstUnproven else { return unproven }
     unproven.offset = end.frames[first].offset
     unproven.follows = end.frames[first].follows
     // What continues a run can be decoded only behind what came before it.
@@ -267,7 +284,7 @@ extension ReplayEnd {
 
 /// Keeping damaged bytes for people.
 enum Quarantine {
-  private static let pieceByteCount = 1 << 20
+  fileprivate static let pieceByteCount = 1 << 20
 
   /// Copies what stands from `offset` on, less trailing zeros, to a file of its own, and makes that
   /// durable.

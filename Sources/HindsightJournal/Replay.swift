@@ -67,6 +67,9 @@ public struct ReplayEnd: Sendable {
   /// The frames of the last segment, as far as they were replayed.
   var frames: [FramePlace] = []
 
+  /// The first frame that nothing proves to be durable.
+  var firstUnproven: Int? { frames.firstIndex { $0.first > proven } }
+
   /// Where a frame stands in its segment.
   struct FramePlace {
     var offset: UInt64

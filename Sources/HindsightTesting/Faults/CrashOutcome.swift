@@ -120,14 +120,17 @@ private struct CrashOutcome {
       if made.contains(change.order) {
         extent.apply(change.kind)
       } else if partial.contains(change.order) {
-        extent = partially(change, extent, &random)
+        extent = partially(change, extent, writtenOnce: contents.synced.data.count, &random)
       }
     }
     return extent
   }
 
+  /// - Parameter writtenOnce: up to here the file has blocks of its own. Where such a block is
+  ///   written again, its sectors are old or new; what else may be in a block that the file only
+  ///   just got, stands behind.
   private func partially(
-    _ change: SimulatedContents.Change, _ old: SimulatedContents.Extent,
+    _ change: SimulatedContents.Change, _ old: SimulatedContents.Extent, writtenOnce: Int,
     _ random: inout SplitMix64
   ) -> SimulatedContents.Extent {
     var new = old
@@ -136,11 +139,16 @@ private struct CrashOutcome {
       // A file is as long as it became, or as it was.
       return kind == .unsyncedRandomPages && random.next() % 2 == 0 ? old : new
     }
+    let fresh = max(offset, writtenOnce)
+    let count = max(0, offset + bytes.count - fresh)
     switch kind {
-    case .zeroFilledTail: new.write(Array(repeating: 0, count: bytes.count), at: offset)
+    case .zeroFilledTail where count == 0, .garbageTail where count == 0,
+      .staleTail where count == 0:
+      return old
+    case .zeroFilledTail: new.write(Array(repeating: 0, count: count), at: fresh)
     case .garbageTail:
-      new.write(bytes.map { _ in UInt8(truncatingIfNeeded: random.next()) }, at: offset)
-    case .staleTail: new.write(staleBytes(at: offset, count: bytes.count), at: offset)
+      new.write((0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }, at: fresh)
+    case .staleTail: new.write(staleBytes(at: fresh, count: count), at: fresh)
     default:
       new.apply(change.kind)
       let byteCount = kind == .tornSector512 ? 512 : 4_096

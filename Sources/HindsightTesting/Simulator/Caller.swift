@@ -12,6 +12,8 @@ final class Caller {
   var isCancelled = false
   /// Where it took effect, and what it is expected to answer.
   var decision: Decision?
+  /// The last event that counted as written at some time since it began.
+  var mostWritten: UInt64 = 0
 
   struct Decision {
     var sequence: UInt64

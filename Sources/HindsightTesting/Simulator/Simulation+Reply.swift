@@ -16,12 +16,12 @@ extension Simulation {
           "\(caller.action) said \(reply.summary) instead of "
             + "\(caller.decision?.expected?.summary ?? "nothing: it never took effect")")
       }
-      try acknowledged(decision.sequence, caller.action.level, look)
+      try acknowledged(decision.sequence, caller, look)
     case .flush, .settle:
       guard case .sequence(let sequence) = reply, sequence <= look.after.sequence else {
         throw failure("answer", "\(caller.action) said \(reply.summary)")
       }
-      try acknowledged(sequence, caller.action.level, look)
+      try acknowledged(sequence, caller, look)
       if caller.action == .settle, settings.usesStore, look.after.applied ?? 0 < sequence {
         throw failure("settle", "the store has \(look.after.applied ?? 0) of \(sequence)")
       }
@@ -33,9 +33,9 @@ extension Simulation {
 
   /// What was acknowledged has to be there after the next crash.
   private func acknowledged(
-    _ sequence: UInt64, _ level: Acknowledgement?, _ look: Look
+    _ sequence: UInt64, _ caller: Caller, _ look: Look
   ) throws(SimulationFailure) {
-    switch level {
+    switch caller.action.level {
     case .durable?:
       guard look.after.durable >= sequence else {
         throw failure(
@@ -44,8 +44,9 @@ extension Simulation {
       required.durable = max(required.durable, sequence)
     case .written?:
       if look.after.written < sequence {
-        // In memory only, as configured: then `.written` promises no more than `.enqueued`.
-        guard settings.journalFailure == .continueInMemory else {
+        // It was answered while that was so, and a sync has failed since: the process alone has it.
+        // Or in memory only, as configured: then `.written` promises no more than `.enqueued`.
+        guard caller.mostWritten >= sequence || settings.journalFailure == .continueInMemory else {
           throw failure(
             "acknowledgement", "\(sequence) is said to be written, and \(look.after.written) is")
         }

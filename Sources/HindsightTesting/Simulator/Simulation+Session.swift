@@ -26,10 +26,12 @@ extension Simulation {
       let faults = injector.counts.reduce(0) { $0 + $1.count }
       let failedSyncs = syncFailureCount
       session = Session(scheduler: StepScheduler(clock))
-      let attempt = attempt(after: image.lastSequence)
-      self.attempt = attempt
+      var attempt = attempt(after: image.lastSequence)
       let files = isDamaged ? journalFiles : []
       let opening = try attemptToOpen()
+      attempt.lastBoot = clock.reading().boot.rawValue
+      self.attempt = attempt
+      noteLies()
       if injector.isPowerOut {
         try windDown()
         try crash()
@@ -66,7 +68,7 @@ extension Simulation {
     }
     return Attempt(
       after: last, settings: settings, least: least, boot: reading.boot.rawValue,
-      bootID: clock.bootID)
+      lastBoot: reading.boot.rawValue, bootID: clock.bootID)
   }
 
   var syncFailureCount: Int {
@@ -200,8 +202,7 @@ extension Simulation {
     counts.replays += 1
     noteLies()
     guard !isDamaged else {
-      let last = result.lastSequence
-      if history[last] == nil { history[last] = leftByOpening(last) }
+      noteLeft(by: result)
       note("the disk has event \(result.lastSequence), \(result.problems.count) problems")
       return result
     }
@@ -228,6 +229,18 @@ extension Simulation {
     return result
   }
 
+  /// Where damage took events away, an opening that failed may have numbered its own anew; or what it
+  /// salvaged is there again.
+  private func noteLeft(by result: Verification) {
+    let last = result.lastSequence
+    guard var left = leftByOpening(last) else { return }
+    if let old = history[last], let digest = old.digest, String(hex: digest) == result.digest {
+      if old.at <= left.at { return }
+      (left.model, left.digest) = (old.model, old.digest)
+    }
+    history[last] = left
+  }
+
   /// What an opening has left that failed, or lost its power, after it had written its events.
   private func leftByOpening(_ last: UInt64) -> Snapshot? {
     guard let attempt, last > attempt.after, var snapshot = history[attempt.after] else {
@@ -237,7 +250,7 @@ extension Simulation {
     if snapshot.isOrderKnown { snapshot.model.reopen(attempt.settings.limits, at: attempt.least) }
     snapshot.digest = nil
     snapshot.at = attempt.least
-    snapshot.boot = attempt.boot
+    snapshot.boot = attempt.lastBoot
     snapshot.bootID = attempt.bootID
     return snapshot
   }

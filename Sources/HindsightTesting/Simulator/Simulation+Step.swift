@@ -22,6 +22,9 @@ extension Simulation {
     var look = Look(
       before: before, after: after, least: least,
       uncertainty: ended.boot.rawValue - began.boot.rawValue)
+    for caller in session.callers {
+      caller.mostWritten = max(caller.mostWritten, after.written)
+    }
     try checkTime(&look)
     if case .lane(let number) = choice,
       let at = session.callers.firstIndex(where: { $0.number == number })

@@ -72,8 +72,10 @@ package final class Simulation {
   struct Attempt {
     var after: UInt64
     var settings: SimulationSettings
+    /// Not before this is it, and the boot times between which it reads its clock.
     var least: Int64
     var boot: Int64
+    var lastBoot: Int64
     var bootID: UInt64
   }
 

@@ -1,0 +1,100 @@
+import Hindsight
+import HindsightTesting
+import Testing
+
+/// What a sync that fails takes with it, and what may still be said about it.
+@Suite("S040 syncs that fail")
+struct FailedSyncTests {
+  private func open() async throws -> (Lab, FaultInjector) {
+    let injector = FaultInjector(seed: 1)
+    let lab = Lab()
+    lab.storage = SimulatedStorage(injector)
+    try await lab.open(lab.storage)
+    try await lab.set("k:1", [1])
+    try await lab.sync()
+    return (lab, injector)
+  }
+
+  @Test("what a close wrote, and failed to sync, is synced before anything follows it")
+  func closing() async throws {
+    let (lab, injector) = try await open()
+    // The close's own sync, and the rescue's: the pages read well, and are on no disk.
+    injector.fire(.syncErrorKept, times: 2)
+    await #expect(throws: CacheError.self) { try await lab.end() }
+    #expect(injector.count(.syncErrorKept) == 2)
+    lab.kill()
+    try await lab.open(lab.storage)
+    #expect(lab.cache?.recovery.journal == .clean)
+    try await lab.set("k:2", [2])
+    try await lab.sync()
+    lab.crash()
+    try await lab.open(lab.storage)
+    #expect(try await lab.get("k:1") == [1])
+    #expect(try await lab.get("k:2") == [2])
+    try await lab.end()
+  }
+
+  @Test("after it, nothing counts as written before it has been rescued")
+  func written() async throws {
+    let (lab, injector) = try await open()
+    let cache = try #require(lab.cache)
+    let key = try CacheKey("k:2")
+    _ = try await lab.scheduler.run { try await cache.set([2], for: key) }
+    injector.fire(.syncErrorReverted, times: 2)
+    for level in [Acknowledgement.durable, .written] {
+      await #expect("\(level)") {
+        try await lab.scheduler.run { _ = try await cache.flush(to: level) }
+      } throws: { ($0 as? CacheError)?.code == .outcomeUnknown }
+      // The next try is a second away, and fails again.
+      injector.fire(.createIOError)
+      lab.clock.advance(by: .seconds(2))
+    }
+    injector.setOn(false)
+    lab.clock.advance(by: .seconds(2))
+    lab.scheduler.runTimers()
+    try await lab.scheduler.run { _ = try await cache.flush(to: .written) }
+    lab.kill()
+    try await lab.open(lab.storage)
+    #expect(try #require(lab.cache).memoryValue(for: key) == [2])
+    try await lab.end()
+  }
+
+  @Test("a rotation that fails after its sync has made durable what it synced")
+  func rotation() async throws {
+    let (lab, injector) = try await open()
+    let cache = try #require(lab.cache)
+    let noise = (0..<140_000).map { _ in UInt8.random(in: 0...255) }
+    let key = try CacheKey("k:2")
+    injector.fire(.createNoSpace, times: .max)
+    _ = try await lab.scheduler.run {
+      try await cache.set(noise, for: key, acknowledgement: .durable)
+    }
+    #expect(injector.count(.createNoSpace) > 0)
+    injector.setOn(false)
+    lab.crash()
+    try await lab.open(lab.storage)
+    #expect(try #require(lab.cache).memoryValue(for: key) == noise)
+    try await lab.end()
+  }
+}
+
+@Suite("S040 time that reads have seen (INV016)")
+struct SeenTimeTests {
+  @Test("what a synchronous lookup found expired stays so when the clock steps back")
+  func expiredStaysExpired() async throws {
+    let lab = Lab()
+    try await lab.open()
+    let cache = try #require(lab.cache)
+    let key = try CacheKey("k:1")
+    let start = lab.clock.reading().wall
+    _ = try await lab.scheduler.run {
+      try await cache.set([1], for: key, memoryTTL: .seconds(20))
+    }
+    lab.clock.setWall(Timestamp(microseconds: start.rawValue + 30_000_000))
+    #expect(cache.memoryValue(for: key) == nil)
+    lab.clock.setWall(start)
+    #expect(cache.memoryValue(for: key) == nil)
+    #expect(!cache.contains(key))
+    try await lab.end()
+  }
+}
