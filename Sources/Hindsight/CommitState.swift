@@ -1,5 +1,6 @@
 import DequeModule
 import HindsightCore
+import HindsightJournal
 
 /// Group commit without a hand-off (DESIGN §4), as a state machine: its methods say what to do,
 /// `Engine` does it after unlocking.
@@ -206,6 +207,11 @@ struct JournalTrouble: Sendable {
   var error: CacheError
   /// When it is tried again, in boot time.
   var retryAt: Microseconds
+
+  init(_ error: StorageError, retryAt: Microseconds) {
+    self.error = CacheError(writing: error)
+    self.retryAt = retryAt
+  }
 }
 
 extension [CommitState.Resumption] {

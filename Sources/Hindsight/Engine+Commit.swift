@@ -75,15 +75,14 @@ extension Engine {
   /// A failed write: the role is free again, and the journal's thread tries to rescue what the
   /// segment lacks. Those who wait go on waiting for that.
   private func wroteInVain(_ error: StorageError) -> CacheError {
-    let trouble = CacheError(storage: error)
-    let retryAt = clock.reading().boot
+    let trouble = JournalTrouble(error, retryAt: clock.reading().boot)
     locked { state in
       state.commit.isWriting = false
-      state.commit.fail(JournalTrouble(error: trouble, retryAt: retryAt))
+      state.commit.fail(trouble)
     }
     logger.error("the journal can't be written", metadata: ["error": "\(error)"])
     signalJournal()
-    return trouble
+    return trouble.error
   }
 
   /// Writes for everybody; where that fails, waits for the rescue like everybody.

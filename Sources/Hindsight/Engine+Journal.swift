@@ -87,8 +87,7 @@ extension Engine {
       if let failure {
         // What was synced before it failed is durable all the same.
         let resume = state.commit.synced(through: durable)
-        state.commit.fail(
-          JournalTrouble(error: CacheError(storage: failure), retryAt: retryAt), losesPages: true)
+        state.commit.fail(JournalTrouble(failure, retryAt: retryAt), losesPages: true)
         return resume
       }
       state.commit.isRotationDue = false
@@ -111,8 +110,7 @@ extension Engine {
       journal.writer.failSync(ticket)
       let retryAt = clock.reading().boot
       locked { state in
-        state.commit.fail(
-          JournalTrouble(error: CacheError(storage: error), retryAt: retryAt), losesPages: true)
+        state.commit.fail(JournalTrouble(error, retryAt: retryAt), losesPages: true)
       }
       return logger.error("the journal can't be synced", metadata: ["error": "\(error)"])
     }
@@ -135,17 +133,15 @@ extension Engine {
       try journal.writer.rescue()
       while locked({ state in state.commit.lostFirst != nil }) { try bridge(journal) }
     } catch {
-      let error = CacheError(storage: error)
-      let retryAt = clock.reading().boot
+      let trouble = JournalTrouble(
+        error, retryAt: clock.reading().boot.later(by: EngineBounds.retryInterval.duration))
       let unknown = CacheError(
         .outcomeUnknown,
-        "the change is in force, but the journal can't be written: \(error.message)",
-        underlying: error)
+        "the change is in force, but the journal can't be written: \(trouble.error.message)",
+        underlying: trouble.error)
       let resume = locked { state in
         state.commit.isWriting = false
-        state.commit.fail(
-          JournalTrouble(
-            error: error, retryAt: retryAt.later(by: EngineBounds.retryInterval.duration)))
+        state.commit.fail(trouble)
         let released = state.continuesInMemory ? state.commit.releaseWriteWaiters() : []
         return released + state.commit.failAll(unknown)
       }

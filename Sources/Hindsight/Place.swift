@@ -36,6 +36,16 @@ extension CacheError {
     }
   }
 
+  /// The journal can't be written, in a cache that is open.
+  init(writing error: StorageError) {
+    guard !error.isOutOfSpace else {
+      self.init(storage: error)
+      return
+    }
+    self.init(
+      .journalUnavailable, "\(error); the cache goes on trying", underlying: error)
+  }
+
   init(store error: StoreError) {
     self.init(
       error.code == .closed ? .closed : .storeUnavailable, "\(error)", underlying: error)

@@ -22,11 +22,17 @@ struct Command {
   let output = Pipe()
   let errors = Pipe()
 
-  init(_ arguments: [String], tool: String = "hindsight") throws {
+  /// - Parameter limits: what a shell does before it becomes the tool, such as `ulimit -f 0`.
+  init(_ arguments: [String], tool: String = "hindsight", limits: String? = nil) throws {
     // A child that is gone must not take the tests with it.
     signal(SIGPIPE, SIG_IGN)
     process.executableURL = Self.executable(tool)
     process.arguments = arguments
+    if let limits {
+      process.executableURL = URL(fileURLWithPath: "/bin/sh")
+      process.arguments =
+        ["-c", limits + #"; exec "$0" "$@""#, Self.executable(tool).path] + arguments
+    }
     process.standardInput = input
     process.standardOutput = output
     process.standardError = errors

@@ -113,6 +113,16 @@ struct CommandTests {
     #expect(try Command.run(["--help"]).status == 0)
   }
 
+  @Test("where no file may grow, opening says so with code 3")
+  func fullDisk() throws {
+    let scratch = try Scratch()
+    let command = try Command(["exec", "--cache", scratch.cache], limits: "ulimit -f 0")
+    let result = try command.end()
+    #expect(result.status == 3)
+    #expect(result.errors.contains("outOfSpace"), "\(result.errors)")
+    #expect(result.output.isEmpty)
+  }
+
   @Test("damage: refused with code 3, named by verify with code 1, cut out by repair")
   func damage() throws {
     let scratch = try Scratch()

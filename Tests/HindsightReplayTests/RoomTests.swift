@@ -36,7 +36,7 @@ struct RoomTests {
           lab.scheduler.runTimers()
         },
         { try await cache.set([1], for: keys[2]) })
-    } throws: { ($0 as? CacheError)?.code == .system }
+    } throws: { ($0 as? CacheError)?.code == .journalUnavailable }
     #expect(!cache.contains(keys[2]))
     injector.setOn(false)
     lab.clock.advance(by: .seconds(2))

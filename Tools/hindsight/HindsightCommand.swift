@@ -57,6 +57,9 @@ struct HindsightCommand: AsyncParsableCommand {
     case let error as ScenarioError:
       Output.diagnose("\(error)")
       return 2
+    case let failure as OpeningFailure:
+      Output.diagnose("hindsight: \(failure.error)")
+      return failure.exitCode
     case let error as CacheError:
       Output.diagnose("hindsight: \(error)")
       return error.exitCode
@@ -75,6 +78,12 @@ struct HindsightCommand: AsyncParsableCommand {
 /// A check failed: exit code 1.
 struct CheckFailure: Error {
   var message: String
+}
+
+/// The cache can't be opened: exit code 3, unless the caller asked for what can't be.
+struct OpeningFailure: Error {
+  var error: CacheError
+  var exitCode: Int32 { max(error.exitCode, error.code == .invalidConfiguration ? 2 : 3) }
 }
 
 extension CacheError {

@@ -64,8 +64,13 @@ func withTextCache<R>(
   _ place: Place, _ configuration: CacheConfiguration,
   _ body: nonisolated(nonsending) (TextCache) async throws -> R
 ) async throws -> R {
-  let cache = try await TextCache.open(
-    at: place, coder: .jsonText, configuration: configuration, logger: Logger(label: "hindsight"))
+  let cache: TextCache
+  do throws(CacheError) {
+    cache = try await TextCache.open(
+      at: place, coder: .jsonText, configuration: configuration, logger: Logger(label: "hindsight"))
+  } catch {
+    throw OpeningFailure(error: error)
+  }
   let result: R
   do {
     result = try await body(cache)
