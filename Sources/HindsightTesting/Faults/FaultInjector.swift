@@ -30,6 +30,7 @@ public final class FaultInjector: Sendable {
     var recoveryCrashes: Int?
     var delay: Delay?
     var observer: Observer?
+    var interruption: (@Sendable () -> Void)?
   }
 
   private let state: Mutex<State>
@@ -71,6 +72,11 @@ public final class FaultInjector: Sendable {
 
   /// Is told of every fault.
   public func onFault(_ observer: @escaping Observer) { state.withLock { $0.observer = observer } }
+  /// Is called at the beginning of each call of the storage and of the store: while a thread waits for
+  /// the disk, others go on.
+  func onCall(_ interruption: @escaping @Sendable () -> Void) {
+    state.withLock { $0.interruption = interruption }
+  }
 
   // MARK: Recoveries and power
 
@@ -135,6 +141,7 @@ public final class FaultInjector: Sendable {
   func storageFault(
     _ operation: SimulatedStorage.Operation, _ file: String
   ) -> StorageFault? {
+    interrupt()
     let (kind, fault, observer, delay) = state.withLock {
       state -> (FaultKind?, StorageFault?, Observer?, Delay?) in
       if state.isPowerOut { return (nil, .error(.ioError), nil, nil) }
@@ -152,6 +159,7 @@ public final class FaultInjector: Sendable {
 
   /// What a call of the store fails with; `nil`: nothing.
   func storeFault(_ call: StoreCall) -> StoreFault? {
+    interrupt()
     let (kind, fault, observer, delay) = state.withLock {
       state -> (FaultKind?, StoreFault?, Observer?, Delay?) in
       if state.isPowerOut { return (nil, .error(.ioError), nil, nil) }
@@ -166,6 +174,8 @@ public final class FaultInjector: Sendable {
     delay?(duration)
     return nil
   }
+
+  private func interrupt() { state.withLock { $0.interruption }?() }
 
   /// Chooses one of these kinds: one that is planned, else at random one that is enabled.
   func choose(_ kinds: [FaultKind]) -> FaultKind? {

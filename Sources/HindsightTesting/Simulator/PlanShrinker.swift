@@ -93,5 +93,6 @@ extension SimulationSettings {
     { $0.segmentByteCount = SimulationSettings().segmentByteCount },
     { $0.sweepInterval = nil },
     { $0.syncInterval = nil },
+    { $0.interruptsOneIn = 0 },
   ]
 }

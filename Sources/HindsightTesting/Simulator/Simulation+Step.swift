@@ -7,21 +7,65 @@ extension Simulation {
   /// Lets one thing run, and checks everything.
   func step(_ choice: StepScheduler.Choice) throws(SimulationFailure) {
     counts.steps += 1
-    let began = clock.reading()
-    time.observe(began)
-    let least = time.now.least
-    let before = session.probe?.view
+    beginStretch(choice)
     session.scheduler.run(choice)
+    if let failure = interruptionFailure { throw failure }
+    try endStretch(choice)
+  }
+
+  /// Something waits for the disk: now and then, others go on meanwhile.
+  func interrupt() {
+    guard settings.interruptsOneIn > 0, let stretch, !isInterrupting, !injector.isPowerOut,
+      interruptionFailure == nil, interruptionRandom.below(settings.interruptsOneIn) == 0
+    else { return }
+    isInterrupting = true
+    defer { isInterrupting = false }
+    do throws(SimulationFailure) {
+      try endStretch(stretch.choice)
+      for _ in 0...interruptionRandom.below(3) {
+        guard !injector.isPowerOut else { break }
+        let choices = session.scheduler.choices
+        guard !choices.isEmpty else { break }
+        note("  meanwhile:")
+        try step(choices[interruptionRandom.below(choices.count)])
+      }
+    } catch {
+      interruptionFailure = error
+    }
+    beginStretch(stretch.choice, goesOnFrom: stretch.least)
+  }
+
+  /// A step, or a part of it: between two of them, others have run.
+  struct Stretch {
+    var choice: StepScheduler.Choice
+    var before: CacheView?
+    var began: ClockReading
+    var least: Int64
+  }
+
+  /// - Parameter earlier: an activity may go by a clock that it read in an earlier stretch.
+  private func beginStretch(_ choice: StepScheduler.Choice, goesOnFrom earlier: Int64? = nil) {
+    let reading = clock.reading()
+    time.observe(reading)
+    let view = session.probe?.view
+    var least = time.now.least
+    if case .activity = choice, let earlier { least = max(earlier, view?.at.rawValue ?? 0) }
+    stretch = Stretch(choice: choice, before: view, began: reading, least: least)
+  }
+
+  private func endStretch(_ choice: StepScheduler.Choice) throws(SimulationFailure) {
+    let stretch = stretch
+    self.stretch = nil
     let ended = clock.reading()
     time.observe(ended)
-    guard let before, let after = session.probe?.view else {
+    guard let stretch, let before = stretch.before, let after = session.probe?.view else {
       // The engine is gone with the last who held it: whoever that was has answered.
       return session.callers.removeAll { $0.reply.reply != nil }
     }
     note("  \(choice) → event \(after.sequence), durable \(after.durable), at \(after.at)")
     var look = Look(
-      before: before, after: after, least: least,
-      uncertainty: ended.boot.rawValue - began.boot.rawValue)
+      before: before, after: after, least: stretch.least,
+      uncertainty: ended.boot.rawValue - stretch.began.boot.rawValue)
     for caller in session.callers {
       caller.mostWritten = max(caller.mostWritten, after.written)
     }

@@ -40,6 +40,12 @@ package final class Simulation {
   var attempt: Attempt?
   var counts = SimulationCounts()
   var item: Int?
+  /// The step that is on, as far as it has not been held against the model yet.
+  var stretch: Stretch?
+  /// What went wrong in steps that came in between.
+  var interruptionFailure: SimulationFailure?
+  var isInterrupting = false
+  var interruptionRandom: SplitMix64
   private var callerCount = 0
 
   /// A process' life with the cache.
@@ -87,6 +93,7 @@ package final class Simulation {
     storage = SimulatedStorage(injector)
     store = SimulatedStore(injector)
     random = RandomSource(seed: ~plan.seed)
+    interruptionRandom = SplitMix64(seed: plan.seed ^ 0x5EED)
     session = Session(scheduler: StepScheduler(clock))
     let reading = clock.reading()
     time = TimeBracket(low: 0, high: 0, reading)
@@ -100,6 +107,9 @@ package final class Simulation {
     injector.onDelay { [clock] in clock.advance(Int64($0 / .microseconds(1))) }
     injector.onFault { [log] kind, place in log.note("  fault \(kind) at \(place)") }
     enableCrashOutcomes()
+    // All of it happens on the thread that calls `run`.
+    nonisolated(unsafe) weak let simulation = self
+    injector.onCall { simulation?.interrupt() }
   }
 
   /// Runs a plan to its end, or to the first broken promise.

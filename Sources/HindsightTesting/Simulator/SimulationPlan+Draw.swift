@@ -20,6 +20,7 @@ extension SimulationPlan {
     var random = SplitMix64(seed: seed)
     self.seed = seed
     settings = SimulationSettings(drawnFrom: &random)
+    settings.interruptsOneIn = random.pick([0, 2, 5])
     let mood = Mood(drawnFrom: &random)
     let count = random.pick([12, 25, 50, 100, 160])
     items = []

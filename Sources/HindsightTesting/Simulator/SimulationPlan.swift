@@ -73,6 +73,8 @@ package struct SimulationSettings: Sendable, Equatable {
   package var segmentByteCount: UInt64 = 16 << 20
   package var sweepInterval: Int64? = 1_000_000
   package var syncInterval: Int64? = 1_000_000
+  /// Before one call in so many of the storage or the store, others go on; 0: never.
+  package var interruptsOneIn = 0
 
   var limits: NapkinModel.Limits {
     NapkinModel.Limits(

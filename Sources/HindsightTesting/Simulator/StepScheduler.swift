@@ -24,6 +24,8 @@ final class StepScheduler: BackgroundScheduler {
     var entries: [Entry] = []
     var jobs: [(job: UnownedJob, lane: Lane)] = []
     var nextID = 0
+    /// What is in the middle of something: steps may be nested.
+    var running: [Choice] = []
   }
 
   private let clock: SimulatedClock
@@ -60,7 +62,7 @@ final class StepScheduler: BackgroundScheduler {
       for (_, lane) in state.jobs where !choices.contains(.lane(lane.number)) {
         choices.append(.lane(lane.number))
       }
-      return choices
+      return choices.filter { !state.running.contains($0) }
     }
   }
 
@@ -77,6 +79,8 @@ final class StepScheduler: BackgroundScheduler {
   var hasActivities: Bool { state.withLock { !$0.entries.isEmpty } }
 
   func run(_ choice: Choice) {
+    state.withLock { $0.running.append(choice) }
+    defer { state.withLock { _ = $0.running.popLast() } }
     switch choice {
     case .activity(let id, _): runActivity(id)
     case .lane(let number): runJob(number)
