@@ -19,19 +19,6 @@ struct SimulatorTests {
     #expect(counts.hits > 500 && counts.events > 2_000)
   }
 
-  /// 100001: without an access log, the order of use that the model had was not the one by which the
-  /// reopened cache shrank. 100616: a store hit that couldn't be recorded, while for all that the
-  /// model knew the entry might still have been in memory. 200423: somebody deleted the directory
-  /// in the last session. 202674: the power went after the handle was dropped, while callers waited
-  /// for room.
-  @Test(
-    "what the model can't know, it doesn't claim to",
-    arguments: [100_001, 100_616, 200_423, 202_674] as [UInt64])
-  func onceWrong(seed: UInt64) {
-    let outcome = Simulation.run(SimulationPlan(seed: seed))
-    #expect(outcome.failure == nil, "simulator --seed \(seed) --trace")
-  }
-
   @Test("the same seed does the same, step by step", arguments: [3, 77, 250] as [UInt64])
   func determinism(seed: UInt64) {
     let first = Simulation.run(SimulationPlan(seed: seed), isTracing: true)

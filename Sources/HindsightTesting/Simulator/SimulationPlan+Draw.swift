@@ -13,6 +13,10 @@ extension SimulationPlan {
     var keyCount: Int
     var byteCounts: [Int]
     var patience: [Int]
+    var reads: Int
+    var ttls: [Int64?]
+    /// By how much time advances at once.
+    var advances: [Int64]
   }
 
   /// The plan of a seed.
@@ -41,6 +45,12 @@ extension SimulationPlan.Mood {
     keyCount = random.pick([2, 5, 9])
     byteCounts = random.pick([[0, 1, 9, 60], [20, 200, 700], [5, 40, 3_000]])
     patience = random.pick([[0, 1, 2, 5], [1, 4, 12, 30], [0, 0, 1, 40]])
+    reads = random.pick([10, 14, 40])
+    // Either much expires, or nearly all that leaves memory is still in the store.
+    let isShortLived = random.below(2) == 0
+    ttls = isShortLived ? [nil, nil, nil, 0, 1, 500_000, 2_000_000, 100_000_000] : [nil]
+    let short: [Int64] = [1, 9_999, 20_000, 400_000, 1_500_000]
+    advances = isShortLived ? short + [30_000_000] : short
   }
 }
 
@@ -48,8 +58,8 @@ extension SimulationPlan.Action {
   fileprivate init(drawnFrom random: inout SplitMix64, _ mood: SimulationPlan.Mood) {
     let table: [(weight: Int, draw: (inout SplitMix64) -> Self)] = [
       (30, { Self.drawSet(&$0, mood) }),
-      (14, { .get(key: $0.below(mood.keyCount)) }),
-      (14, { .lookup(key: $0.below(mood.keyCount)) }),
+      (mood.reads, { .get(key: $0.below(mood.keyCount)) }),
+      (mood.reads, { .lookup(key: $0.below(mood.keyCount)) }),
       (4, { .memoryValue(key: $0.below(mood.keyCount)) }),
       (4, { .contains(key: $0.below(mood.keyCount)) }),
       (8, { .invalidate(key: $0.below(mood.keyCount), level: $0.pick(Acknowledgement.allCases)) }),
@@ -65,7 +75,7 @@ extension SimulationPlan.Action {
       (5, { .flush($0.pick([.written, .durable])) }),
       (3, { _ in .settle }),
       (3, { .cancel($0.below(8)) }),
-      (14, { .advance($0.pick([1, 9_999, 20_000, 400_000, 1_500_000, 30_000_000])) }),
+      (14, { .advance($0.pick(mood.advances)) }),
       (mood.clock, { Self.drawClock(&$0) }),
       (mood.faults, { Self.drawFault(&$0, lies: mood.damage > 0) }),
       (mood.faults / 2, { _ in .endFaults }),
@@ -85,10 +95,9 @@ extension SimulationPlan.Action {
   }
 
   private static func drawSet(_ random: inout SplitMix64, _ mood: SimulationPlan.Mood) -> Self {
-    let ttls: [Int64?] = [nil, nil, nil, 0, 1, 500_000, 2_000_000, 100_000_000]
     return .set(
       key: random.below(mood.keyCount), byteCount: random.pick(mood.byteCounts),
-      memoryTTL: random.pick(ttls), storeTTL: random.pick(ttls),
+      memoryTTL: random.pick(mood.ttls), storeTTL: random.pick(mood.ttls),
       level: random.pick(Acknowledgement.allCases))
   }
 
@@ -132,14 +141,14 @@ extension SimulationSettings {
     self.init()
     guard random.below(8) > 0 else { return }  // the defaults
     memoryLimit = TierLimit(
-      entryCountMax: UInt64(random.pick([1, 2, 3, 5, 1_000])),
+      entryCountMax: UInt64(random.pick([1, 1, 2, 3, 5, 1_000])),
       byteCountMax: random.pick([nil, nil, nil, 64, 800]))
     storeLimit = TierLimit(
-      entryCountMax: memoryLimit.entryCountMax + UInt64(random.pick([0, 1, 3, 1_000])),
+      entryCountMax: memoryLimit.entryCountMax + UInt64(random.pick([0, 1, 3, 1_000, 1_000])),
       byteCountMax: memoryLimit.byteCountMax.map { $0 + UInt64(random.pick([0, 100, 5_000])) })
     memoryTTL = random.pick([1_000_000, 3_600_000_000])
     storeTTL = random.pick([500_000, 3_000_000, 86_400_000_000])
-    usesStore = random.below(3) > 0
+    usesStore = random.below(4) > 0
     accessLog = random.pick([.off, .recency, .recency, .lookups])
     journalFailure = random.pick([.refuseWrites, .continueInMemory])
     backpressure = random.pick([.wait, .fail])
