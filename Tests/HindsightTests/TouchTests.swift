@@ -18,9 +18,10 @@ struct TouchTests {
     for key in keys { try await cache.set([1], for: key, acknowledgement: .enqueued) }
     let told = try await cache.flush().rawValue
     for key in keys { #expect(cache.memoryValue(for: key) == [1]) }
-    // Each telling names what the log of hits added, too; the rest is left to the frame's end.
+    // Each telling names what the log of hits added, too; the rest is left to the frame's end. How
+    // many there are depends on who else took the lock in between.
     let events = cache.statistics.lastSequence - told
-    #expect((2...5).contains(events), "\(events) events")
+    #expect((1...5).contains(events), "\(events) events")
     // The same few entries again and again are one short telling, which can wait.
     let before = try await cache.flush().rawValue
     for round in 0..<20_000 { #expect(cache.memoryValue(for: keys[round % 10]) == [1]) }
