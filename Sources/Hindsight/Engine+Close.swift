@@ -132,6 +132,5 @@ extension EngineState {
     core.decideClose(at: now(reading), into: &decision)
     absorb(reading)
     closing.isDecided = true
-    commit.isSyncRequested = true
   }
 }

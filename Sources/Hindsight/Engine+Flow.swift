@@ -9,15 +9,17 @@ extension Engine {
     while true {
       let obstacle = locked { state in state.obstacle }
       guard let obstacle else { return }
-      // The projector takes only what is durable: see to it that more becomes so.
-      if obstacle.mayPass { requestSync() }
       guard configuration.backpressure == .wait, obstacle.mayPass else { throw obstacle.error }
       if case .failed(let error) = await suspend(
         { state, waiter in
-          guard state.obstacle != nil else { return .acknowledged }
+          // What has changed meanwhile, the next round sees.
+          guard state.obstacle?.mayPass == true else { return .acknowledged }
           state.roomWaiters.append(waiter)
           return nil
         },
+        // The projector takes only what is durable: see to it that more becomes so. What is asked
+        // for before the waiter can be found could be done, and nobody told.
+        enqueued: requestSync,
         cancel: { state, id in
           state.roomWaiters.firstIndex { $0.id == id }.map { state.roomWaiters.remove(at: $0) }
         })
@@ -39,7 +41,8 @@ extension Engine {
     if isStuck { requestSync() }
   }
 
-  /// Has what is written made durable soon, without waiting for it.
+  /// Has everything made durable soon, without waiting for it. Once asked for, the journal's thread
+  /// attends to it: it forgets it only where it sees nothing left to do.
   private func requestSync() {
     let isNew = locked { state in
       defer { state.commit.isSyncRequested = true }
@@ -71,8 +74,10 @@ extension Engine {
   }
 
   /// Suspends as a waiter that `enqueue` keeps, unless it knows the outcome at once.
+  /// - Parameter enqueued: is called once the waiter is kept.
   private nonisolated(nonsending) func suspend(
     _ enqueue: (inout EngineState, CommitState.Waiter) -> CommitState.WaitOutcome?,
+    enqueued: () -> Void = {},
     cancel: @escaping @Sendable (inout EngineState, UInt64) -> CommitState.Waiter?
   ) async -> CommitState.WaitOutcome {
     let id = nextWaiterID()
@@ -87,6 +92,7 @@ extension Engine {
         if let outcome = locked({ state in enqueue(&state, waiter) }) {
           return continuation.resume(returning: outcome)
         }
+        enqueued()
         if Task.isCancelled { stop() }
       }
     } onCancel: {

@@ -58,6 +58,8 @@ extension Engine {
     if state.commit.isRotationDue {
       return state.commit.takeRoleForThread() ? .rotate : .idle(.signal)
     }
+    // Everything is cut: what comes from now on has to be asked for again.
+    state.commit.isSyncRequested = false
     if isSyncDue, state.commit.durable < state.commit.written || state.commit.hasSyncWaiters {
       return .sync
     }
@@ -117,7 +119,6 @@ extension Engine {
     let durable = journal.writer.durable
     let next = nextSync()
     let resume = locked { state in
-      state.commit.isSyncRequested = false
       state.commit.nextSync = next
       return state.commit.synced(through: durable)
     }
@@ -267,7 +268,7 @@ extension EngineState {
   fileprivate func isSyncDue(
     _ reading: ClockReading, _ interval: Duration?, unsynced: UInt64
   ) -> Bool {
-    if commit.hasSyncWaiters || commit.isSyncRequested { return true }
+    if commit.hasSyncWaiters || commit.isSyncRequested || closing.isDecided { return true }
     if unsynced > EngineBounds.unsyncedByteCountMax { return true }
     guard interval != nil, commit.nextSync.map({ $0 <= reading.boot }) ?? false else {
       return false

@@ -2,10 +2,36 @@ import Hindsight
 import HindsightTesting
 import Testing
 
-@Suite("S040 waiting for room while the journal can't be written")
+@Suite("S040 waiting for room")
 struct RoomTests {
+  @Test("no write waits for time to pass: it asks for the sync that makes room, each time anew")
+  func asksForSync() async throws {
+    let lab = Lab {
+      $0.usesStore = true
+      $0.queues.pinnedByteCountMax = 0
+      // Without it, the third write would have waited for ever.
+      $0.syncInterval = .seconds(1)
+    }
+    lab.store = SimulatedStore()
+    try await lab.open(lab.storage)
+    let cache = try #require(lab.cache)
+    var waits = 0
+    for number in 0..<5 {
+      let key = try CacheKey("k:\(number)")
+      _ = try await lab.scheduler.run(
+        whenIdle: {
+          waits += 1
+          lab.clock.advance(by: .seconds(1))
+          lab.scheduler.runTimers()
+        },
+        { try await cache.set([1], for: key, acknowledgement: .written) })
+    }
+    #expect(waits == 0)
+    try await lab.end()
+  }
+
   @Test(
-    "it ends with the journal's error: the store takes only what is durable",
+    "it ends with the error of a journal that can't be written: the store takes only what is durable",
     arguments: [JournalFailurePolicy.refuseWrites, .continueInMemory])
   func journalInTrouble(policy: JournalFailurePolicy) async throws {
     let injector = FaultInjector(seed: 1)
