@@ -141,6 +141,8 @@ extension EngineState {
     }
     counters.hits.store += 1
     let answer = hit(box, .store, slot, now)
+    // The lookup's own event may fill the frame: its promotion belongs to it all the same.
+    let canRecord = canRecord
     if opened.accessLog == .lookups {
       record(.origin(core.origin(of: slot)), .storeHit, at: now, reading)
     }

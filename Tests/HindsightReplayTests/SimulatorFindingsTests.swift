@@ -48,6 +48,25 @@ struct SimulatorFindingsTests {
     try await lab.end()
   }
 
+  @Test("a store hit is promoted though the lookup's own event fills the open frame")
+  func fullByItsOwnEvent() async throws {
+    let lab = Lab(memory: 1) {
+      $0.usesStore = true
+      $0.accessLog = .lookups
+      $0.queues.unwrittenByteCountMax = 0
+    }
+    lab.store = SimulatedStore()
+    try await lab.open(lab.storage)
+    let cache = try #require(lab.cache)
+    let keys = try (0..<2).map { try CacheKey("k:\($0)") }
+    for key in keys { _ = try await lab.run { try await $0.set([1], for: key) } }
+    try await lab.scheduler.run { _ = try await cache.settle() }
+    #expect(cache.memoryValue(for: keys[0]) == nil)
+    #expect(try await lab.run { try await $0.get(keys[0]) } == [1])
+    #expect(cache.memoryValue(for: keys[0]) == [1])
+    try await lab.end()
+  }
+
   @Test("a verification ends where no checkpoint leads behind the damage", .timeLimit(.minutes(1)))
   func verificationEnds() async throws {
     let lab = Lab()
