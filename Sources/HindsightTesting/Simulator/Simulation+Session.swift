@@ -1,8 +1,6 @@
 import Hindsight
 import HindsightCore
-import HindsightJournal
 import HindsightReplay
-import HindsightStore
 import Logging
 import Synchronization
 
@@ -67,7 +65,8 @@ extension Simulation {
       least = max(least, snapshot.at + max(0, reading.boot.rawValue - snapshot.boot))
     }
     return Attempt(
-      after: last, settings: settings, least: least, boot: reading.boot.rawValue,
+      after: last, isSalvage: salvages, settings: settings, least: least,
+      boot: reading.boot.rawValue,
       lastBoot: reading.boot.rawValue, bootID: clock.bootID)
   }
 
@@ -188,71 +187,6 @@ extension Simulation {
 
   private func live(_ expiry: Timestamp?, at now: Int64) -> Bool {
     expiry.map { $0.rawValue > now } ?? false
-  }
-
-  // MARK: Replaying
-
-  /// Replays what is on the disk, independently of the cache: it must be sound, contain all that was
-  /// acknowledged, and come to the digest that the live cache had.
-  private func replay() throws(SimulationFailure) -> Verification {
-    let wasOn = injector.isOn
-    injector.setOn(false)
-    defer { injector.setOn(wasOn) }
-    let result = Verifier(storage) { () throws(StoreError) in nil }.run()
-    counts.replays += 1
-    noteLies()
-    guard !isDamaged else {
-      noteLeft(by: result)
-      note("the disk has event \(result.lastSequence), \(result.problems.count) problems")
-      return result
-    }
-    let problems = result.problems.filter { !$0.message.contains("drops it as a torn tail") }
-    guard problems.isEmpty else {
-      throw failure("verify", problems.map { "\($0.file): \($0.message)" }.joined(separator: "; "))
-    }
-    let last = result.lastSequence
-    note("the disk has event \(last), digest \(result.digest)")
-    guard last >= expected else {
-      throw failure("durability", "\(expected) must be there, and the disk has \(last)")
-    }
-    guard let snapshot = history[last] ?? leftByOpening(last) else {
-      throw failure("prefix", "\(last) is not where a step ended")
-    }
-    history = history.filter { $0.key <= last }
-    history[last] = snapshot
-    if last > 0, snapshot.isOrderTold, let digest = snapshot.digest,
-      String(hex: digest) != result.digest
-    {
-      throw failure(
-        "digest", "at \(last) the cache had \(String(hex: digest)), a replay \(result.digest)")
-    }
-    return result
-  }
-
-  /// Where damage took events away, an opening that failed may have numbered its own anew; or what it
-  /// salvaged is there again.
-  private func noteLeft(by result: Verification) {
-    let last = result.lastSequence
-    guard var left = leftByOpening(last) else { return }
-    if let old = history[last], let digest = old.digest, String(hex: digest) == result.digest {
-      if old.at <= left.at { return }
-      (left.model, left.digest) = (old.model, old.digest)
-    }
-    history[last] = left
-  }
-
-  /// What an opening has left that failed, or lost its power, after it had written its events.
-  private func leftByOpening(_ last: UInt64) -> Snapshot? {
-    guard let attempt, last > attempt.after, var snapshot = history[attempt.after] else {
-      return nil
-    }
-    // Without its order: the opening that succeeds has the same limits, and shows what has left.
-    if snapshot.isOrderKnown { snapshot.model.reopen(attempt.settings.limits, at: attempt.least) }
-    snapshot.digest = nil
-    snapshot.at = attempt.least
-    snapshot.boot = attempt.lastBoot
-    snapshot.bootID = attempt.bootID
-    return snapshot
   }
 
   // MARK: Ending
@@ -425,12 +359,5 @@ extension [StepScheduler.Choice] {
     guard !isEmpty else { return nil }
     var random = SplitMix64(seed: number)
     return self[random.below(count)]
-  }
-}
-
-extension String {
-  init(hex number: UInt64) {
-    let digits = String(number, radix: 16)
-    self = String(repeating: "0", count: 16 - digits.count) + digits
   }
 }

@@ -77,6 +77,7 @@ package final class Simulation {
   /// An opening: after which event, and what it would do.
   struct Attempt {
     var after: UInt64
+    var isSalvage: Bool
     var settings: SimulationSettings
     /// Not before this is it, and the boot times between which it reads its clock.
     var least: Int64

@@ -1,0 +1,101 @@
+import HindsightCore
+import HindsightJournal
+import HindsightReplay
+import HindsightStore
+
+// What is on the disk, seen by a replay that knows nothing of the cache.
+
+extension Simulation {
+  /// Replays what is on the disk, independently of the cache: it must be sound, contain all that was
+  /// acknowledged, and come to the digest that the live cache had.
+  func replay() throws(SimulationFailure) -> Verification {
+    let wasOn = injector.isOn
+    injector.setOn(false)
+    defer { injector.setOn(wasOn) }
+    let result = Verifier(storage) { () throws(StoreError) in nil }.run()
+    counts.replays += 1
+    noteLies()
+    guard !isDamaged else {
+      noteLeft(by: result)
+      note("the disk has event \(result.lastSequence), \(result.problems.count) problems")
+      return result
+    }
+    let problems = result.problems.filter { !$0.message.contains("drops it as a torn tail") }
+    guard problems.isEmpty else {
+      throw failure("verify", problems.map { "\($0.file): \($0.message)" }.joined(separator: "; "))
+    }
+    let last = result.lastSequence
+    note("the disk has event \(last), digest \(result.digest)")
+    guard last >= expected else {
+      throw failure("durability", "\(expected) must be there, and the disk has \(last)")
+    }
+    guard let snapshot = history[last] ?? leftByOpening(last) else {
+      throw failure("prefix", "\(last) is not where a step ended")
+    }
+    history = history.filter { $0.key <= last }
+    history[last] = snapshot
+    if last > 0, snapshot.isOrderTold, let digest = snapshot.digest,
+      String(hex: digest) != result.digest
+    {
+      throw failure(
+        "digest", "at \(last) the cache had \(String(hex: digest)), a replay \(result.digest)")
+    }
+    return result
+  }
+
+  /// Where damage took events away, an opening that failed may have numbered its own anew; or what it
+  /// salvaged is there again.
+  private func noteLeft(by result: Verification) {
+    let last = result.lastSequence
+    if attempt?.isSalvage == true, let base = salvagedFrom() { attempt?.after = base }
+    guard var left = leftByOpening(last) else { return }
+    if let old = history[last], let digest = old.digest, String(hex: digest) == result.digest {
+      if old.at <= left.at { return }
+      (left.model, left.digest) = (old.model, old.digest)
+    }
+    history[last] = left
+  }
+
+  /// Which event a salvage came back to that then failed, or lost its power: a replay of what was
+  /// damaged didn't tell, and may have found less. What was there then, the history knows.
+  /// - Returns: `nil` where the journal doesn't end with a salvage's events.
+  private func salvagedFrom() -> UInt64? {
+    var (base, beforeGap): (UInt64?, UInt64?)
+    do throws(DamageError) {
+      _ = try EventStream(storage).replay { event in
+        switch event.record.event {
+        case .gap(let gap): beforeGap = beforeGap ?? gap.first.rawValue - 1
+        case .recovered(let recovered) where recovered.cause == .salvaged:
+          base = beforeGap ?? event.record.sequence.rawValue - 1
+        case .recovered, .opened, .expired, .evicted: beforeGap = nil
+        default: (base, beforeGap) = (nil, nil)
+        }
+      }
+    } catch {
+      note("  no telling where it was salvaged from: \(error)")
+      return nil
+    }
+    return base
+  }
+
+  /// What an opening has left that failed, or lost its power, after it had written its events.
+  func leftByOpening(_ last: UInt64) -> Snapshot? {
+    guard let attempt, last > attempt.after, var snapshot = history[attempt.after] else {
+      return nil
+    }
+    // Without its order: the opening that succeeds has the same limits, and shows what has left.
+    if snapshot.isOrderKnown { snapshot.model.reopen(attempt.settings.limits, at: attempt.least) }
+    snapshot.digest = nil
+    snapshot.at = attempt.least
+    snapshot.boot = attempt.lastBoot
+    snapshot.bootID = attempt.bootID
+    return snapshot
+  }
+}
+
+extension String {
+  init(hex number: UInt64) {
+    let digits = String(number, radix: 16)
+    self = String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}
