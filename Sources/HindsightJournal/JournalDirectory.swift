@@ -9,6 +9,9 @@ public struct JournalDirectory {
     var name: String { FileName.segment(header.number) }
   }
 
+  /// So many of the newest segments stay open; the others are opened for each operation.
+  static let openSegmentCountMax = 64
+
   let storage: any JournalStorage
   /// In the order of their numbers.
   let segments: [Segment]
@@ -23,8 +26,8 @@ public struct JournalDirectory {
   public var segmentNumbers: [UInt32] { segments.map(\.header.number) }
 
   /// Whether segments or checkpoints have come or gone since: a writer is at work, and what is
-  /// missing here may be there now. Segments are open already; a checkpoint is opened when it is
-  /// needed, and retention may have removed it by then.
+  /// missing here may be there now. The newest segments are open already; an older one and a
+  /// checkpoint are opened when they are needed, and retention may have removed them by then.
   public func isOutdated() throws(StorageError) -> Bool {
     let names = try storage.list()
     return names.compactMap { FileName.number($0, suffix: ".journal") } != segmentNumbers
@@ -47,8 +50,11 @@ public struct JournalDirectory {
     self.storage = storage
     let names = try DamageError.wrap { () throws(StorageError) in try storage.list() }
     var segments: [Segment] = []
-    for number in names.compactMap({ FileName.number($0, suffix: ".journal") }).sorted() {
-      let segment = try Self.segment(storage, number, forWriting: forWriting)
+    let numbers = names.compactMap({ FileName.number($0, suffix: ".journal") }).sorted()
+    for (place, number) in numbers.enumerated() {
+      let segment = try Self.segment(
+        storage, number, forWriting: forWriting,
+        staysOpen: numbers.count - place <= Self.openSegmentCountMax)
       if let last = segments.last { try Self.check(segment, after: last) }
       segments.append(segment)
     }
@@ -82,7 +88,7 @@ public struct JournalDirectory {
   }
 
   static func segment(
-    _ storage: any JournalStorage, _ number: UInt32, forWriting: Bool
+    _ storage: any JournalStorage, _ number: UInt32, forWriting: Bool, staysOpen: Bool
   ) throws(DamageError) -> Segment {
     let name = FileName.segment(number)
     let file = try DamageError.wrap { () throws(StorageError) in
@@ -91,13 +97,18 @@ public struct JournalDirectory {
     let bytes = try DamageError.wrap { () throws(StorageError) in
       try file.read(at: 0, count: Format.segmentHeaderByteCount)
     }
+    let segment: Segment
     do throws(FormatError) {
       let (header, checksum) = try SegmentHeader.decode(bytes)
       guard header.number == number else { throw .badField("number") }
-      return Segment(header: header, headerChecksum: checksum, file: file)
+      if staysOpen { return Segment(header: header, headerChecksum: checksum, file: file) }
+      let reopened = ReopenedFile(storage, name, forWriting: forWriting)
+      segment = Segment(header: header, headerChecksum: checksum, file: reopened)
     } catch {
       throw .format(file: name, offset: 0, error)
     }
+    try DamageError.wrap { () throws(StorageError) in try file.close() }
+    return segment
   }
 
   static func check(_ segment: Segment, after last: Segment) throws(DamageError) {

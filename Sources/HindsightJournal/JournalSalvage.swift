@@ -39,9 +39,11 @@ struct JournalSalvage {
     _ numbers: [UInt32]
   ) throws(StorageError) -> [[JournalDirectory.Segment]] {
     var runs: [[JournalDirectory.Segment]] = []
-    for number in numbers {
+    for (place, number) in numbers.enumerated() {
       do throws(DamageError) {
-        let segment = try JournalDirectory.segment(storage, number, forWriting: true)
+        let segment = try JournalDirectory.segment(
+          storage, number, forWriting: true,
+          staysOpen: numbers.count - place <= JournalDirectory.openSegmentCountMax)
         if let last = runs.last?.last, last.header.number + 1 == number,
           last.header.journalID == segment.header.journalID,
           last.header.follows <= segment.header.follows
@@ -185,7 +187,8 @@ struct JournalSalvage {
     }
     for number in numbers {
       do throws(DamageError) {
-        let segment = try JournalDirectory.segment(storage, number, forWriting: false)
+        let segment = try JournalDirectory.segment(
+          storage, number, forWriting: false, staysOpen: true)
         highest = max(highest, segment.header.follows)
         highest = max(highest, try lastSequence(segment))
       } catch {

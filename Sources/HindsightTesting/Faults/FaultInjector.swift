@@ -74,7 +74,7 @@ public final class FaultInjector: Sendable {
   public func onFault(_ observer: @escaping Observer) { state.withLock { $0.observer = observer } }
   /// Is called at the beginning of each call of the storage and of the store: while a thread waits for
   /// the disk, others go on.
-  func onCall(_ interruption: @escaping @Sendable () -> Void) {
+  public func onCall(_ interruption: @escaping @Sendable () -> Void) {
     state.withLock { $0.interruption = interruption }
   }
 
