@@ -60,7 +60,8 @@ public final class Cache<Value: Sendable>: Sendable {
 
   /// Closes the cache: everything becomes durable, the store catches up, files and threads end.
   /// Closing it again does nothing.
-  /// - Throws: whatever kept the journal from being written to its end.
+  /// - Throws: whatever kept the journal from being written to its end; without a journal, whatever
+  ///   kept the store from it.
   public nonisolated(nonsending) func close() async throws(CacheError) { try await engine.close() }
 
   // MARK: Reading

@@ -104,7 +104,8 @@ extension Engine {
     let (result, sequence, wantsCut) = try locked { (state) throws(CacheError) in
       try state.checkWritable()
       let result = try decide(&state)
-      return (result, state.core.head.sequence, level == .enqueued && state.wantsCut())
+      let isUnattended = level == .enqueued || !state.hasJournal
+      return (result, state.core.head.sequence, isUnattended && state.wantsCut())
     }
     if wantsCut { signalJournal() }
     return (result, sequence)

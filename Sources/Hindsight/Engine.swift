@@ -154,7 +154,9 @@ final class Engine: Sendable {
   /// Forgets the activities, which have finished.
   func releaseBackground() { background.withLock { $0 = Background() } }
 
-  func signalJournal() { background.withLock { $0.journal }?.signal() }
+  /// Tells the journal's thread. Without a journal everything is as durable as it will be, and who
+  /// comes next is told.
+  func signalJournal() { background.withLock { $0.journal ?? $0.projector }?.signal() }
   func signalProjector() { background.withLock { $0.projector }?.signal() }
   func signalUpkeep() { background.withLock { $0.upkeep }?.signal() }
   func signalReader() { background.withLock { $0.reader }?.signal() }

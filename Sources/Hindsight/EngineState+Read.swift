@@ -15,8 +15,10 @@ extension EngineState {
     return frame.byteCount <= queues.unwrittenByteCountMax
   }
 
-  /// Whether the journal's thread must be told that a frame has begun, so that it times its cut.
+  /// Whether the journal's thread must be told that a frame has begun, so that it times its cut; or
+  /// without a journal, the projector that there are rows.
   mutating func wantsTimedCut() -> Bool {
+    guard hasJournal else { return projection.wantsProjector() }
     guard commit.frameBegan != nil, !commit.isTimed else { return false }
     commit.isTimed = true
     return true

@@ -35,6 +35,8 @@ struct Projection {
   var isLogHeld = false
   var trouble: CacheError?
   private var pending = ChunkedQueue<Pending>()
+  /// Without a journal: whether the projector knows that there are rows.
+  private var isTold = false
 
   init(applied: SequenceNumber) {
     self.applied = applied
@@ -51,10 +53,18 @@ struct Projection {
     if case .insert(let row) = operation { pinnedByteCount += UInt64(row.value.count) }
   }
 
+  /// Whether the projector must be told that rows wait: they are the first since it found none.
+  mutating func wantsProjector() -> Bool {
+    guard !isTold, rowCount > 0 else { return false }
+    isTold = true
+    return true
+  }
+
   /// Gives the next transaction; it stays pending until `committed`, so that a failed one is
   /// simply taken again. A row that comes and goes within a transaction is never written.
   mutating func next(durable: SequenceNumber) -> Batch? {
     guard applied < durable || pending.first.map({ $0.sequence <= durable }) == true else {
+      isTold = false
       return nil
     }
     let extent = extent(durable: durable)

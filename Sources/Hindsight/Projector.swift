@@ -116,8 +116,11 @@ final class Projector: @unchecked Sendable {
       engine.logger.error("the store can't be written", metadata: ["error": "\(error)"])
       engine.resumeRoomWaiters()
     }
-    // At the end there is no second try: the journal has it all.
+    // At the end there is no second try: the journal has it all. Without one, who closes must know.
     if isClosing, engine.locked({ state in state.closing.isJournalEnded }) {
+      if engine.journal == nil {
+        engine.locked { state in state.closing.error = state.closing.error ?? trouble }
+      }
       end()
       return .finished
     }
