@@ -135,6 +135,13 @@ struct NapkinModel {
     dropAbsent()
   }
 
+  /// A row that an opening found, behind those before it; left out where it doesn't fit.
+  mutating func restore(_ entry: Entry) {
+    guard let limit = limits.store, !isOver(.store, count: 1, byteCount: entry.byteCount, limit)
+    else { return }
+    entries.append(entry)
+  }
+
   /// What is there after an opening: an entry, and whether it is resident in a tier.
   typealias Seen = (origin: UInt64, isResident: (Tier) -> Bool)
 

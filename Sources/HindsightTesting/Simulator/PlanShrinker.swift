@@ -85,6 +85,7 @@ extension SimulationSettings {
     { $0.memoryTTL = SimulationSettings().memoryTTL },
     { $0.storeTTL = SimulationSettings().storeTTL },
     { $0.usesStore = false },
+    { $0.usesJournal = true },
     { $0.accessLog = .recency },
     { $0.journalFailure = .refuseWrites },
     { $0.backpressure = .wait },

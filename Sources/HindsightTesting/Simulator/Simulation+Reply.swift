@@ -25,6 +25,9 @@ extension Simulation {
       if caller.action == .settle, settings.usesStore, look.after.applied ?? 0 < sequence {
         throw failure("settle", "the store has \(look.after.applied ?? 0) of \(sequence)")
       }
+      if caller.action == .settle, settings.usesStore {
+        requiredOfStore.committed = max(requiredOfStore.committed, sequence)
+      }
     case .get(let key), .lookup(let key), .memoryValue(let key), .contains(let key):
       try checkRead(reply, SimulationPlan.key(key), caller.action, look)
     default: break

@@ -1,6 +1,5 @@
 import Hindsight
 import HindsightCore
-import HindsightReplay
 import Logging
 import Synchronization
 
@@ -20,11 +19,11 @@ extension Simulation {
     for number in 0..<8 {
       if number == 5 { injector.setOn(false) }
       noteLies()
-      let image = try replay()
+      let last = try replay()
       let faults = injector.counts.reduce(0) { $0 + $1.count }
       let failedSyncs = syncFailureCount
       session = Session(scheduler: StepScheduler(clock))
-      var attempt = attempt(after: image.lastSequence)
+      var attempt = attempt(after: last)
       let files = isDamaged ? journalFiles : []
       let opening = try attemptToOpen()
       attempt.lastBoot = clock.reading().boot.rawValue
@@ -41,7 +40,7 @@ extension Simulation {
         self.attempt = nil
         injector.setOn(true)
         salvages = false
-        return try recovered(cache, image, attempt)
+        return try recovered(cache, last, attempt)
       case .failure(let error):
         if try isRightlyRefused(error, files) { continue }
         guard injector.counts.reduce(0, { $0 + $1.count }) > faults else {
@@ -61,12 +60,15 @@ extension Simulation {
     let reading = clock.reading()
     time.observe(reading)
     var least = max(reading.wall.rawValue, history[last]?.at ?? 0)
-    if let snapshot = history[last], snapshot.bootID == clock.bootID {
+    if !settings.usesJournal {
+      // Rows tell when they were set, and nothing of boots.
+      least = max(reading.wall.rawValue, rows.map(\.createdAt.rawValue).max() ?? 0)
+    } else if let snapshot = history[last], snapshot.bootID == clock.bootID {
       least = max(least, snapshot.at + max(0, reading.boot.rawValue - snapshot.boot))
     }
     return Attempt(
       after: last, isSalvage: salvages, settings: settings, least: least,
-      boot: reading.boot.rawValue,
+      wall: reading.wall.rawValue, boot: reading.boot.rawValue,
       lastBoot: reading.boot.rawValue, bootID: clock.bootID)
   }
 
@@ -118,16 +120,17 @@ extension Simulation {
 
   /// The cache is open: what it holds must be what was there after an event that it came back to.
   private func recovered(
-    _ cache: Cache<[UInt8]>, _ image: Verification, _ attempt: Attempt
+    _ cache: Cache<[UInt8]>, _ replayed: UInt64, _ attempt: Attempt
   ) throws(SimulationFailure) {
     guard let view = session.probe?.view else { throw failure("open", "nothing is open") }
     let last = cache.recovery.lastSequence
     note("opened: \(cache.recovery.journal), after \(last), event \(view.sequence); \(settings)")
+    guard settings.usesJournal else { return try recoveredFromRows(view, attempt) }
     counts.recoveries += cache.recovery.wasClean ? 0 : 1
-    guard last == image.lastSequence || isDamaged,
+    guard last == replayed || isDamaged,
       let snapshot = history[last] ?? leftByOpening(last)
     else {
-      throw failure("recovery", "it comes back to \(last), and a replay to \(image.lastSequence)")
+      throw failure("recovery", "it comes back to \(last), and a replay to \(replayed)")
     }
     let lost = cache.recovery.lostValues
     guard lost == 0 || isDamaged || isStoreDamaged else {
@@ -148,7 +151,7 @@ extension Simulation {
     remember(view)
   }
 
-  private func checkTime(ofOpening at: Int64, _ attempt: Attempt) throws(SimulationFailure) {
+  func checkTime(ofOpening at: Int64, _ attempt: Attempt) throws(SimulationFailure) {
     let reading = clock.reading()
     time.observe(reading)
     let most = time.now.most
@@ -213,7 +216,7 @@ extension Simulation {
       storage.killProcess()
       store.killProcess()
       injector.restorePower()
-      expected = survivingKill
+      expected = settings.usesJournal ? survivingKill : requiredOfStore.committed
     case .losePower:
       injector.cutPower()
       try windDown()
@@ -231,7 +234,7 @@ extension Simulation {
     time.observe(clock.reading())
     clock.reboot()
     time.reboot(clock.reading())
-    expected = required.durable
+    expected = settings.usesJournal ? required.durable : requiredOfStore.synced
   }
 
   /// Where a fault cut the power in the last step.
@@ -254,8 +257,9 @@ extension Simulation {
     if let closing, case .done? = closing.reply.reply {
       // All of it is durable now: the replay will say.
       required.durable = max(required.durable, lastEvent)
+      if settings.usesStore { requiredOfStore = (lastEvent, lastEvent) }
     }
-    expected = survivingKill
+    expected = settings.usesJournal ? survivingKill : requiredOfStore.committed
   }
 
   /// What was written survives the process, unless the disk has failed to sync it: then the kernel
@@ -273,10 +277,7 @@ extension Simulation {
     session.probe = nil
     let probe = session.cache?.probe
     session.isClosing = true
-    if begin(.close, atMost: .max) == nil {
-      // Dropped before: callers who wait for room hold it, and there will be none.
-      for caller in session.callers { caller.task?.cancel() }
-    }
+    begin(.close, atMost: .max)
     session.cache = nil
     try drain("winding down")
     guard probe?.isGone ?? true else { throw failure("leak", "the engine outlives the process") }
@@ -349,7 +350,7 @@ extension Simulation {
       try run("\(action)") { $0.callers.isEmpty }
     }
     try close(isDropped: false)
-    _ = try replay()
+    try replay()
   }
 }
 

@@ -27,6 +27,12 @@ package final class Simulation {
   var required = (written: UInt64(0), durable: UInt64(0))
   /// The last event that must be there at the next opening.
   var expected: UInt64 = 0
+  /// Likewise without a journal: the last event that the store is known to have committed, and, since
+  /// a close, synced.
+  var requiredOfStore = (committed: UInt64(0), synced: UInt64(0))
+  /// Without a journal: what openings have left in the store as of an event, where smaller limits
+  /// took rows away. A loss of power may bring them back.
+  var openedRows: [(sequence: UInt64, model: NapkinModel)] = []
   /// Failed syncs after which everything written has become durable.
   var forgivenSyncFailures = 0
   /// What was done to the disk, or what it has lied about: durable data may be gone then. What is
@@ -81,6 +87,8 @@ package final class Simulation {
     var settings: SimulationSettings
     /// Not before this is it, and the boot times between which it reads its clock.
     var least: Int64
+    /// What the wall clock showed.
+    var wall: Int64
     var boot: Int64
     var lastBoot: Int64
     var bootID: UInt64

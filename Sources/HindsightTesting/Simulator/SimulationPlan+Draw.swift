@@ -25,6 +25,7 @@ extension SimulationPlan {
     self.seed = seed
     settings = SimulationSettings(drawnFrom: &random)
     settings.interruptsOneIn = random.pick([0, 2, 5])
+    settings.usesJournal = random.below(6) > 0
     let mood = Mood(drawnFrom: &random)
     let count = random.pick([12, 25, 50, 100, 160])
     items = []
@@ -164,13 +165,17 @@ extension SimulationSettings {
   /// With what the cache is opened the next time: mostly as before.
   mutating func change(_ random: inout SplitMix64) {
     guard random.below(3) == 0 else { return }
-    let other = SimulationSettings(drawnFrom: &random)
+    var other = SimulationSettings(drawnFrom: &random)
+    other.interruptsOneIn = interruptsOneIn
+    other.usesJournal = usesJournal
+    // Without a journal nobody knows what happened while there was no store either.
+    other.usesStore = usesJournal ? other.usesStore : usesStore
     switch random.below(6) {
     case 0:
       memoryLimit = other.memoryLimit
       storeLimit = other.storeLimit
     case 1: accessLog = other.accessLog
-    case 2: usesStore.toggle()
+    case 2: usesStore = usesJournal ? !usesStore : usesStore
     case 3: segmentByteCount = other.segmentByteCount
     case 4:
       memoryTTL = other.memoryTTL

@@ -65,6 +65,7 @@ package struct SimulationSettings: Sendable, Equatable {
   package var memoryTTL: Int64 = 3_600_000_000
   package var storeTTL: Int64 = 86_400_000_000
   package var usesStore = true
+  package var usesJournal = true
   package var accessLog = AccessLog.recency
   package var journalFailure = JournalFailurePolicy.refuseWrites
   package var backpressure = BackpressurePolicy.wait
@@ -92,6 +93,7 @@ package struct SimulationSettings: Sendable, Equatable {
     configuration.memoryTTL = .microseconds(memoryTTL)
     configuration.storeTTL = .microseconds(storeTTL)
     configuration.usesStore = usesStore
+    configuration.usesJournal = usesJournal
     configuration.accessLog = accessLog
     configuration.journalFailure = journalFailure
     configuration.backpressure = backpressure

@@ -1,0 +1,78 @@
+import Hindsight
+import HindsightCore
+import HindsightStore
+
+// Without a journal: what the store has committed is all that is left of a process.
+
+extension Simulation {
+  /// The rows that an opening finds.
+  var rows: [StoredRow] { settings.usesStore ? store.rows : [] }
+
+  private var lastStored: UInt64 {
+    settings.usesStore ? store.mark?.applied.rawValue ?? 0 : 0
+  }
+
+  /// What the store has must be the store tier as of one event, and not of an earlier one than was
+  /// promised: a settle that was answered survives the process, a close the machine's power, too.
+  /// - Returns: that event.
+  func lookAtRows() throws(SimulationFailure) -> UInt64 {
+    let applied = lastStored
+    note("the store has event \(applied), \(rows.count) rows")
+    noteLies()
+    guard settings.usesStore, !isStoreDamaged else { return applied }
+    guard applied >= expected else {
+      throw failure("durability", "\(expected) must be there, and the store has \(applied)")
+    }
+    guard let snapshot = history[applied] else {
+      throw failure("prefix", "\(applied) is not where a step ended")
+    }
+    let most = time.now.most
+    let found = rows.filter { $0.expiry.rawValue > most }.map(Self.entry)
+    let models = [snapshot.model] + openedRows.filter { $0.sequence == applied }.map(\.model)
+    guard models.contains(where: { $0.rows(after: most) == found }) else {
+      throw failure(
+        "contents", "the store holds \(found), and should hold \(snapshot.model.rows(after: most))")
+    }
+    return applied
+  }
+
+  /// The cache is open: it holds the rows, the last set as the most recent, as far as they fit.
+  func recoveredFromRows(
+    _ view: CacheView, _ attempt: Attempt
+  ) throws(SimulationFailure) {
+    let at = view.at.rawValue
+    let applied = lastStored
+    var attempt = attempt
+    // A database that is damaged is put aside, with the times in it.
+    if isStoreDamaged { attempt.least = attempt.wall }
+    try checkTime(ofOpening: at, attempt)
+    model = NapkinModel(limits: settings.limits)
+    for row in rows.reversed() { model.restore(Self.entry(row)) }
+    history = history.filter { $0.key <= applied }
+    model.expire(at)
+    // Until the store has more, it has this, or what it had before.
+    openedRows = openedRows.filter { $0.sequence <= applied } + [(applied, model)]
+    try checkLimits(view)
+    try compare(view.entries)
+    requiredOfStore.committed = min(requiredOfStore.committed, applied)
+    remember(view)
+  }
+
+  private static func entry(_ row: StoredRow) -> NapkinModel.Entry {
+    NapkinModel.Entry(
+      key: String(decoding: row.key, as: UTF8.self), value: Array(row.value),
+      origin: row.origin.rawValue, storeExpiry: row.expiry.rawValue)
+  }
+}
+
+extension NapkinModel {
+  /// What the store has of it, in the order of the sets, but for what has expired.
+  fileprivate func rows(after now: Int64) -> [Entry] {
+    entries.filter { $0.storeExpiry ?? 0 > now }.sorted { $0.origin < $1.origin }
+      .map { entry in
+        var entry = entry
+        entry.memoryExpiry = nil
+        return entry
+      }
+  }
+}
