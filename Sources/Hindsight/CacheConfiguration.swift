@@ -65,7 +65,8 @@ public struct Retention: Sendable, Hashable {
 /// How long queues may become. At a limit, writes wait or fail (`BackpressurePolicy`); a write that
 /// was let in may exceed it once. Hits never wait.
 public struct QueueLimits: Sendable, Hashable {
-  /// Bytes of events that are decided but not written: 8 MiB.
+  /// Bytes of events that are decided but not written: 8 MiB; at most 32 MiB, since they are written
+  /// as one frame.
   public var unwrittenByteCountMax = 8 << 20
   /// Bytes of frames that are written but not yet durable, kept in memory until they are, in case
   /// they must be written again: 64 MiB. A sync begins by itself at 32 MiB.
@@ -168,10 +169,27 @@ extension CacheConfiguration {
     guard (segmentByteCountMin...1 << 30).contains(segmentByteCount) else {
       throw CacheError(.invalidConfiguration, "segments must have 64 KiB to 1 GiB")
     }
+    try check(queues)
     return Opened(
       memoryLimit: memoryLimit, storeLimit: hasStore ? storeLimit : nil,
       memoryTTL: try memoryTTL.asTTL(), storeTTL: try storeTTL.asTTL(), accessLog: accessLog,
       formatVersion: journalFormatVersion, softwareVersion: softwareVersion, bootID: clock.bootID)
+  }
+
+  private func check(_ queues: QueueLimits) throws(CacheError) {
+    guard (1...32 << 20).contains(queues.unwrittenByteCountMax) else {
+      throw CacheError(
+        .invalidConfiguration,
+        "unwrittenByteCountMax is \(queues.unwrittenByteCountMax); it must be 1 to 33,554,432 bytes"
+      )
+    }
+    for (name, limit) in [
+      ("unsyncedByteCountMax", queues.unsyncedByteCountMax),
+      ("pinnedByteCountMax", queues.pinnedByteCountMax),
+      ("pendingRowCountMax", queues.pendingRowCountMax),
+    ] where limit < 1 {
+      throw CacheError(.invalidConfiguration, "\(name) is \(limit); it must be at least 1")
+    }
   }
 
   private func check(_ limit: TierLimit, _ tier: String) throws(CacheError) {
