@@ -19,7 +19,9 @@ struct Summary {
       ("events", Int(counts.events)), ("power losses", counts.powerLosses),
       ("kills", counts.kills), ("closes", counts.closes), ("recoveries", counts.recoveries),
       ("failed openings", counts.failedOpenings), ("replays checked", counts.replays),
-      ("hits", counts.hits), ("misses", counts.misses), ("writes refused", counts.refused),
+      ("hits", counts.hits), ("misses", counts.misses),
+      ("values that don't decode", counts.undecodable),
+      ("writes refused", counts.refused),
       ("outcomes unknown", counts.unknown),
     ]
   }

@@ -86,6 +86,7 @@ extension SimulationSettings {
     { $0.storeTTL = SimulationSettings().storeTTL },
     { $0.usesStore = false },
     { $0.usesJournal = true },
+    { $0.undecodableOneIn = 0 },
     { $0.accessLog = .recency },
     { $0.journalFailure = .refuseWrites },
     { $0.backpressure = .wait },

@@ -93,6 +93,7 @@ extension Simulation {
     _ reply: Reply, _ key: String, _ action: SimulationPlan.Action, _ look: Look
   ) throws(SimulationFailure) {
     let allowed = model.answers(key, between: look.least, and: look.most)
+    if isUndecodable(reply, key, look) { return }
     // While it closes, the synchronous ones know of nothing.
     if !look.after.isOpen, reply == .flag(false) || reply == .value(nil) { return }
     if isLoss(reply, key, look) { return }
@@ -128,6 +129,21 @@ extension Simulation {
       counts.misses += 1
     default: throw failure("answer", "\(action) said \(reply.summary)")
     }
+  }
+
+  /// A value that doesn't decode is a miss, and is invalidated unless that can't be recorded. What
+  /// this process has set is in memory as it was.
+  /// - Returns: whether that is what has happened.
+  private func isUndecodable(_ reply: Reply, _ key: String, _ look: Look) -> Bool {
+    guard reply == .value(nil) || reply == .miss(.invalidated),
+      let entry = model.entries.first(where: { $0.key == key }), !settings.decodes(entry.value)
+    else { return false }
+    if look.after.entries.contains(where: { $0.origin.rawValue == entry.origin }) {
+      return !look.before.canRecord
+    }
+    _ = model.invalidate(key, at: look.at)
+    counts.undecodable += 1
+    return true
   }
 
   /// A hit moves the entry to the front; from the store, into memory. While the journal can't be

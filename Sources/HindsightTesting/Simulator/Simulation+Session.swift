@@ -84,13 +84,13 @@ extension Simulation {
   private func attemptToOpen() throws(SimulationFailure) -> Result<Cache<[UInt8]>, CacheError> {
     let opening = Opening()
     let place = Place.custom(storage, settings.usesStore ? store : nil)
-    let configuration = configuration()
+    let (configuration, coder) = (configuration(), settings.coder)
     let task = Task(executorPreference: nextLane()) {
       let result: Result<Cache<[UInt8]>, CacheError>
       do throws(CacheError) {
         result = .success(
           try await Cache<[UInt8]>.open(
-            at: place, coder: .bytes, configuration: configuration,
+            at: place, coder: coder, configuration: configuration,
             logger: Logger(label: "simulation", factory: { _ in SwiftLogNoOpLogHandler() })))
       } catch {
         result = .failure(error)

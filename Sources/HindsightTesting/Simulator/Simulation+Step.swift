@@ -84,6 +84,7 @@ extension Simulation {
     try checkState(look)
     if after.durable >= required.written { forgivenSyncFailures = syncFailureCount }
     if look.hasAdvanced { remember(after) }
+    if case .activity(_, "journal") = choice { rememberBetween(look) }
   }
 
   /// What was seen around a step.
@@ -123,6 +124,18 @@ extension Simulation {
     }
     time.collapse(at: at, uncertainty: look.uncertainty)
     look.most = time.now.most
+  }
+
+  /// The journal's thread decides nothing that changes what is there, and a checkpoint that bridges a
+  /// gap stands between two of its events: before `gap`, behind `touched`.
+  private func rememberBetween(_ look: Look) {
+    guard look.after.sequence > look.before.sequence + 1,
+      var snapshot = history[look.after.sequence]
+    else { return }
+    snapshot.digest = nil
+    for sequence in look.before.sequence + 1..<look.after.sequence {
+      history[sequence] = snapshot
+    }
   }
 
   func remember(_ view: CacheView) {

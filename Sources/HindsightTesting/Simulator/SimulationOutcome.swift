@@ -29,6 +29,8 @@ package struct SimulationCounts: Sendable, Equatable {
   package var unknown = 0
   package var hits = 0
   package var misses = 0
+  /// Values that didn't decode, and were invalidated.
+  package var undecodable = 0
   /// By their places in `FaultKind.allCases`.
   package var faults = [Int](repeating: 0, count: FaultKind.allCases.count)
 
@@ -43,6 +45,7 @@ package struct SimulationCounts: Sendable, Equatable {
   nonisolated(unsafe) private static let numbers: [WritableKeyPath<SimulationCounts, Int>] = [
     \.seeds, \.operations, \.steps, \.powerLosses, \.kills, \.closes, \.recoveries,
     \.failedOpenings, \.replays, \.refused, \.unknown, \.hits, \.misses,
+    \.undecodable,
   ]
 }
 

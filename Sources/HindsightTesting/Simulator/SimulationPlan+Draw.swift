@@ -26,6 +26,7 @@ extension SimulationPlan {
     settings = SimulationSettings(drawnFrom: &random)
     settings.interruptsOneIn = random.pick([0, 2, 5])
     settings.usesJournal = random.below(6) > 0
+    settings.undecodableOneIn = random.pick([0, 0, 0, 2])
     let mood = Mood(drawnFrom: &random)
     let count = random.pick([12, 25, 50, 100, 160])
     items = []
@@ -167,6 +168,7 @@ extension SimulationSettings {
     guard random.below(3) == 0 else { return }
     var other = SimulationSettings(drawnFrom: &random)
     other.interruptsOneIn = interruptsOneIn
+    other.undecodableOneIn = undecodableOneIn
     other.usesJournal = usesJournal
     // Without a journal nobody knows what happened while there was no store either.
     other.usesStore = usesJournal ? other.usesStore : usesStore

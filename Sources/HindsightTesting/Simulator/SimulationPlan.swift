@@ -74,6 +74,8 @@ package struct SimulationSettings: Sendable, Equatable {
   package var segmentByteCount: UInt64 = 16 << 20
   package var sweepInterval: Int64? = 1_000_000
   package var syncInterval: Int64? = 1_000_000
+  /// One value in so many doesn't decode; 0: none.
+  package var undecodableOneIn: UInt64 = 0
   /// Before one call in so many of the storage or the store, others go on; 0: never.
   package var interruptsOneIn = 0
 
@@ -82,6 +84,24 @@ package struct SimulationSettings: Sendable, Equatable {
       memory: memoryLimit, store: usesStore ? storeLimit : nil, memoryTTL: memoryTTL,
       storeTTL: storeTTL)
   }
+
+  /// The bytes as they are, but for some values, which only memory has as they were set.
+  var coder: ValueCoder<[UInt8]> {
+    guard undecodableOneIn > 0 else { return .bytes }
+    let settings = self
+    return ValueCoder(
+      id: 200, encode: { $0 },
+      decode: { bytes in
+        guard settings.decodes(bytes) else { throw UndecodableValue() }
+        return bytes
+      })
+  }
+
+  func decodes(_ value: [UInt8]) -> Bool {
+    undecodableOneIn == 0 || XXH64.hash(Bytes(value)) % undecodableOneIn > 0
+  }
+
+  private struct UndecodableValue: Error {}
 
   func configuration(
     _ clock: SimulatedClock, _ scheduler: any BackgroundScheduler, salvages: Bool,
