@@ -21,6 +21,7 @@ struct Summary {
       ("failed openings", counts.failedOpenings), ("replays checked", counts.replays),
       ("hits", counts.hits), ("misses", counts.misses),
       ("values that don't decode", counts.undecodable),
+      ("readers beside the writer", counts.readsBeside),
       ("writes refused", counts.refused),
       ("outcomes unknown", counts.unknown),
     ]

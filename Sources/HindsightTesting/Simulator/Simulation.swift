@@ -62,6 +62,8 @@ package final class Simulation {
     var callers: [Caller] = []
     /// Whether the end was asked for: what is refused from then on is refused rightly.
     var isClosing = false
+    /// Whether a reader of another process has begun, and not come to its turn.
+    var hasReader = false
   }
 
   /// The state after an event.
@@ -202,6 +204,7 @@ package final class Simulation {
     case .fault(let kind, let after, let times):
       injector.fire(kind, after: after, times: times)
     case .endFaults: endFaults()
+    case .readBeside: readBeside()
     case .externalReader(let isThere): store.setExternalReader(isThere)
     case .close, .drop, .kill, .losePower, .damage: try endSession(action, &random)
     default: begin(action)

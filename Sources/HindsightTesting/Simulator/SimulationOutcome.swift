@@ -31,6 +31,8 @@ package struct SimulationCounts: Sendable, Equatable {
   package var misses = 0
   /// Values that didn't decode, and were invalidated.
   package var undecodable = 0
+  /// Readers beside the writer that met with no fault.
+  package var readsBeside = 0
   /// By their places in `FaultKind.allCases`.
   package var faults = [Int](repeating: 0, count: FaultKind.allCases.count)
 
@@ -45,7 +47,7 @@ package struct SimulationCounts: Sendable, Equatable {
   nonisolated(unsafe) private static let numbers: [WritableKeyPath<SimulationCounts, Int>] = [
     \.seeds, \.operations, \.steps, \.powerLosses, \.kills, \.closes, \.recoveries,
     \.failedOpenings, \.replays, \.refused, \.unknown, \.hits, \.misses,
-    \.undecodable,
+    \.undecodable, \.readsBeside,
   ]
 }
 

@@ -82,6 +82,7 @@ extension SimulationPlan.Action {
       (mood.faults, { Self.drawFault(&$0, lies: mood.damage > 0) }),
       (mood.faults / 2, { _ in .endFaults }),
       (mood.faults > 0 ? 1 : 0, { .externalReader($0.below(2) == 0) }),
+      (3, { _ in .readBeside }),
       (mood.damage, { Self.drawDamage(&$0) }),
       (mood.crashes, { $0.pick([.close, .kill, .kill, .losePower, .losePower, .drop]) }),
     ]

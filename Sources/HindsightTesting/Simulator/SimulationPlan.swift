@@ -41,6 +41,8 @@ package struct SimulationPlan: Sendable {
     case fault(FaultKind, after: Int, times: Int)
     case endFaults
     case externalReader(Bool)
+    /// Another process verifies the journal, beside the cache that writes it.
+    case readBeside
     case close
     /// The handle is dropped without closing.
     case drop
