@@ -20,11 +20,11 @@ struct NoJournalTests {
 
   @Test("a write that waits for room gets it")
   func room() async throws {
-    let (lab, _) = try await open { $0.queues.pinnedByteCountMax = 0 }
+    let (lab, _) = try await open { $0.queues.pinnedByteCountMax = 1 }
     let cache = try #require(lab.cache)
     for number in 0..<5 {
       let key = try CacheKey("k:\(number)")
-      let writing = Task { try await cache.set([1], for: key) }
+      let writing = Task { try await cache.set([1, 2], for: key) }
       // Where nothing has anything to do any more, it would wait for ever.
       _ = try await lab.scheduler.run(whenIdle: writing.cancel) { try await writing.value }
     }
@@ -39,7 +39,7 @@ struct NoJournalTests {
     let cache = try #require(lab.cache)
     let key = try CacheKey("k:1")
     injector.fire(.storeFull, times: .max)
-    _ = try await lab.scheduler.run { try await cache.set([1], for: key) }
+    _ = try await lab.scheduler.run { try await cache.set([1, 2], for: key) }
     await #expect {
       try await lab.scheduler.run { try await cache.close() }
     } throws: { ($0 as? CacheError)?.code == .storeUnavailable }

@@ -8,7 +8,7 @@ struct RoomTests {
   func asksForSync() async throws {
     let lab = Lab {
       $0.usesStore = true
-      $0.queues.pinnedByteCountMax = 0
+      $0.queues.pinnedByteCountMax = 1
       // Without it, the third write would have waited for ever.
       $0.syncInterval = .seconds(1)
     }
@@ -24,7 +24,7 @@ struct RoomTests {
           lab.clock.advance(by: .seconds(1))
           lab.scheduler.runTimers()
         },
-        { try await cache.set([1], for: key, acknowledgement: .written) })
+        { try await cache.set([1, 2], for: key, acknowledgement: .written) })
     }
     #expect(waits == 0)
     try await lab.end()

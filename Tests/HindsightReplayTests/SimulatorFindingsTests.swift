@@ -53,7 +53,7 @@ struct SimulatorFindingsTests {
     let lab = Lab(memory: 1) {
       $0.usesStore = true
       $0.accessLog = .lookups
-      $0.queues.unwrittenByteCountMax = 0
+      $0.queues.unwrittenByteCountMax = 1
     }
     lab.store = SimulatedStore()
     try await lab.open(lab.storage)
