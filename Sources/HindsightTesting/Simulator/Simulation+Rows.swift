@@ -26,12 +26,17 @@ extension Simulation {
     guard let snapshot = history[applied] else {
       throw failure("prefix", "\(applied) is not where a step ended")
     }
-    let most = time.now.most
-    let found = rows.filter { $0.expiry.rawValue > most }.map(Self.entry)
-    let models = [snapshot.model] + openedRows.filter { $0.sequence == applied }.map(\.model)
-    guard models.contains(where: { $0.rows(after: most) == found }) else {
+    let states =
+      [(applied, snapshot.model, snapshot.at)] + openedRows.filter { $0.sequence == applied }
+    // What had expired then may have its row yet. And time may have gone back since: only a journal
+    // tells what has passed while a wall clock was set back.
+    let isOneOf = states.contains { _, model, at in
+      let most = max(time.now.most, at)
+      return model.rows(after: most) == rows.filter { $0.expiry.rawValue > most }.map(Self.entry)
+    }
+    guard isOneOf else {
       throw failure(
-        "contents", "the store holds \(found), and should hold \(snapshot.model.rows(after: most))")
+        "contents", "the store holds \(rows.map(Self.entry)), and should hold \(snapshot.model)")
     }
     return applied
   }
@@ -51,7 +56,7 @@ extension Simulation {
     history = history.filter { $0.key <= applied }
     model.expire(at)
     // Until the store has more, it has this, or what it had before.
-    openedRows = openedRows.filter { $0.sequence <= applied } + [(applied, model)]
+    openedRows = openedRows.filter { $0.sequence <= applied } + [(applied, model, at)]
     try checkLimits(view)
     try compare(view.entries)
     requiredOfStore.committed = min(requiredOfStore.committed, applied)

@@ -32,7 +32,7 @@ package final class Simulation {
   var requiredOfStore = (committed: UInt64(0), synced: UInt64(0))
   /// Without a journal: what openings have left in the store as of an event, where smaller limits
   /// took rows away. A loss of power may bring them back.
-  var openedRows: [(sequence: UInt64, model: NapkinModel)] = []
+  var openedRows: [(sequence: UInt64, model: NapkinModel, at: Int64)] = []
   /// Failed syncs after which everything written has become durable.
   var forgivenSyncFailures = 0
   /// What was done to the disk, or what it has lied about: durable data may be gone then. What is
