@@ -98,14 +98,13 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
 
   /// Calls `body` with the key's bytes, which are valid during the call only.
   @inline(__always)
-  func withBytes<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
+  func withBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
     if let long {
-      return withExtendedLifetime(long) {
-        body(UnsafeRawBufferPointer(start: long.bytes, count: Int(byteCount)))
-      }
+      defer { withExtendedLifetime(long) {} }
+      return try body(UnsafeRawBufferPointer(start: long.bytes, count: Int(byteCount)))
     }
-    return withUnsafeBytes(of: inline) {
-      body(UnsafeRawBufferPointer(start: $0.baseAddress, count: Int(byteCount)))
+    return try withUnsafeBytes(of: inline) { (inline) throws(E) in
+      try body(UnsafeRawBufferPointer(start: inline.baseAddress, count: Int(byteCount)))
     }
   }
 

@@ -8,17 +8,29 @@ extension Engine {
     memoryTTL: Duration?, storeTTL: Duration?, reason: String?, _ level: Acknowledgement?
   ) async throws(CacheError) -> SequenceNumber {
     let level = level ?? configuration.acknowledgement
-    let command = SetCommand(
-      key: key.bytes, keyHash: key.hash, value: bytes[...], coder: coder,
-      memoryTTL: try memoryTTL?.asTTL(), storeTTL: try storeTTL?.asTTL(),
-      reason: try reason.checked())
+    let (memoryTTL, storeTTL) = (try memoryTTL?.asTTL(), try storeTTL?.asTTL())
+    let reason = try reason.checked()
+    // All that needn't be done with the lock held.
+    let valueHash = XXH64.hash(bytes[...])
+    let rowKey = store == nil ? nil : key.bytes
     let (_, sequence) = try await writeWhenRoom(level) { (state, reading) throws(CacheError) in
-      do throws(SetRefusal) {
-        try state.core.decideSet(command, at: state.now(reading), into: &state.decision)
-      } catch {
-        throw CacheError(refusal: error)
+      try key.withBytes { (keyBytes) throws(CacheError) in
+        let value = LentValue(
+          key: keyBytes, keyHash: key.hash, coder: coder, valueByteCount: UInt32(bytes.count),
+          valueHash: valueHash)
+        let fact: SetFact
+        do throws(SetRefusal) {
+          fact = try state.core.decideSet(
+            value, memoryTTL: memoryTTL, storeTTL: storeTTL, at: state.now(reading),
+            into: &state.decision)
+        } catch {
+          throw CacheError(refusal: error)
+        }
+        state.absorb(
+          SetInForce(
+            fact: fact, key: keyBytes, rowKey: rowKey, box: box, bytes: bytes, reason: reason),
+          reading)
       }
-      state.absorb(incoming: Payload(box: box, bytes: bytes[...]), reading)
     }
     if level != .enqueued { try await acknowledge(sequence, level) }
     return sequence

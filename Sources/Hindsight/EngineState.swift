@@ -71,73 +71,95 @@ struct EngineState: ~Copyable, Sendable {
   var isInMemoryOnly: Bool { continuesInMemory && commit.trouble != nil }
 
   /// Draws the consequences of the decision at hand: values, rows, the open frame, statistics.
-  /// - Parameter incoming: the value of the entry that the decision inserts, where it does.
-  mutating func absorb(incoming: consuming Payload? = nil, _ reading: ClockReading) {
+  mutating func absorb(_ reading: ClockReading) {
     giveCapturedValues()
-    let sequence = core.head.sequence
     // Taken out for the time being, and walked as a span: an array's elements, and what is read
     // through `self`, would be copied one by one.
     var decision = Decision()
     swap(&decision, &self.decision)
-    var inserted: Slot?
-    for at in decision.effects.indices {
-      if case .inserted(let slot) = decision.effects[at] {
-        inserted = slot
-      } else {
-        absorb(decision.effects[at], sequence)
-      }
-    }
-    // A set's last effect.
-    if let inserted { insert(incoming, inserted, sequence) }
+    absorb(decision.effects.span)
     // A coarse reading may lie behind the precise one that `at` comes from.
     if !decision.records.isEmpty { lastBoot = max(lastBoot, reading.boot) }
-    if hasJournal {
-      journal(decision.records.span)
-      if commit.frameBegan == nil, !frame.isEmpty { commit.frameBegan = reading.boot }
-    } else {
-      commit.written = sequence
-      commit.durable = sequence
-    }
-    count(decision.records.span)
+    journal(decision.records.span)
+    noteJournaled(reading)
     decision.removeAll()
     swap(&decision, &self.decision)
   }
 
-  /// Appends the decision's records to the open frame. Where the journal can't be written and that
-  /// is full, they are dropped, up to the rescue: a checkpoint will stand in for them.
-  private mutating func journal(_ records: borrowing Span<Record>) {
-    guard !records.isEmpty else { return }
-    if commit.lostFirst == nil, isInMemoryOnly, frame.byteCount > queues.unwrittenByteCountMax {
-      commit.lostFirst = records[0].sequence
+  /// The same for a decision that sets a value.
+  mutating func absorb(_ set: borrowing SetInForce, _ reading: ClockReading) {
+    giveCapturedValues()
+    var decision = Decision()
+    swap(&decision, &self.decision)
+    absorb(decision.effects.span)
+    guard case .inserted(let slot) = decision.effects.last else {
+      preconditionFailure("a set's last effect is its entry")
     }
-    if commit.lostFirst == nil {
-      for at in records.indices { frame.append(records[at]) }
-      frameBoot = lastBoot
+    insert(set, slot)
+    lastBoot = max(lastBoot, reading.boot)
+    journal(decision.records.span)
+    journal(set)
+    noteJournaled(reading)
+    decision.removeAll()
+    swap(&decision, &self.decision)
+  }
+
+  private mutating func absorb(_ effects: borrowing Span<Effect>) {
+    let sequence = core.head.sequence
+    for at in effects.indices { absorb(effects[at], sequence) }
+  }
+
+  private mutating func noteJournaled(_ reading: ClockReading) {
+    if hasJournal {
+      if commit.frameBegan == nil, !frame.isEmpty { commit.frameBegan = reading.boot }
     } else {
-      counters.unjournaledEvents += records.count
+      commit.written = core.head.sequence
+      commit.durable = core.head.sequence
     }
   }
 
-  private mutating func insert(
-    _ incoming: consuming Payload?, _ slot: Slot, _ sequence: SequenceNumber
-  ) {
-    guard var payload = incoming, let bytes = payload.bytes else {
-      preconditionFailure("a set without a value")
+  /// Counts the decision's records and appends them to the open frame.
+  private mutating func journal(_ records: borrowing Span<Record>) {
+    guard !records.isEmpty else { return }
+    for at in records.indices { count(records[at].event) }
+    guard isJournaled(from: records[0].sequence, count: records.count) else { return }
+    for at in records.indices { frame.append(records[at]) }
+    frameBoot = lastBoot
+  }
+
+  private mutating func journal(_ set: borrowing SetInForce) {
+    counters.sets += 1
+    guard isJournaled(from: set.fact.sequence, count: 1) else { return }
+    let (fact, key, reason) = (set.fact, set.key, set.reason)
+    set.bytes.withUnsafeBytes { frame.append(fact, key: key, value: $0, reason: reason) }
+    frameBoot = lastBoot
+  }
+
+  /// Whether events go to the open frame. Where the journal can't be written and that is full, they
+  /// are dropped, up to the rescue: a checkpoint will stand in for them.
+  private mutating func isJournaled(from first: SequenceNumber, count: Int) -> Bool {
+    guard hasJournal else { return false }
+    if commit.lostFirst == nil, isInMemoryOnly, frame.byteCount > queues.unwrittenByteCountMax {
+      commit.lostFirst = first
     }
-    let isStoreResident = core.isResident(slot, in: .store)
-    payload.isPinned = isStoreResident
-    if !core.isResident(slot, in: .memory), let box = payload.box {
-      garbage.append(box)
-      payload.box = nil
-    }
-    updatePayload(slot) { swap(&payload, &$0) }
-    guard isStoreResident else { return }
-    let image = core.image(of: slot)
+    if commit.lostFirst == nil { return true }
+    counters.unjournaledEvents += count
+    return false
+  }
+
+  private mutating func insert(_ set: borrowing SetInForce, _ slot: Slot) {
+    let fact = set.fact
+    let payload = Payload(
+      box: fact.memoryExpiry == nil ? nil : set.box, bytes: set.bytes,
+      isPinned: fact.storeExpiry != nil)
+    give(payload, to: slot)
+    guard let expiry = fact.storeExpiry else { return }
+    guard let rowKey = set.rowKey else { preconditionFailure("a store without the row's key") }
     projection.append(
       .insert(
         StoredRow(
-          origin: image.origin, key: image.key, value: bytes, coder: image.coder,
-          createdAt: image.setAt, expiry: image.storeExpiry!)), at: sequence)
+          origin: fact.sequence, key: rowKey, value: set.bytes[...], coder: fact.coder,
+          createdAt: fact.at, expiry: expiry)), at: fact.sequence)
   }
 
   private mutating func absorb(_ effect: Effect, _ sequence: SequenceNumber) {
@@ -163,13 +185,8 @@ struct EngineState: ~Copyable, Sendable {
     if let box { garbage.append(box) }
   }
 
-  private mutating func count(_ records: borrowing Span<Record>) {
-    for at in records.indices { count(records[at].event) }
-  }
-
   private mutating func count(_ event: Event) {
     switch event {
-    case .set: counters.sets += 1
     case .invalidated: counters.invalidations += 1
     case .promoted: counters.promotions += 1
     case .evicted(_, .memory, _): counters.evictions.memory += 1
@@ -179,6 +196,19 @@ struct EngineState: ~Copyable, Sendable {
     default: break
     }
   }
+}
+
+/// A set that has been decided, with what the core doesn't keep of it. Lent for the time of the call,
+/// by a caller who has its own hold on everything in it.
+struct SetInForce: ~Copyable {
+  let fact: SetFact
+  let key: UnsafeRawBufferPointer
+  /// The key as the store's row holds it; where there is a store.
+  let rowKey: Bytes?
+  let box: any BoxedValue
+  /// The encoded value.
+  let bytes: [UInt8]
+  let reason: String?
 }
 
 /// How far the end has come.

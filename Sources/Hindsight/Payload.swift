@@ -12,10 +12,18 @@ struct Payload: Sendable {
   /// A whole array: a slice would take 32 bytes instead of 8.
   private var array: [UInt8]?
 
-  init(box: (any BoxedValue)? = nil, bytes: Bytes? = nil, isPinned: Bool = false) {
+  init() {}
+
+  init(box: (any BoxedValue)?, bytes: Bytes?, isPinned: Bool = false) {
     self.box = box
     self.isPinned = isPinned
     array = bytes.map { Array($0) }
+  }
+
+  init(box: (any BoxedValue)?, bytes: [UInt8], isPinned: Bool) {
+    self.box = box
+    self.isPinned = isPinned
+    array = bytes
   }
 
   /// The encoded value: of memory residents, for checkpoints, and of what the store lacks. Set from
@@ -39,6 +47,16 @@ extension EngineState {
   mutating func updatePayload(_ slot: Slot, _ change: (inout Payload) -> Void) {
     if core.attachment(of: slot) == 0 { core.attach(payloads.allocate(), to: slot) }
     changePayload(slot, change)
+  }
+
+  /// Gives the entry in `slot` a payload in place of the one that it has, or has not.
+  mutating func give(_ payload: consuming Payload, to slot: Slot) {
+    var place = core.attachment(of: slot)
+    if place == 0 {
+      place = payloads.allocate()
+      core.attach(place, to: slot)
+    }
+    payloads[place] = payload
   }
 
   /// Changes the payload of the entry in `slot`, where it has one. An empty one is let go.

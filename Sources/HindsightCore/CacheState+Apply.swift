@@ -6,18 +6,11 @@ extension CacheState {
   /// - Throws: `StateError` where the event can't follow from this state, or breaks INV016 or
   ///   INV017.
   public mutating func apply(_ record: Record, into effects: inout [Effect]) throws(StateError) {
-    try apply(record, keyHash: nil, into: &effects)
-  }
-
-  /// - Parameter keyHash: the hash of the record's key, where the caller knows it.
-  mutating func apply(
-    _ record: Record, keyHash: UInt64?, into effects: inout [Effect]
-  ) throws(StateError) {
     try checkOrder(record)
     switch record.event {
     case .opened(let opened): try applyOpened(opened, record.sequence)
     case .closed: head.isClosed = true
-    case .set(let value): try applySet(value, keyHash, record, &effects)
+    case .set(let value): try applySet(value, record, &effects)
     case .invalidated(let it): try applyInvalidated(it, record.at, &effects)
     case .cleared(let it): try applyCleared(it, record.at, &effects)
     case .expired(let origin, let tier): try applyExpired(origin, tier, record.at, &effects)
@@ -29,8 +22,22 @@ extension CacheState {
     case .lookedUp(let subject, let outcome): try applyLookedUp(subject, outcome, record.at)
     case .recovered, .gap: break
     }
-    head.sequence = record.sequence
-    head.at = record.at
+    advance(to: record.sequence, record.at)
+  }
+
+  /// Takes a set into the state, its key and value lent.
+  /// - Throws: as the other one.
+  mutating func apply(
+    _ fact: SetFact, _ value: LentValue, into effects: inout [Effect]
+  ) throws(StateError) {
+    try checkOrder(fact.sequence, fact.at, expected: head.sequence.next, needsOpen: true)
+    try applySet(fact, value, &effects)
+    advance(to: fact.sequence, fact.at)
+  }
+
+  private mutating func advance(to sequence: SequenceNumber, _ at: Timestamp) {
+    head.sequence = sequence
+    head.at = at
   }
 
   private func checkOrder(_ record: Record) throws(StateError) {
@@ -50,10 +57,16 @@ extension CacheState {
     case .expired, .evicted, .touched: needsOpen = head.opened == nil
     default: break
     }
-    guard record.sequence == expected else {
-      throw .sequenceBroken(expected: expected, found: record.sequence)
+    try checkOrder(record.sequence, record.at, expected: expected, needsOpen: needsOpen)
+  }
+
+  private func checkOrder(
+    _ sequence: SequenceNumber, _ at: Timestamp, expected: SequenceNumber, needsOpen: Bool
+  ) throws(StateError) {
+    guard sequence == expected else {
+      throw .sequenceBroken(expected: expected, found: sequence)
     }
-    guard record.at >= head.at else { throw .timeDecreased(last: head.at, found: record.at) }
+    guard at >= head.at else { throw .timeDecreased(last: head.at, found: at) }
     if needsOpen, head.isClosed { throw .notOpen }
   }
 
@@ -71,30 +84,41 @@ extension CacheState {
   }
 
   private mutating func applySet(
-    _ value: ValueSet, _ keyHash: UInt64?, _ record: Record, _ effects: inout [Effect]
+    _ set: ValueSet, _ record: Record, _ effects: inout [Effect]
+  ) throws(StateError) {
+    let fact = SetFact(
+      sequence: record.sequence, at: record.at, coder: set.coder, memoryExpiry: set.memoryExpiry,
+      storeExpiry: set.storeExpiry)
+    let valueHash = XXH64.hash(set.value)
+    try set.key.withUnsafeBytes { key in
+      Result { () throws(StateError) in
+        let value = LentValue(
+          key: key, keyHash: hash(of: key), coder: set.coder,
+          valueByteCount: UInt32(set.value.count), valueHash: valueHash)
+        try applySet(fact, value, &effects)
+      }
+    }.get()
+  }
+
+  private mutating func applySet(
+    _ fact: SetFact, _ value: LentValue, _ effects: inout [Effect]
   ) throws(StateError) {
     guard (1...Bounds.keyByteCountMax).contains(value.key.count) else {
       throw .keyLength(value.key.count)
     }
-    guard value.memoryExpiry != nil || value.storeExpiry != nil,
-      value.storeExpiry == nil || rules.storeLimit != nil
-    else { throw .impossibleResidency(record.sequence) }
-    let hash = keyHash ?? value.key.withUnsafeBytes { self.hash(of: $0) }
-    assert(hash == value.key.withUnsafeBytes { self.hash(of: $0) })
-    if let old = value.key.withUnsafeBytes({ find($0, hash: hash) }) {
-      try checkNothingExpired(old, at: record.at)
+    guard fact.memoryExpiry != nil || fact.storeExpiry != nil,
+      fact.storeExpiry == nil || rules.storeLimit != nil
+    else { throw .impossibleResidency(fact.sequence) }
+    assert(value.keyHash == hash(of: value.key))
+    if let old = find(value.key, hash: value.keyHash) {
+      try checkNothingExpired(old, at: fact.at)
       remove(old, .replaced, &effects)
     }
     try checkRoom()
-    let slot = insert(
-      EntryImage(
-        key: value.key, origin: record.sequence, setAt: record.at, coder: value.coder,
-        valueByteCount: UInt32(value.value.count), valueHash: XXH64.hash(value.value),
-        memoryExpiry: value.memoryExpiry, storeExpiry: value.storeExpiry),
-      keyTag: UInt32(truncatingIfNeeded: hash), atFront: true)
+    let slot = insert(fact, value, atFront: true)
     effects.append(.inserted(slot))
-    if value.memoryExpiry != nil { try checkLimit(.memory) }
-    if value.storeExpiry != nil { try checkLimit(.store) }
+    if fact.memoryExpiry != nil { try checkLimit(.memory) }
+    if fact.storeExpiry != nil { try checkLimit(.store) }
   }
 
   private mutating func applyInvalidated(

@@ -3,16 +3,16 @@
 
 extension CacheState {
   /// Makes an entry. The caller has made sure that neither its key nor its origin is there.
-  mutating func insert(_ image: EntryImage, keyTag: UInt32, atFront: Bool) -> Slot {
+  mutating func insert(_ fact: SetFact, _ value: LentValue, atFront: Bool) -> Slot {
     let slot = entries.allocate()
     capture?.inserted(slot)
-    let key = image.key.withUnsafeBytes { keyArena.allocate($0) }
     entries[slot] = Entry(
-      key: key, memoryExpiry: image.memoryExpiry ?? .zero, attachment: entries[slot].attachment,
-      memoryHeapPlace: 0, storeHeapPlace: 0, newer: noSlot, older: noSlot,
-      keyByteCount: UInt16(image.key.count), coder: image.coder, keyTag: keyTag,
-      valueByteCount: image.valueByteCount, origin: image.origin, setAt: image.setAt,
-      storeExpiry: image.storeExpiry ?? .zero, valueHash: image.valueHash)
+      key: keyArena.allocate(value.key), memoryExpiry: fact.memoryExpiry ?? .zero,
+      attachment: entries[slot].attachment, memoryHeapPlace: 0, storeHeapPlace: 0, newer: noSlot,
+      older: noSlot, keyByteCount: UInt16(value.key.count), coder: fact.coder,
+      keyTag: UInt32(truncatingIfNeeded: value.keyHash), valueByteCount: value.valueByteCount,
+      origin: fact.sequence, setAt: fact.at, storeExpiry: fact.storeExpiry ?? .zero,
+      valueHash: value.valueHash)
     keys.insert(slot, entries)
     origins.insert(slot, entries)
     if atFront {
@@ -20,8 +20,8 @@ extension CacheState {
     } else {
       recency.insertAtBack(slot, &entries)
     }
-    if image.memoryExpiry != nil { beginFirst(slot, .memory, atFront) }
-    if image.storeExpiry != nil { beginFirst(slot, .store, atFront) }
+    if fact.memoryExpiry != nil { beginFirst(slot, .memory, atFront) }
+    if fact.storeExpiry != nil { beginFirst(slot, .store, atFront) }
     return slot
   }
 

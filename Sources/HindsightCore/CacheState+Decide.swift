@@ -3,11 +3,55 @@
 // What makes room comes before what needs it, `expired` before `evicted`, so that INV017 holds
 // after each single event. `now` must not be earlier than the last event (see `Timeline`).
 
-/// What `decideSet` is asked to do.
+/// A value to be set, as it is lent to `decideSet`: the index copies the key, and knows the value by
+/// its length and its hash only.
+public struct LentValue {
+  /// 1 to 1,024 bytes, valid during the call.
+  public var key: UnsafeRawBufferPointer
+  /// As `CacheState.hash(of:)` gives it.
+  public var keyHash: UInt64
+  public var coder: UInt8
+  public var valueByteCount: UInt32
+  /// XXH64 of the encoded value, seed 0.
+  public var valueHash: UInt64
+
+  public init(
+    key: UnsafeRawBufferPointer, keyHash: UInt64, coder: UInt8, valueByteCount: UInt32,
+    valueHash: UInt64
+  ) {
+    self.key = key
+    self.keyHash = keyHash
+    self.coder = coder
+    self.valueByteCount = valueByteCount
+    self.valueHash = valueHash
+  }
+
+  var byteCount: UInt64 { UInt64(key.count) + UInt64(valueByteCount) }
+}
+
+/// A set that is in force, without what its caller knows: all that its event says besides.
+public struct SetFact: Sendable {
+  public var sequence: SequenceNumber
+  public var at: Timestamp
+  public var coder: UInt8
+  public var memoryExpiry: Timestamp?
+  public var storeExpiry: Timestamp?
+
+  public init(
+    sequence: SequenceNumber, at: Timestamp, coder: UInt8, memoryExpiry: Timestamp?,
+    storeExpiry: Timestamp?
+  ) {
+    self.sequence = sequence
+    self.at = at
+    self.coder = coder
+    self.memoryExpiry = memoryExpiry
+    self.storeExpiry = storeExpiry
+  }
+}
+
+/// What `decideSet` is asked to do, and what becomes a record of its decision.
 public struct SetCommand: Sendable {
   public var key: Bytes
-  /// As `CacheState.hash(of:)` gives it; `nil`: to be computed.
-  public var keyHash: UInt64?
   public var value: Bytes
   public var coder: UInt8
   /// `nil`: the cache's own TTL for that tier.
@@ -16,19 +60,16 @@ public struct SetCommand: Sendable {
   public var reason: String?
 
   public init(
-    key: Bytes, keyHash: UInt64? = nil, value: Bytes, coder: UInt8, memoryTTL: Microseconds?,
-    storeTTL: Microseconds?, reason: String?
+    key: Bytes, value: Bytes, coder: UInt8, memoryTTL: Microseconds?, storeTTL: Microseconds?,
+    reason: String?
   ) {
     self.key = key
-    self.keyHash = keyHash
     self.value = value
     self.coder = coder
     self.memoryTTL = memoryTTL
     self.storeTTL = storeTTL
     self.reason = reason
   }
-
-  var byteCount: UInt64 { UInt64(key.count) + UInt64(value.count) }
 }
 
 /// Why a `set` was refused before anything happened.
@@ -39,27 +80,57 @@ public enum SetRefusal: Error, Equatable, Sendable {
 
 extension CacheState {
   /// S042: sets a value. It enters each tier whose limit by bytes it fits.
+  ///
+  /// The decision's records tell what comes before it. Its own event isn't among them: a record would
+  /// hold key and value, retained and released a dozen times on their way.
+  /// - Parameters:
+  ///   - memoryTTL, storeTTL: `nil`: the cache's own.
   /// - Throws: `SetRefusal` where it fits none; nothing has happened then.
+  public mutating func decideSet(
+    _ value: LentValue, memoryTTL: Microseconds?, storeTTL: Microseconds?, at now: Timestamp,
+    into decision: inout Decision
+  ) throws(SetRefusal) -> SetFact {
+    let rules = rulesInForce
+    let fits = try tiersThatFit(value.byteCount, rules)
+    var old = find(value.key, hash: value.keyHash)
+    if let slot = old, !decideExpire(slot, at: now, into: &decision) { old = nil }
+    if fits.memory {
+      makeRoom(in: .memory, for: value.byteCount, replacing: old, at: now, into: &decision)
+    }
+    if fits.store {
+      makeRoom(in: .store, for: value.byteCount, replacing: old, at: now, into: &decision)
+    }
+    let fact = SetFact(
+      sequence: head.sequence.next, at: now, coder: value.coder,
+      memoryExpiry: fits.memory ? now.adding(memoryTTL ?? rules.memoryTTL) : nil,
+      storeExpiry: fits.store ? now.adding(storeTTL ?? rules.storeTTL) : nil)
+    do {
+      try apply(fact, value, into: &decision.effects)
+    } catch {
+      preconditionFailure("our own decision can't be applied: \(error)")
+    }
+    return fact
+  }
+
+  /// S042, with the event among the decision's records.
+  /// - Throws: as the other one.
   public mutating func decideSet(
     _ command: SetCommand, at now: Timestamp, into decision: inout Decision
   ) throws(SetRefusal) {
-    let rules = rulesInForce
-    let fits = try tiersThatFit(command.byteCount, rules)
-    let hash = command.keyHash ?? command.key.withUnsafeBytes { self.hash(of: $0) }
-    var old = command.key.withUnsafeBytes { find($0, hash: hash) }
-    if let slot = old, !decideExpire(slot, at: now, into: &decision) { old = nil }
-    if fits.memory {
-      makeRoom(in: .memory, for: command.byteCount, replacing: old, at: now, into: &decision)
-    }
-    if fits.store {
-      makeRoom(in: .store, for: command.byteCount, replacing: old, at: now, into: &decision)
-    }
+    let valueHash = XXH64.hash(command.value)
+    let fact = try command.key.withUnsafeBytes { key in
+      Result { () throws(SetRefusal) in
+        try decideSet(
+          LentValue(
+            key: key, keyHash: hash(of: key), coder: command.coder,
+            valueByteCount: UInt32(command.value.count), valueHash: valueHash),
+          memoryTTL: command.memoryTTL, storeTTL: command.storeTTL, at: now, into: &decision)
+      }
+    }.get()
     let event = ValueSet(
       key: command.key, value: command.value, coder: command.coder,
-      memoryExpiry: fits.memory ? now.adding(command.memoryTTL ?? rules.memoryTTL) : nil,
-      storeExpiry: fits.store ? now.adding(command.storeTTL ?? rules.storeTTL) : nil,
-      reason: command.reason)
-    emit(.set(event), keyHash: hash, at: now, into: &decision)
+      memoryExpiry: fact.memoryExpiry, storeExpiry: fact.storeExpiry, reason: command.reason)
+    decision.records.append(Record(sequence: fact.sequence, at: now, event: .set(event)))
   }
 
   /// S043: invalidates a key. What is past its expiry counts as absent.
@@ -296,13 +367,12 @@ extension CacheState {
   }
 
   private mutating func emit(
-    _ event: consuming Event, sequence: SequenceNumber? = nil, keyHash: UInt64? = nil,
-    at now: Timestamp,
+    _ event: consuming Event, sequence: SequenceNumber? = nil, at now: Timestamp,
     into decision: inout Decision
   ) {
     let record = Record(sequence: sequence ?? head.sequence.next, at: now, event: event)
     do {
-      try apply(record, keyHash: keyHash, into: &decision.effects)
+      try apply(record, into: &decision.effects)
     } catch {
       preconditionFailure("our own decision can't be applied: \(error)")
     }

@@ -28,7 +28,15 @@ extension CacheState {
       find(origin: image.origin) == nil, image.origin <= head.sequence
     else { throw .duplicateKey(image.origin) }
     try checkRoom()
-    let slot = insert(image, keyTag: UInt32(truncatingIfNeeded: hash), atFront: false)
+    let fact = SetFact(
+      sequence: image.origin, at: image.setAt, coder: image.coder,
+      memoryExpiry: image.memoryExpiry, storeExpiry: image.storeExpiry)
+    let slot = image.key.withUnsafeBytes { key in
+      let value = LentValue(
+        key: key, keyHash: hash, coder: image.coder, valueByteCount: image.valueByteCount,
+        valueHash: image.valueHash)
+      return insert(fact, value, atFront: false)
+    }
     for tier in Tier.allCases { try checkLimit(tier) }
     return slot
   }

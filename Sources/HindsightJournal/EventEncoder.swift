@@ -23,13 +23,14 @@ extension [UInt8] {
       begin(.closed, &self)
       append(clean ? 1 : 0)
     case .set(let set):
-      begin(set.reason == nil ? .set : .setWithReason, &self)
-      append(set.coder)
-      append(expiry: set.memoryExpiry, after: record.at)
-      append(expiry: set.storeExpiry, after: record.at)
-      append(prefixed: set.key)
-      append(prefixed: set.value)
-      if let reason = set.reason { append(prefixed: Bytes(reason.utf8)) }
+      let fact = SetFact(
+        sequence: sequence, at: record.at, coder: set.coder, memoryExpiry: set.memoryExpiry,
+        storeExpiry: set.storeExpiry)
+      set.key.withUnsafeBytes { key in
+        set.value.withUnsafeBytes { value in
+          append(fact, key: key, value: value, reason: set.reason, previousAt: previousAt)
+        }
+      }
     case .invalidated(let it):
       switch it.subject {
       case .origin(let origin):
@@ -84,6 +85,41 @@ extension [UInt8] {
     }
   }
 
+  /// Appends an encoded `set`, whose key and value are lent.
+  mutating func append(
+    _ fact: SetFact, key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, reason: String?,
+    previousAt: Timestamp
+  ) {
+    // The numbers before the key take 42 bytes at most, and are put together where an appended byte
+    // is one store.
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 64) { numbers in
+      var end = numbers.baseAddress!
+      func put(_ byte: UInt8) {
+        end.pointee = byte
+        end += 1
+      }
+      func put(varint value: UInt64) {
+        var rest = value
+        while rest >= 0x80 {
+          put(UInt8(truncatingIfNeeded: rest) | 0x80)
+          rest >>= 7
+        }
+        put(UInt8(truncatingIfNeeded: rest))
+      }
+      put((reason == nil ? EventTag.set : .setWithReason).rawValue)
+      put(varint: UInt64(fact.at.rawValue - previousAt.rawValue))
+      put(fact.coder)
+      put(varint: Self.lifetime(until: fact.memoryExpiry, from: fact.at))
+      put(varint: Self.lifetime(until: fact.storeExpiry, from: fact.at))
+      put(varint: UInt64(key.count))
+      append(contentsOf: UnsafeMutableBufferPointer(rebasing: numbers[..<(end - numbers.baseAddress!)]))
+    }
+    append(contentsOf: key)
+    append(varint: UInt64(value.count))
+    append(contentsOf: value)
+    if let reason { append(prefixed: Bytes(reason.utf8)) }
+  }
+
   mutating func append(_ opened: Opened) {
     append(varint: opened.memoryLimit.entryCountMax)
     append(varint: opened.memoryLimit.byteCountMax.map { $0 &+ 1 } ?? 0)
@@ -102,7 +138,12 @@ extension [UInt8] {
   }
 
   mutating func append(expiry: Timestamp?, after at: Timestamp) {
-    append(varint: expiry.map { UInt64($0.rawValue - at.rawValue) + 1 } ?? 0)
+    append(varint: Self.lifetime(until: expiry, from: at))
+  }
+
+  /// An expiry as events tell it: one more than what is left of the life, 0 for none.
+  private static func lifetime(until expiry: Timestamp?, from at: Timestamp) -> UInt64 {
+    expiry.map { UInt64($0.rawValue - at.rawValue) + 1 } ?? 0
   }
 
   private mutating func append(reason: String?) {

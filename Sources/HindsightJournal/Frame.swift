@@ -16,13 +16,29 @@ public struct OpenFrame: Sendable {
 
   /// Appends an event. A `gap` must be a frame's first event.
   public mutating func append(_ record: Record) {
-    if count == 0 {
-      first = record.sequence
-      previousAt = .zero
-    }
+    begin(record.sequence)
     body.append(record, previousAt: previousAt)
-    previousAt = record.at
-    last = record.sequence
+    end(record.sequence, record.at)
+  }
+
+  /// Appends a `set`, whose key and value are lent.
+  public mutating func append(
+    _ fact: SetFact, key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, reason: String?
+  ) {
+    begin(fact.sequence)
+    body.append(fact, key: key, value: value, reason: reason, previousAt: previousAt)
+    end(fact.sequence, fact.at)
+  }
+
+  private mutating func begin(_ sequence: SequenceNumber) {
+    guard count == 0 else { return }
+    first = sequence
+    previousAt = .zero
+  }
+
+  private mutating func end(_ sequence: SequenceNumber, _ at: Timestamp) {
+    previousAt = at
+    last = sequence
     count += 1
   }
 
