@@ -62,7 +62,8 @@ extension CacheState {
   fileprivate func addRegistries(
     slots: Range<Slot>, to registries: inout [String: RegistryStatistics]
   ) {
-    for slot in slots where isOccupied(slot) {
+    // A clear since the last slice leaves fewer slots.
+    for slot in slots.clamped(to: 0..<slotEnd) where isOccupied(slot) {
       let (name, bytes) = withKey(of: slot) { key in
         let colon = key.firstIndex(of: UInt8(ascii: ":"))
         let name = colon.map { String(decoding: key[..<$0], as: UTF8.self) } ?? ""

@@ -54,13 +54,20 @@ extension Engine {
   nonisolated(nonsending) func clear(
     prefix: Bytes, reason: String?, _ level: Acknowledgement
   ) async throws(CacheError) -> TierCounts {
+    // Made without the lock: tables for a million entries take milliseconds to be filled with zeros.
+    let empty = prefix.isEmpty ? ClearedContents(locked { state in state.opened }) : nil
     let (counts, sequence) = try await writeWhenRoom(level) {
       (state, reading) throws(CacheError) in
+      state.cleared = empty
+      defer { state.cleared = nil }
+      if empty != nil { state.voidCapture() }
       let counts = state.core.decideClear(
-        prefix: prefix, reason: reason, at: state.now(reading), into: &state.decision)
+        prefix: prefix, reason: reason, spare: empty?.index, at: state.now(reading),
+        into: &state.decision)
       state.absorb(reading)
       return TierCounts(memory: Int(counts.memory), store: Int(counts.store))
     }
+    if empty != nil { signalUpkeep() }
     try await acknowledge(sequence, level)
     return counts
   }

@@ -36,6 +36,15 @@ extension EngineState {
     return hasMore
   }
 
+  /// Gives up a checkpoint that is under way, since its entries are all about to go; the next frame
+  /// begins another one, which has little to write. One that bridges a gap is needed as it is.
+  mutating func voidCapture() {
+    guard let capture = checkpointing.capture, capture.isForUpkeep else { return }
+    checkpointing.capture = nil
+    checkpointing.capturedAt = 0
+    if let ended = core.endCapture() { garbage.append(ended) }
+  }
+
   /// Ends a capture, unless another one has taken its place.
   /// - Returns: its memory, to be released after unlocking.
   mutating func endCapture(_ capture: Checkpointing.Capture) -> StateCapture? {

@@ -40,6 +40,10 @@ struct EngineState: ~Copyable, Sendable {
   var settleWaiters: [CommitState.Waiter] = []
   var closing = Closing()
   var garbage = Garbage()
+  /// What a clear under way puts in the place of everything, and what others have replaced: upkeep
+  /// lets it go.
+  var cleared: ClearedContents?
+  var remains: [ClearedContents] = []
 
   init(
     core: consuming CacheState, timeline: Timeline, opened: Opened, hasJournal: Bool,
@@ -173,7 +177,17 @@ struct EngineState: ~Copyable, Sendable {
       dropValue(slot)
       changePayload(slot) { $0 = Payload() }
       misses.remember(keyHash, ending)
+    case .removedAll: dropAll(sequence)
     }
+  }
+
+  /// Everything is cleared: values change places with none, and go with the index that had them.
+  private mutating func dropAll(_ sequence: SequenceNumber) {
+    guard let cleared else { preconditionFailure("only a clear removes all") }
+    swap(&payloads, &cleared.payloads)
+    if hasStore { projection.append(.deleteAll, at: sequence) }
+    cleared.index.forEachKeyHash(MissMemory.keyCountMax) { misses.remember($0, .cleared) }
+    remains.append(cleared)
   }
 
   private mutating func dropValue(_ slot: Slot) {
@@ -209,6 +223,15 @@ struct SetInForce: ~Copyable {
   /// The encoded value.
   let bytes: [UInt8]
   let reason: String?
+}
+
+/// An empty index with no values; after a clear, the one that it replaced, with its values.
+final class ClearedContents: @unchecked Sendable {
+  // Proof of Sendable: changed by the holder of the engine's lock only, and let go of by one.
+  let index: DetachedIndex
+  var payloads = ChunkedPool(Payload())
+
+  init(_ opened: Opened) { index = DetachedIndex(opened, hashSeed: CacheKey.hashSeed) }
 }
 
 /// How far the end has come.

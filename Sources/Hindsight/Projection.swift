@@ -134,6 +134,11 @@ extension Projection.Batch {
       if let first = inserted.first, origin >= first, inserted.containsSorted(origin) {
         cancelled.append(origin)
       }
+    case .deleteAll:
+      // What came before it in this transaction needn't be written.
+      operations.removeAll(keepingCapacity: true)
+      inserted.removeAll(keepingCapacity: true)
+      cancelled.removeAll()
     }
     operations.append(operation)
   }
@@ -142,16 +147,17 @@ extension Projection.Batch {
   fileprivate mutating func leaveOutCancelled() {
     guard !cancelled.isEmpty else { return }
     cancelled.sort()
-    operations.removeAll { cancelled.containsSorted($0.origin) }
+    operations.removeAll { $0.origin.map { cancelled.containsSorted($0) } ?? false }
     inserted.removeAll { cancelled.containsSorted($0) }
   }
 }
 
 extension RowOperation {
-  fileprivate var origin: SequenceNumber {
+  fileprivate var origin: SequenceNumber? {
     switch self {
     case .insert(let row): row.origin
     case .delete(let origin): origin
+    case .deleteAll: nil
     }
   }
 }

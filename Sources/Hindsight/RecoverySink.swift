@@ -86,6 +86,9 @@ final class RecoverySink: ReplaySink {
         projection.append(.delete(origin: origin), at: record.sequence)
       }
     case .removed(let slot, _, _): payloads[Int(slot)] = Payload()
+    case .removedAll:
+      payloads = []
+      if record.sequence > applied { projection.append(.deleteAll, at: record.sequence) }
     }
   }
 

@@ -13,9 +13,11 @@ final class Upkeep: @unchecked Sendable {
 
   /// One piece of upkeep.
   func step() -> BackgroundWait {
-    let (phase, capture, durable) = engine.locked { state in
-      (state.phase, state.checkpointing.capture, state.commit.durable)
+    let (phase, capture, durable, remains) = engine.locked { state in
+      defer { state.remains = [] }
+      return (state.phase, state.checkpointing.capture, state.commit.durable, state.remains)
     }
+    withExtendedLifetime(remains) {}  // a clear's, which nobody waits for
     guard phase == .open else {
       abandonCheckpoint()
       return .finished

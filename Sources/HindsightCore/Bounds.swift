@@ -14,6 +14,8 @@ public enum Bounds {
   public static let ttlMax = Microseconds(rawValue: 1 << 53)
   /// So many touched entries are told at once: up to 2 µs each where the index is large.
   public static let untoldCountMax = 2_048
+  /// Removing an entry takes as long as making so many empty cells of a new index.
+  static let cellsPerRemoval = 1_024
   /// Evictions, expiries or touches that one decision may make before it is cut into another.
   public static let eventsPerSlice = 1_024
 }

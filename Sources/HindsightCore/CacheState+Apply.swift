@@ -35,6 +35,17 @@ extension CacheState {
     advance(to: fact.sequence, fact.at)
   }
 
+  /// Takes a clear into the state, whose entries have been looked for already.
+  /// - Throws: as the other one.
+  mutating func apply(
+    _ cleared: Cleared, _ found: ToClear, _ sequence: SequenceNumber, _ at: Timestamp,
+    into effects: inout [Effect]
+  ) throws(StateError) {
+    try checkOrder(sequence, at, expected: head.sequence.next, needsOpen: true)
+    try applyCleared(cleared, found, &effects)
+    advance(to: sequence, at)
+  }
+
   private mutating func advance(to sequence: SequenceNumber, _ at: Timestamp) {
     head.sequence = sequence
     head.at = at
@@ -137,12 +148,18 @@ extension CacheState {
   private mutating func applyCleared(
     _ it: Cleared, _ at: Timestamp, _ effects: inout [Effect]
   ) throws(StateError) {
-    let (slots, live) = matching(prefix: it.prefix, at: at)
+    try applyCleared(it, toClear(prefix: it.prefix, at: at), &effects)
+  }
+
+  private mutating func applyCleared(
+    _ it: Cleared, _ found: ToClear, _ effects: inout [Effect]
+  ) throws(StateError) {
     for (tier, stated, counted) in [
-      (Tier.memory, it.memoryCount, live.memory), (.store, it.storeCount, live.store),
+      (Tier.memory, it.memoryCount, found.live.memory), (.store, it.storeCount, found.live.store),
     ] where stated != counted {
       throw .wrongClearCount(tier, stated: stated, counted: counted)
     }
+    guard let slots = found.slots else { return removeAll(&effects) }
     for slot in slots { remove(slot, .cleared, &effects) }
   }
 

@@ -71,33 +71,12 @@ extension CacheState {
     entries.release(slot)
   }
 
-  /// The entries whose key starts with `prefix`, most recent first, and how many residencies of
-  /// theirs are live. O(entries).
-  func matching(
-    prefix: Bytes, at now: Timestamp
-  ) -> (slots: [Slot], live: (memory: UInt64, store: UInt64)) {
-    var slots: [Slot] = []
-    var live = (memory: UInt64(0), store: UInt64(0))
-    forEachSlot { slot in
-      let entry = entries[slot]
-      guard entry.keyBytes.starts(with: prefix) else { return }
-      slots.append(slot)
-      if entry.isLive(in: .memory, at: now) { live.memory += 1 }
-      if entry.isLive(in: .store, at: now) { live.store += 1 }
-    }
-    return (slots, live)
-  }
-
   /// Makes room in the tables for all that the limits allow, so that growing never pauses a set.
   mutating func reserve(_ opened: Opened) {
-    let most: UInt64 = 1 << 20
-    // Each bounded by itself: a file's limits may be anything, and their sum overflow.
-    let wanted =
-      min(opened.storeLimit?.entryCountMax ?? 0, most) + min(opened.memoryLimit.entryCountMax, most)
-    let capacity = Int(min(wanted, most))
-    keys.reserve(capacity, entries)
-    origins.reserve(capacity, entries)
-    heaps.memory.reserve(Int(min(opened.memoryLimit.entryCountMax, most)))
-    heaps.store.reserve(Int(min(opened.storeLimit?.entryCountMax ?? 0, most)))
+    let room = IndexRoom(opened)
+    keys.reserve(room.entryCount, entries)
+    origins.reserve(room.entryCount, entries)
+    heaps.memory.reserve(room.memoryCount)
+    heaps.store.reserve(room.storeCount)
   }
 }

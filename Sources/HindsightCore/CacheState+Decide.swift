@@ -150,14 +150,26 @@ extension CacheState {
   }
 
   /// Removes every key that starts with `prefix`.
+  /// - Parameter spare: an empty index that takes the place of the state's where everything goes, and
+  ///   then holds what has gone; `nil`: one is made, and let go of.
   /// - Returns: how many live residencies ended, per tier.
   public mutating func decideClear(
-    prefix: Bytes, reason: String?, at now: Timestamp, into decision: inout Decision
+    prefix: Bytes, reason: String?, spare: DetachedIndex? = nil, at now: Timestamp,
+    into decision: inout Decision
   ) -> (memory: UInt64, store: UInt64) {
-    let live = matching(prefix: prefix, at: now).live
+    self.spare = spare
+    defer { self.spare = nil }
+    let found = toClear(prefix: prefix, at: now)
+    let live = found.live
     let cleared = Cleared(
       prefix: prefix, reason: reason, memoryCount: live.memory, storeCount: live.store)
-    emit(.cleared(cleared), at: now, into: &decision)
+    let sequence = head.sequence.next
+    do {
+      try apply(cleared, found, sequence, now, into: &decision.effects)
+    } catch {
+      preconditionFailure("our own decision can't be applied: \(error)")
+    }
+    decision.records.append(Record(sequence: sequence, at: now, event: .cleared(cleared)))
     return live
   }
 

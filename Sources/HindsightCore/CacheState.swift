@@ -28,6 +28,8 @@ public struct CacheState: ~Copyable, Sendable {
   var byteCounts = (memory: UInt64(0), store: UInt64(0))
   /// What a checkpoint is taken from, while one is.
   var capture: StateCapture?
+  /// An empty index for the decision under way, which may clear everything.
+  var spare: DetachedIndex?
   let hashSeed: UInt64
 
   /// Always `nil`. A type that holds an opaque existential is passed by its address; one of this
@@ -209,6 +211,12 @@ public struct CacheState: ~Copyable, Sendable {
 }
 
 extension UnsafeRawBufferPointer {
+  @inline(__always)
+  func hasPrefix(_ prefix: UnsafeRawBufferPointer) -> Bool {
+    count >= prefix.count
+      && UnsafeRawBufferPointer(rebasing: self[..<prefix.count]).elementsAreEqual(to: prefix)
+  }
+
   @inline(__always)
   func elementsAreEqual(to other: UnsafeRawBufferPointer) -> Bool {
     guard count == other.count else { return false }

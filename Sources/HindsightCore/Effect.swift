@@ -17,6 +17,9 @@ public enum Effect: Equatable, Sendable {
   case storeEnded(Slot, SequenceNumber, Ending)
   /// The entry is gone and its slot is free; `keyHash` is the hash of its key.
   case removed(Slot, keyHash: UInt64, Ending)
+  /// All entries are gone from both tiers, cleared at once: every slot is free and was never used,
+  /// every row is void.
+  case removedAll
 }
 
 /// The facts that one decision made, in order, and what they did. Reused from call to call.

@@ -28,6 +28,7 @@ struct SlotTable: ~Copyable, @unchecked Sendable {
   /// The number of cells, a power of two, less one.
   private var mask: UInt32
   private(set) var count = 0
+  var cellCount: Int { Int(mask) + 1 }
 
   init(_ tag: Tag) {
     self.tag = tag

@@ -112,7 +112,8 @@ extension [UInt8] {
       put(varint: Self.lifetime(until: fact.memoryExpiry, from: fact.at))
       put(varint: Self.lifetime(until: fact.storeExpiry, from: fact.at))
       put(varint: UInt64(key.count))
-      append(contentsOf: UnsafeMutableBufferPointer(rebasing: numbers[..<(end - numbers.baseAddress!)]))
+      append(
+        contentsOf: UnsafeMutableBufferPointer(rebasing: numbers[..<(end - numbers.baseAddress!)]))
     }
     append(contentsOf: key)
     append(varint: UInt64(value.count))

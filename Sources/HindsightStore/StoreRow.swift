@@ -34,6 +34,8 @@ public enum RowOperation: Equatable, Sendable {
   case insert(StoredRow)
   /// A row that is not there is no error: it may have come and gone within one batch.
   case delete(origin: SequenceNumber)
+  /// Every row that is there.
+  case deleteAll
 }
 
 /// Up to which event the rows are the projection of which journal.

@@ -11,6 +11,7 @@ struct WriterState {
   private let commit: SQLiteStatement
   private let insert: SQLiteStatement
   private let delete: SQLiteStatement
+  private let deleteAll: SQLiteStatement
   private let setMark: SQLiteStatement
   /// A sync failed: what was written since the last good one may be gone, whatever later syncs say.
   private var syncFailure: StoreError?
@@ -29,6 +30,7 @@ struct WriterState {
       VALUES (?1, ?2, ?3, ?4, ?5, ?6)
       """, .apply)
     delete = try connection.prepare("DELETE FROM entries WHERE origin = ?1", .apply)
+    deleteAll = try connection.prepare("DELETE FROM entries", .apply)
     setMark = try connection.prepare(
       "INSERT OR REPLACE INTO meta (id, journal, applied) VALUES (1, ?1, ?2)", .apply)
   }
@@ -63,6 +65,7 @@ struct WriterState {
     case .delete(let origin):
       delete.bind(origin, at: 1)
       try delete.run()
+    case .deleteAll: try deleteAll.run()
     case .insert(let row):
       precondition(
         row.origin > .zero && !row.key.isEmpty && row.key.count <= Bounds.keyByteCountMax

@@ -22,6 +22,7 @@ struct SimulatedRows: Equatable, Sendable {
         new.rows.insert(row, at: at)
       case .delete(let origin):
         if let at = new.index(of: origin) { new.rows.remove(at: at) }
+      case .deleteAll: new.rows = []
       }
     }
     new.mark = mark

@@ -133,7 +133,7 @@ extension RowOperation {
   fileprivate var logByteCount: UInt64 {
     switch self {
     case .insert(let row): 4_120 + UInt64(row.value.count)
-    case .delete: 4_120
+    case .delete, .deleteAll: 4_120
     }
   }
 }

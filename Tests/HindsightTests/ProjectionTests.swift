@@ -32,6 +32,7 @@ struct ProjectionTests {
           switch operation {
           case .insert(let row): #expect(rows.insert(row.origin.rawValue).inserted)
           case .delete(let origin): rows.remove(origin.rawValue)
+          case .deleteAll: rows = []
           }
         }
         #expect(batch.applied >= mark)

@@ -1,0 +1,53 @@
+// Clearing: slot by slot, or everything at once.
+
+/// What a clear removes, and how many residencies of that are live.
+struct ToClear {
+  /// `nil`: everything, at once.
+  var slots: [Slot]?
+  var live: (memory: UInt64, store: UInt64)
+}
+
+extension CacheState {
+  /// What a clear would remove. O(entries) with a prefix; O(entries past their expiry) without.
+  func toClear(prefix: Bytes, at now: Timestamp) -> ToClear {
+    guard prefix.isEmpty, isClearedAtOnce else { return matching(prefix: prefix, at: now) }
+    return ToClear(
+      slots: nil,
+      live: (UInt64(liveCount(in: .memory, at: now)), UInt64(liveCount(in: .store, at: now))))
+  }
+
+  private func matching(prefix: Bytes, at now: Timestamp) -> ToClear {
+    var slots: [Slot] = []
+    var live = (memory: UInt64(0), store: UInt64(0))
+    // In the order of the slots, in which they lie in memory: following the list costs a cache miss
+    // an entry.
+    prefix.withUnsafeBytes { prefix in
+      for slot in 1..<entries.end where isOccupied(slot) {
+        guard entries[slot].keyBytes.hasPrefix(prefix) else { continue }
+        slots.append(slot)
+        if isLive(slot, in: .memory, at: now) { live.memory += 1 }
+        if isLive(slot, in: .store, at: now) { live.store += 1 }
+      }
+    }
+    return ToClear(slots: slots, live: live)
+  }
+
+  /// Removes every entry at once: the index changes places with an empty one.
+  mutating func removeAll(_ effects: inout [Effect]) {
+    let empty = spare ?? DetachedIndex(hashSeed: hashSeed)
+    swap(&entries, &empty.entries)
+    swap(&keyArena, &empty.keyArena)
+    swap(&keys, &empty.keys)
+    swap(&origins, &empty.origins)
+    swap(&recency, &empty.recency)
+    swap(&heaps, &empty.heaps)
+    byteCounts = (0, 0)
+    effects.append(.removedAll)
+    if spare == nil, let opened = head.opened { reserve(opened) }
+  }
+
+  /// Whether making a new index takes less than emptying this one.
+  private var isClearedAtOnce: Bool {
+    capture == nil && keys.count > 0 && keys.count >= keys.cellCount / Bounds.cellsPerRemoval
+  }
+}

@@ -1,0 +1,58 @@
+/// An index apart from a state: an empty one that is to take the place of a state's, and afterwards
+/// the one that it has replaced.
+///
+/// So clearing everything takes a constant time however much there is: whoever holds a lock around the
+/// state makes the empty one before, and lets go of the full one after.
+public final class DetachedIndex: @unchecked Sendable {
+  // Proof of Sendable: nobody but the holder of the state changes it, while it is handed in; who is
+  // handed it back only reads it and lets it go.
+  var entries = EntryPool(.none)
+  var keyArena = KeyArena()
+  var keys = SlotTable(.key)
+  var origins: SlotTable
+  var recency = RecencyRing()
+  var heaps = (memory: ExpiryHeap(tier: .memory), store: ExpiryHeap(tier: .store))
+  private let hashSeed: UInt64
+
+  /// An empty index with room for all that the limits allow.
+  /// - Parameter hashSeed: that of the state.
+  public convenience init(_ opened: Opened, hashSeed: UInt64) {
+    self.init(hashSeed: hashSeed)
+    let room = IndexRoom(opened)
+    keys.reserve(room.entryCount, entries)
+    origins.reserve(room.entryCount, entries)
+    heaps.memory.reserve(room.memoryCount)
+    heaps.store.reserve(room.storeCount)
+  }
+
+  init(hashSeed: UInt64) {
+    self.hashSeed = hashSeed
+    origins = SlotTable(.origin(seed: hashSeed))
+  }
+
+  /// Calls `body` with the hashes of the most recent keys.
+  public func forEachKeyHash(_ countMax: Int, _ body: (UInt64) -> Void) {
+    var slot = entries[noSlot].older
+    for _ in 0..<countMax where slot != noSlot {
+      body(XXH64.hash(entries[slot].keyBytes, seed: hashSeed))
+      slot = entries[slot].older
+    }
+  }
+}
+
+/// What an index makes room for at once, so that growing never pauses a set.
+struct IndexRoom {
+  var entryCount: Int
+  var memoryCount: Int
+  var storeCount: Int
+
+  init(_ opened: Opened) {
+    let most: UInt64 = 1 << 20
+    let memory = min(opened.memoryLimit.entryCountMax, most)
+    let store = min(opened.storeLimit?.entryCountMax ?? 0, most)
+    memoryCount = Int(memory)
+    storeCount = Int(store)
+    // Each bounded by itself: a file's limits may be anything, and their sum overflow.
+    entryCount = Int(min(memory + store, most))
+  }
+}

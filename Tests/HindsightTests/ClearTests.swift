@@ -1,0 +1,95 @@
+import Hindsight
+import HindsightJournal
+import HindsightReplay
+import HindsightStore
+import HindsightTesting
+import Synchronization
+import Testing
+
+/// Clearing everything takes the index away at once, and leaves nothing of it.
+@Suite("S043 clearing everything")
+struct ClearTests {
+  /// Counts how many of its kind there are.
+  private final class Counted: Sendable {
+    static let count = Atomic<Int>(0)
+    init() { Self.count.add(1, ordering: .relaxed) }
+    deinit { Self.count.subtract(1, ordering: .relaxed) }
+  }
+
+  private static let counted = ValueCoder<Counted>(
+    id: 200, encode: { _ in [1] }, decode: { _ in Counted() })
+
+  @Test("values are let go, lookups say why, rows go, and what is set afterwards stays")
+  func everything() async throws {
+    let directory = try TemporaryDirectory()
+    let before = Counted.count.load(ordering: .relaxed)
+    let keys = try (0..<3_000).map { try CacheKey("k\($0)") }
+    let configuration = configuration(memory: 2_000, store: 5_000)
+    let cache = try await Cache<Counted>.open(
+      at: directory.cache, coder: Self.counted, configuration: configuration)
+    for key in keys { try await cache.set(Counted(), for: key, acknowledgement: .enqueued) }
+    try await cache.settle()
+    for key in keys.suffix(100) { try await cache.set(Counted(), for: key) }
+    #expect(Counted.count.load(ordering: .relaxed) >= before + 2_000)
+    #expect(try await cache.clear() == TierCounts(memory: 2_000, store: 3_000))
+    #expect(cache.count == TierCounts(memory: 0, store: 0))
+    for key in [keys[0], keys[2_999]] {
+      #expect(reason(try await cache.lookup(key)) == .cleared)
+      #expect(cache.memoryValue(for: key) == nil)
+    }
+    try await cache.set(Counted(), for: keys[7])
+    #expect(try await cache.clear() == TierCounts(memory: 1, store: 1))
+    try await cache.set(Counted(), for: keys[8])
+    try await cache.settle()
+    let deadline = ContinuousClock.now + .seconds(60)
+    while Counted.count.load(ordering: .relaxed) > before + 1, ContinuousClock.now < deadline {
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    #expect(Counted.count.load(ordering: .relaxed) == before + 1)
+    try await cache.close()
+    let again = try await Cache<Counted>.open(
+      at: directory.cache, coder: Self.counted, configuration: configuration)
+    #expect(again.count == TierCounts(memory: 1, store: 1))
+    #expect(try await again.get(keys[8]) != nil)
+    try await again.close()
+  }
+
+  @Test("while checkpoints are written and entries are counted, and with the store behind")
+  func amidCheckpoints() async throws {
+    let directory = try TemporaryDirectory()
+    var configuration = configuration(memory: 10_000, store: 10_000)
+    configuration.segmentByteCount = 256 << 10
+    configuration.syncInterval = .milliseconds(5)
+    let cache = try await Cache<[UInt8]>.open(
+      at: directory.cache, coder: .bytes, configuration: configuration)
+    let counting = Task {
+      while !Task.isCancelled {
+        #expect(cache.statistics.registries.values.reduce(0) { $0 + $1.entries } <= 20_000)
+        try await Task.sleep(for: .milliseconds(1))
+      }
+    }
+    var random = SplitMix64(seed: 43)
+    var last = 0
+    for round in 0..<12 {
+      last = Int.random(in: 500...6_000, using: &random)
+      for at in 0..<last {
+        let value = withUnsafeBytes(of: random.next()) { Array($0) }
+        try await cache.set(
+          value + value + [UInt8(round)], for: CacheKey("k\(at)"), acknowledgement: .enqueued)
+      }
+      let counts = try await cache.clear()
+      #expect(counts == TierCounts(memory: last, store: last), "round \(round)")
+    }
+    counting.cancel()
+    _ = await counting.result
+    for at in 0..<100 { try await cache.set([UInt8(at)], for: CacheKey("k\(at)")) }
+    try await cache.settle()
+    try await cache.close()
+    let path = directory.cache
+    let verified = Verifier(try PosixStorage(path: path)) { () throws(StoreError) in
+      try StoreInspector(directory: path)
+    }.run()
+    #expect(verified.isSound, "\(verified.problems)")
+    #expect(verified.rows == 100)
+  }
+}
