@@ -147,6 +147,8 @@ enum EngineBounds {
   static let captureSliceCount = 512
   /// A slice of the sweep under the lock.
   static let sweepSliceCount = 256
+  /// Values that are unpinned at a time, some 100 ns each.
+  static let unpinSliceCount = 64
 }
 
 extension CacheConfiguration {

@@ -18,6 +18,21 @@ struct ChunkedQueue<Element> {
     return chunks[place >> Self.shift][place & (Self.chunkCount - 1)]
   }
 
+  /// The first elements, sharing their chunks: a constant cost for each of those.
+  func prefix(_ count: Int) -> [ArraySlice<Element>] {
+    precondition(count <= self.count)
+    var slices: [ArraySlice<Element>] = []
+    var at = offset
+    while at < offset + count {
+      let chunk = chunks[at >> Self.shift]
+      let first = at & (Self.chunkCount - 1)
+      let slice = chunk[first..<min(chunk.count, first + offset + count - at)]
+      slices.append(slice)
+      at += slice.count
+    }
+    return slices
+  }
+
   mutating func append(_ element: Element) {
     if chunks.last.map({ $0.count == Self.chunkCount }) ?? true {
       var chunk: [Element] = []

@@ -8,20 +8,26 @@ import HindsightStore
 /// come in a transaction before it (a clear is a long one): a crash in between makes them again, and
 /// a row that isn't there is no error.
 struct Projection {
-  private struct Pending: Sendable {
+  fileprivate struct Pending: Sendable {
     var sequence: SequenceNumber
     var operation: RowOperation
   }
 
-  /// One transaction: its rows, and up to where it brings the store.
-  struct Batch {
-    var operations: [RowOperation]
-    /// Origins whose values the store has once the transaction is committed.
-    var inserted: [SequenceNumber]
+  /// One transaction, as it is taken with the lock held: a constant cost for each few hundred rows.
+  struct Batch: Sendable {
+    /// Up to where it brings the store.
     var applied: SequenceNumber
     var byteCount: UInt64
-    fileprivate var cancelled: [SequenceNumber] = []
+    fileprivate var slices: [ArraySlice<Pending>]
     fileprivate var taken: Int
+  }
+
+  /// A transaction's rows.
+  struct Rows: Sendable {
+    var operations: [RowOperation] = []
+    /// Origins whose values the store has once the transaction is committed.
+    var inserted: [SequenceNumber] = []
+    private var cancelled: [SequenceNumber] = []
   }
 
   /// Committed in the store, and synced there: what retention counts on. What an opening finds
@@ -62,19 +68,15 @@ struct Projection {
 
   /// Gives the next transaction; it stays pending until `committed`, so that a failed one is
   /// simply taken again. A row that comes and goes within a transaction is never written.
-  mutating func next(durable: SequenceNumber) -> Batch? {
+  func next(durable: SequenceNumber) -> Batch? {
     guard applied < durable || pending.first.map({ $0.sequence <= durable }) == true else {
       isTold = false
       return nil
     }
     let extent = extent(durable: durable)
-    var batch = Batch(
-      operations: [], inserted: [], applied: extent.isAll ? durable : extent.whole ?? applied,
-      byteCount: extent.byteCount, taken: extent.count)
-    batch.operations.reserveCapacity(extent.count)
-    for at in 0..<extent.count { batch.add(pending[at].operation) }
-    batch.leaveOutCancelled()
-    return batch
+    return Batch(
+      applied: extent.isAll ? durable : extent.whole ?? applied, byteCount: extent.byteCount,
+      slices: pending.prefix(extent.count), taken: extent.count)
   }
 
   /// The transaction that `next` gave is committed.
@@ -124,8 +126,18 @@ struct Projection {
   }
 }
 
-extension Projection.Batch {
-  fileprivate mutating func add(_ operation: RowOperation) {
+extension Projection.Rows {
+  /// The rows of a batch, without those that come and go within it. O(rows): not with the lock held.
+  init(_ batch: Projection.Batch) {
+    operations.reserveCapacity(batch.taken)
+    inserted.reserveCapacity(batch.taken)
+    for slice in batch.slices {
+      for item in slice { add(item.operation) }
+    }
+    leaveOutCancelled()
+  }
+
+  private mutating func add(_ operation: RowOperation) {
     switch operation {
     case .insert(let row):
       inserted.append(row.origin)
@@ -144,7 +156,7 @@ extension Projection.Batch {
   }
 
   /// Leaves out rows that come and go within this transaction.
-  fileprivate mutating func leaveOutCancelled() {
+  private mutating func leaveOutCancelled() {
     guard !cancelled.isEmpty else { return }
     cancelled.sort()
     operations.removeAll { $0.origin.map { cancelled.containsSorted($0) } ?? false }

@@ -50,20 +50,30 @@ final class Projector: @unchecked Sendable {
   }
 
   private func apply(_ batch: Projection.Batch) throws(StoreError) {
+    let rows = Projection.Rows(batch)
     try writer.apply(
-      batch.operations, mark: StoreMark(journalID: journalID, applied: batch.applied))
+      rows.operations, mark: StoreMark(journalID: journalID, applied: batch.applied))
     let logByteCount = writer.walByteCount
-    let settled = engine.locked { state in
+    engine.locked { state in
       state.projection.trouble = nil
       state.projection.logByteCount = logByteCount
       state.projection.committed(batch)
-      for origin in batch.inserted { state.unpin(origin) }
-      return state.takeSettled()
     }
-    settled.resume()
+    unpin(rows.inserted)
+    engine.locked { state in state.takeSettled() }.resume()
     engine.resumeRoomWaiters()
     isWALCheckpointDue = true
     if logByteCount >= nextLogByteCount { try checkpointNow() }
+  }
+
+  /// The store has these values now. In slices: who waits for the lock sleeps where that takes long.
+  private func unpin(_ origins: [SequenceNumber]) {
+    for start in stride(from: 0, to: origins.count, by: EngineBounds.unpinSliceCount) {
+      let slice = origins[start..<min(start + EngineBounds.unpinSliceCount, origins.count)]
+      engine.locked { state in
+        for origin in slice { state.unpin(origin) }
+      }
+    }
   }
 
   /// The WAL goes into the database when it is large, or when there has been time.

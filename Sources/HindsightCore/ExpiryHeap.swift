@@ -1,10 +1,15 @@
-/// The residents of one tier, soonest expiry first: a binary heap of slots whose entries know
-/// their place in it.
+/// The residents of one tier, soonest expiry first: a heap of slots whose entries know their place in
+/// it.
+///
+/// Each has four children: half as many levels as with two, and the cache misses of comparing four
+/// entries overlap, where those of two levels wait for each other.
 ///
 /// Ordered by (expiry, origin), a total order, so that which entry comes first never depends on
 /// how the heap came about: a state rebuilt from a checkpoint decides like the one it replaces.
 struct ExpiryHeap: Sendable {
   let tier: Tier
+  private static var childCount: Int { 4 }
+
   private var slots: [Slot] = []
 
   init(tier: Tier) { self.tier = tier }
@@ -31,7 +36,10 @@ struct ExpiryHeap: Sendable {
 
   /// Puts everything in order. O(n).
   mutating func order(_ entries: inout EntryPool) {
-    for at in stride(from: slots.count / 2 - 1, through: 0, by: -1) { siftDown(at, &entries) }
+    guard slots.count > 1 else { return }
+    for at in stride(from: Self.parent(slots.count - 1), through: 0, by: -1) {
+      siftDown(at, &entries)
+    }
   }
 
   /// Removes a slot that is in the heap. O(log n).
@@ -53,8 +61,7 @@ struct ExpiryHeap: Sendable {
     while let at = pending.popLast() {
       guard at < slots.count, entries[slots[at]].expiry(in: tier) <= now else { continue }
       body(slots[at])
-      pending.append(2 * at + 1)
-      pending.append(2 * at + 2)
+      pending.append(contentsOf: Self.children(at))
     }
   }
 
@@ -62,8 +69,16 @@ struct ExpiryHeap: Sendable {
   func checkInvariants(_ entries: borrowing EntryPool) {
     for at in slots.indices {
       precondition(entries[slots[at]].heapPlace(in: tier) == UInt32(at + 1))
-      if at > 0 { precondition(!precedes(slots[at], slots[(at - 1) / 2], entries)) }
+      if at > 0 { precondition(!precedes(slots[at], slots[Self.parent(at)], entries)) }
     }
+  }
+
+  @inline(__always)
+  private static func parent(_ at: Int) -> Int { (at - 1) / childCount }
+
+  @inline(__always)
+  private static func children(_ at: Int) -> Range<Int> {
+    childCount * at + 1..<childCount * at + 1 + childCount
   }
 
   @inline(__always)
@@ -75,9 +90,11 @@ struct ExpiryHeap: Sendable {
   private mutating func siftUp(_ start: Int, _ entries: inout EntryPool) {
     let slot = slots[start]
     var at = start
-    while at > 0, precedes(slot, slots[(at - 1) / 2], entries) {
-      put(slots[(at - 1) / 2], at, &entries)
-      at = (at - 1) / 2
+    while at > 0 {
+      let parent = Self.parent(at)
+      guard precedes(slot, slots[parent], entries) else { break }
+      put(slots[parent], at, &entries)
+      at = parent
     }
     put(slot, at, &entries)
   }
@@ -85,9 +102,14 @@ struct ExpiryHeap: Sendable {
   private mutating func siftDown(_ start: Int, _ entries: inout EntryPool) {
     let slot = slots[start]
     var at = start
-    while 2 * at + 1 < slots.count {
-      var child = 2 * at + 1
-      if child + 1 < slots.count, precedes(slots[child + 1], slots[child], entries) { child += 1 }
+    while true {
+      let children = Self.children(at)
+      var child = children.lowerBound
+      guard child < slots.count else { break }
+      for other in child + 1..<min(children.upperBound, slots.count)
+      where precedes(slots[other], slots[child], entries) {
+        child = other
+      }
       guard precedes(slots[child], slot, entries) else { break }
       put(slots[child], at, &entries)
       at = child

@@ -28,7 +28,7 @@ struct ProjectionTests {
       }
       for _ in 0..<6 {
         guard let batch = projection.next(durable: last) else { break }
-        for operation in batch.operations {
+        for operation in Projection.Rows(batch).operations {
           switch operation {
           case .insert(let row): #expect(rows.insert(row.origin.rawValue).inserted)
           case .delete(let origin): rows.remove(origin.rawValue)
@@ -55,7 +55,7 @@ struct ProjectionTests {
     var sizes: [Int] = []
     var marks: [UInt64] = []
     while let batch = projection.next(durable: SequenceNumber(count + 2)) {
-      sizes.append(batch.operations.count)
+      sizes.append(Projection.Rows(batch).operations.count)
       marks.append(batch.applied.rawValue)
       projection.committed(batch)
     }
