@@ -84,7 +84,11 @@ struct EngineState: ~Copyable, Sendable {
     absorb(decision.effects.span)
     // A coarse reading may lie behind the precise one that `at` comes from.
     if !decision.records.isEmpty { lastBoot = max(lastBoot, reading.boot) }
-    journal(decision.records.span)
+    if !decision.records.isEmpty {
+      let isJournaled = isJournaled(
+        from: decision.records[0].sequence, count: decision.records.count)
+      journal(decision.records.span, isJournaled)
+    }
     noteJournaled(reading)
     decision.removeAll()
     swap(&decision, &self.decision)
@@ -101,8 +105,11 @@ struct EngineState: ~Copyable, Sendable {
     }
     insert(set, slot)
     lastBoot = max(lastBoot, reading.boot)
-    journal(decision.records.span)
-    journal(set)
+    // All of the decision or nothing.
+    let first = decision.records.isEmpty ? set.fact.sequence : decision.records[0].sequence
+    let isJournaled = isJournaled(from: first, count: decision.records.count + 1)
+    journal(decision.records.span, isJournaled)
+    journal(set, isJournaled)
     noteJournaled(reading)
     decision.removeAll()
     swap(&decision, &self.decision)
@@ -123,23 +130,22 @@ struct EngineState: ~Copyable, Sendable {
   }
 
   /// Counts the decision's records and appends them to the open frame.
-  private mutating func journal(_ records: borrowing Span<Record>) {
-    guard !records.isEmpty else { return }
+  private mutating func journal(_ records: borrowing Span<Record>, _ isJournaled: Bool) {
     for at in records.indices { count(records[at].event) }
-    guard isJournaled(from: records[0].sequence, count: records.count) else { return }
+    guard isJournaled else { return }
     for at in records.indices { frame.append(records[at]) }
     frameBoot = lastBoot
   }
 
-  private mutating func journal(_ set: borrowing SetInForce) {
+  private mutating func journal(_ set: borrowing SetInForce, _ isJournaled: Bool) {
     counters.sets += 1
-    guard isJournaled(from: set.fact.sequence, count: 1) else { return }
+    guard isJournaled else { return }
     let (fact, key, reason) = (set.fact, set.key, set.reason)
     set.bytes.withUnsafeBytes { frame.append(fact, key: key, value: $0, reason: reason) }
     frameBoot = lastBoot
   }
 
-  /// Whether events go to the open frame. Where the journal can't be written and that is full, they
+  /// Whether a decision's events go to the open frame. Where the journal can't be written and that is full, they
   /// are dropped, up to the rescue: a checkpoint will stand in for them.
   private mutating func isJournaled(from first: SequenceNumber, count: Int) -> Bool {
     guard hasJournal else { return false }

@@ -68,7 +68,7 @@ struct Projection {
 
   /// Gives the next transaction; it stays pending until `committed`, so that a failed one is
   /// simply taken again. A row that comes and goes within a transaction is never written.
-  func next(durable: SequenceNumber) -> Batch? {
+  mutating func next(durable: SequenceNumber) -> Batch? {
     guard applied < durable || pending.first.map({ $0.sequence <= durable }) == true else {
       isTold = false
       return nil

@@ -28,8 +28,8 @@ struct BenchJournal {
     try await sets(.durable, callers: 64, "hindsight-nostore")
   }
 
-  /// `.enqueued` as the caller sees it: bursts that the queue has room for. What is in it is
-  /// written between them, outside the timed part.
+  /// `.enqueued` as the caller sees it: bursts that the queues have room for. What is in them is
+  /// written, and projected where there is a store, between bursts and outside the timed part.
   private func burst(_ peer: String) async throws {
     let sets = tools.streams.sets
     try await withCache("burst", peer) { cache in
@@ -39,6 +39,7 @@ struct BenchJournal {
         seconds += try await BenchTools.seconds {
           for operation in burst { try await cache.set(operation, .enqueued) }
         }
+        if peer == "hindsight" { try await cache.settle() }
         try await cache.flush(to: .written)
       }
       tools.sink.emit(
