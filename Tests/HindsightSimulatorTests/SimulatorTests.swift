@@ -1,3 +1,4 @@
+import Foundation
 import HindsightTesting
 import Testing
 
@@ -28,4 +29,24 @@ struct SimulatorTests {
     #expect(first.trace == second.trace)
     #expect(first.digest == second.digest)
   }
+
+  /// What changes the cache's behaviour or the plans changes these, too:
+  /// `swift run -c release simulator --digests > Fixtures/simulator/digests.tsv`.
+  @Test("seeds come to what they came to on other machines")
+  func digests() throws {
+    let path = checkout.appendingPathComponent("Fixtures/simulator/digests.tsv").path
+    let kept = try String(contentsOfFile: path, encoding: .utf8)
+      .split(separator: "\n").map { $0.split(separator: "\t").map(String.init) }
+    let mark = try #require(kept.first)
+    // Another zlib ends segments elsewhere.
+    guard mark == ["zlib", SimulationDigests.compressorMark] else { return }
+    #expect(kept.count == SimulationDigests.seeds.count + 1)
+    for line in kept.dropFirst() {
+      let seed = try #require(UInt64(line[0]))
+      #expect(SimulationDigests.digest(of: seed) == line[1], "seed \(seed)")
+    }
+  }
 }
+
+private let checkout = URL(fileURLWithPath: #filePath)
+  .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()

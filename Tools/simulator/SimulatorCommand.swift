@@ -23,6 +23,8 @@ struct SimulatorCommand: ParsableCommand {
   @Flag(help: "Also prints every kind of fault with its count, as a Markdown table.")
   var table = false
   @Flag(help: "Goes on after failures, and lists them without shrinking.") var keepGoing = false
+  @Flag(help: "Prints the digests of a few seeds, as Fixtures/simulator has them.") var digests =
+    false
   @Option(help: "How many seeds run at the same time.") var threads = 2
 
   func validate() throws {
@@ -32,6 +34,7 @@ struct SimulatorCommand: ParsableCommand {
 
   func run() throws {
     CrashReport.install()
+    if digests { return print(SimulationDigests.table(), terminator: "") }
     if let seed { return try runOne(seed) }
     let pool = SeedPool(
       first: first, count: seeds ?? (minutes == nil ? 1_000 : nil),
