@@ -4,8 +4,8 @@
 # address  AddressSanitizer, and LeakSanitizer at the end of each process
 # thread   ThreadSanitizer; Mutex is told to it (Sources/HindsightCore/SanitizedMutex.swift)
 #
-# A report fails the run, but for those of Tools/sanitize-thread.supp, which gives the reasons. Each
-# has a build directory of its own.
+# A report fails the run, but for those of Tools/sanitize-*.supp, which give the reasons. Each has a
+# build directory of its own.
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 which=${1:-all}
@@ -21,7 +21,8 @@ run() {
     $build -Xswiftc "$flag"
     # The tests start processes of their own: what those report goes to files, too, and counts.
     export ASAN_OPTIONS="detect_leaks=1:log_path=$reports"
-    export LSAN_OPTIONS="use_unaligned=1"
+    export LSAN_OPTIONS="use_unaligned=1:print_suppressions=0"
+    LSAN_OPTIONS="$LSAN_OPTIONS:suppressions=$root/Tools/sanitize-address.supp"
     export TSAN_OPTIONS="halt_on_error=0:exitcode=66:log_path=$reports"
     TSAN_OPTIONS="$TSAN_OPTIONS:suppressions=$root/Tools/sanitize-thread.supp"
     status=0
