@@ -80,6 +80,8 @@ public struct JournalRetention {
       guard isOver || isOld else { break }
       let size = try segment.file.size()
       try storage.remove(segment.name)
+      // One after the other: removals that reach the disk in another order would leave a hole.
+      try storage.syncDirectory()
       writer.removed(size)
       total -= min(size, total)
       removed.append(segment.name)
