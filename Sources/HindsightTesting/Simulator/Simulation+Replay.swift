@@ -70,7 +70,7 @@ extension Simulation {
         case .gap(let gap): beforeGap = beforeGap ?? gap.first.rawValue - 1
         case .recovered(let recovered) where recovered.cause == .salvaged:
           base = beforeGap ?? event.record.sequence.rawValue - 1
-        case .recovered, .opened, .expired, .evicted: beforeGap = nil
+        case .recovered, .opened, .expired, .evicted, .touched: beforeGap = nil
         default: (base, beforeGap) = (nil, nil)
         }
       }
