@@ -37,6 +37,9 @@ struct ExpiryHeap: Sendable {
   /// Puts everything in order. O(n).
   mutating func order(_ entries: inout EntryPool) {
     guard slots.count > 1 else { return }
+    // Restored, they come nearly latest expiry first: the other way round little has to move.
+    slots.reverse()
+    for at in slots.indices { entries[slots[at]].setHeapPlace(UInt32(at + 1), in: tier) }
     for at in stride(from: Self.parent(slots.count - 1), through: 0, by: -1) {
       siftDown(at, &entries)
     }

@@ -8,6 +8,8 @@ public struct StateDigest: Sendable {
   /// The digest of what was added so far.
   public private(set) var value: UInt64 = 0
   private var part: [UInt8] = []
+  /// How many numbers an entry has beside its key's bytes.
+  private static let numberCount = 8
 
   /// Begins with a state's head.
   public init(_ head: StateHead, orderIsTold: Bool) {
@@ -41,16 +43,27 @@ public struct StateDigest: Sendable {
     _ valueByteCount: UInt32, _ valueHash: UInt64, _ memoryExpiry: Timestamp?,
     _ storeExpiry: Timestamp?
   ) {
-    add(UInt64(key.count))
-    part.append(contentsOf: key)
-    add(origin.rawValue)
-    add(UInt64(bitPattern: setAt.rawValue))
-    add(UInt64(coder))
-    add(UInt64(valueByteCount))
-    add(valueHash)
-    add(memoryExpiry.map { UInt64(bitPattern: $0.rawValue) } ?? .max)
-    add(storeExpiry.map { UInt64(bitPattern: $0.rawValue) } ?? .max)
-    endPart()
+    withUnsafeTemporaryAllocation(
+      byteCount: key.count + Self.numberCount * MemoryLayout<UInt64>.size, alignment: 8
+    ) { part in
+      // Written in place: an array's appending took more than the hash.
+      var at = 0
+      func put(_ word: UInt64) {
+        part.storeBytes(of: word.littleEndian, toByteOffset: at, as: UInt64.self)
+        at += MemoryLayout<UInt64>.size
+      }
+      put(UInt64(key.count))
+      UnsafeMutableRawBufferPointer(rebasing: part[at...]).copyMemory(from: key)
+      at += key.count
+      put(origin.rawValue)
+      put(UInt64(bitPattern: setAt.rawValue))
+      put(UInt64(coder))
+      put(UInt64(valueByteCount))
+      put(valueHash)
+      put(memoryExpiry.map { UInt64(bitPattern: $0.rawValue) } ?? .max)
+      put(storeExpiry.map { UInt64(bitPattern: $0.rawValue) } ?? .max)
+      value = XXH64.hash(UnsafeRawBufferPointer(part), seed: value)
+    }
   }
 
   private mutating func add(_ opened: Opened) {

@@ -24,7 +24,19 @@ public struct CheckpointReader {
     var offset: UInt64
   }
 
-  /// Decoded blocks that wait, in bytes.
+  /// How far the decoding is.
+  private struct Place {
+    /// Where the block stands, and the next one.
+    var start: UInt64 = 0
+    var offset: UInt64
+    var block = ByteReader([])
+
+    init(offset: UInt64) { self.offset = offset }
+  }
+
+  /// Entries that are handed over at once: few enough that their memory is used again and again.
+  private static let stepCount = 128
+  /// Decoded entries that wait, in bytes.
   private static let costMax = 8 << 20
   /// Below it, a thread costs more than it gains.
   private static let byteCountMin: UInt64 = 128 << 10
@@ -65,8 +77,8 @@ public struct CheckpointReader {
     _ body: (EntryImage, Bytes?) throws(StateError) -> Void
   ) throws(DamageError) {
     let decoder = BodyDecoder()
-    var offset = firstEntryOffset
-    let produce = { step(&offset, decoder) }
+    var place = Place(offset: firstEntryOffset)
+    let produce = { step(&place, decoder) }
     let isLong = byteCount >= Self.byteCountMin
     let readAhead = isLong ? ReadAhead(costMax: Self.costMax, produce: produce) : nil
     defer { readAhead?.stop() }
@@ -95,18 +107,23 @@ public struct CheckpointReader {
   // MARK: Blocks
 
   private func step(
-    _ offset: inout UInt64, _ decoder: BodyDecoder
+    _ place: inout Place, _ decoder: BodyDecoder
   ) -> ReadAhead<Step>.Produced {
-    let start = offset
     do {
-      let block = try Self.block(file, &offset, decoder, version: header.version)
-      if block.isEmpty { return (Step(found: .end, offset: start), 0, true) }
-      let entries = try self.entries(block)
-      return (Step(found: .entries(entries), offset: start), 2 * block.count, false)
+      if place.block.isAtEnd {
+        place.start = place.offset
+        let block = try Self.block(file, &place.offset, decoder, version: header.version)
+        if block.isEmpty { return (Step(found: .end, offset: place.start), 0, true) }
+        place.block = ByteReader(block)
+      }
+      let remaining = place.block.remaining
+      let entries = try self.entries(&place.block)
+      let cost = remaining - place.block.remaining + entries.count * MemoryLayout<EntryImage>.stride
+      return (Step(found: .entries(entries), offset: place.start), cost, false)
     } catch let error as FormatError {
-      return (Step(found: .damaged(error), offset: start), 0, true)
+      return (Step(found: .damaged(error), offset: place.start), 0, true)
     } catch let error as StorageError {
-      return (Step(found: .failed(error), offset: start), 0, true)
+      return (Step(found: .failed(error), offset: place.start), 0, true)
     } catch {
       preconditionFailure("no other error is thrown here: \(error)")
     }
@@ -138,10 +155,10 @@ public struct CheckpointReader {
       bytes, stored == raw ? .stored : .begins, version: version, count: Int(raw))
   }
 
-  private func entries(_ block: [UInt8]) throws(FormatError) -> [(EntryImage, Bytes?)] {
+  private func entries(_ block: inout ByteReader) throws(FormatError) -> [(EntryImage, Bytes?)] {
     var entries: [(EntryImage, Bytes?)] = []
-    var reader = ByteReader(block)
-    while !reader.isAtEnd { entries.append(try entry(&reader)) }
+    entries.reserveCapacity(Self.stepCount)
+    while !block.isAtEnd, entries.count < Self.stepCount { entries.append(try entry(&block)) }
     return entries
   }
 
