@@ -70,6 +70,36 @@ struct Assembly: ~Copyable {
     return state
   }
 
+  /// Whether memory is to have a value that is still to be gathered.
+  borrowing func lacksMemoryValue(of backlog: Backlog) -> Bool {
+    var isLacking = false
+    core.forEachSlot { slot in
+      let origin = core.origin(of: slot)
+      if origin > backlog.applied, origin <= backlog.end, core.isResident(slot, in: .memory),
+        payloads[Int(slot)].bytes == nil
+      {
+        isLacking = true
+      }
+    }
+    return isLacking
+  }
+
+  /// What was gathered at once comes before all other rows, its values are at hand.
+  mutating func take(gathered: consuming Projection) {
+    var start = 0
+    while let (rows, next) = gathered.insertions(from: start, count: EngineBounds.pinSliceCount) {
+      for row in rows {
+        guard let slot = core.find(origin: row.origin), core.isResident(slot, in: .store) else {
+          continue
+        }
+        payloads[Int(slot)].isPinned = true
+        if payloads[Int(slot)].bytes == nil { payloads[Int(slot)].bytes = row.value }
+      }
+      start = next
+    }
+    projection.gathered(gathered)
+  }
+
   private borrowing func timeline(_ reading: ClockReading) -> Timeline {
     let head = core.head
     let isSameBoot = opened.bootID != 0 && head.opened?.bootID == opened.bootID
@@ -105,7 +135,7 @@ struct Assembly: ~Copyable {
         // The journal has grown by what was replayed since its last checkpoint.
         let byteCount = journal.writer.journalByteCount
         state.checkpointing.capturedAt = byteCount - min(byteCount, report.replayedByteCount)
-        state.checkpointing.lastByteCount = report.checkpointByteCount
+        state.checkpointing.lastWorth = report.checkpointByteCount
       }
     } catch {
       throw CacheError(storage: error)

@@ -5,7 +5,7 @@ import HindsightStore
 /// The attempts at opening a journal, the best first. An attempt that fails has changed nothing.
 ///
 /// 1. From a checkpoint that contains nothing after what the store has applied: the store then
-///    simply goes on.
+///    simply goes on. Where it is far behind, from the newest one: the rows are gathered later.
 /// 2. From the newest whole checkpoint: the store is compared row by row.
 /// 3. With damage cut out, where that is asked for; likewise.
 struct Attempt {
@@ -14,12 +14,18 @@ struct Attempt {
   /// The store's mark, where it has one.
   let store: StoreMark?
   var usesStore = false
+  /// So much of the journal is gathered later rather than replayed at once.
+  let backlogByteCountMin: UInt64
   private(set) var needsReconciling = false
 
-  init(storage: any JournalStorage, options: JournalOptions, store: StoreMark?) {
+  init(
+    storage: any JournalStorage, options: JournalOptions, store: StoreMark?,
+    backlogByteCountMin: UInt64
+  ) {
     self.storage = storage
     self.options = options
     self.store = store
+    self.backlogByteCountMin = backlogByteCountMin
   }
 
   mutating func run(
@@ -28,10 +34,9 @@ struct Attempt {
   ) throws(CacheError) -> (RecoveredJournal, RecoverySink) {
     let recovery = JournalRecovery(
       storage, options, store: store.map { ($0.journalID, $0.applied) })
-    if let store, try isOurs(store) {
+    if let store, let start = try start(store) {
       do throws(JournalError) {
         let sink = makeSink(store.applied, false)
-        let start = ReplayStart.notAfter(store.applied)
         return (try recovery.open(from: start, salvages: false, into: sink), sink)
       } catch {
         if case .storage(let error) = error { throw CacheError(storage: error) }
@@ -46,12 +51,16 @@ struct Attempt {
     }
   }
 
-  private func isOurs(_ store: StoreMark) throws(CacheError) -> Bool {
+  /// Where to begin for a store that is a projection of this journal; `nil` where it isn't.
+  private func start(_ store: StoreMark) throws(CacheError) -> ReplayStart? {
     do throws(DamageError) {
-      return try JournalDirectory(storage, forWriting: false).journalID == store.journalID
+      let directory = try JournalDirectory(storage, forWriting: false)
+      guard directory.journalID == store.journalID else { return nil }
+      return try JournalBacklog(directory).start(
+        applied: store.applied, byteCountMin: backlogByteCountMin)
     } catch {
       if let failure = error.storageFailure { throw CacheError(storage: failure) }
-      return false  // The second attempt tells why.
+      return nil  // The second attempt tells why.
     }
   }
 }

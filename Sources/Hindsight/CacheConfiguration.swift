@@ -113,6 +113,9 @@ public struct CacheConfiguration: Sendable {
   package var random: @Sendable () -> UInt64 = { .random(in: 0 ... .max) }
   /// Below the public minimum only where a simulator wants many segments of few events.
   package var segmentByteCountMin: UInt64 = 64 << 10
+  /// Where the store lacks more than so much of the journal, stored bytes, what it lacks is gathered
+  /// after opening. Less only where a simulator wants that with few events.
+  package var backlogByteCountMin: UInt64 = 1 << 20
 
   public init() {}
 }
@@ -128,6 +131,8 @@ enum EngineBounds {
   /// Bytes of events written but not yet durable, which are kept in memory: beyond it, a sync is
   /// forced.
   static let unsyncedByteCountMax = 32 << 20
+  /// So many bytes of frames are written before a sync that is due, and no more.
+  static let bytesBeforeSyncMax = 256 << 10
   /// Rows and bytes in one transaction of the projector.
   static let transactionRowCount = 2_000
   static let transactionByteCount: UInt64 = 8 << 20
@@ -137,14 +142,15 @@ enum EngineBounds {
   static let retryInterval = Microseconds.seconds(1)
   /// Lookups of one key whose row can't be found are repeated this often, each in a new snapshot.
   static let missingRowReadCountMax = 3
-  /// Checkpoints come at every segment's start, and after this much journal or four times the
-  /// last checkpoint, whichever is more.
+  /// Checkpoints come at every segment's start, and after this much journal or as much as the last
+  /// checkpoint was worth, whichever is more: they at most double what is written.
   static let checkpointByteCountMin: UInt64 = 2 << 20
-  static let checkpointGrowthFactor: UInt64 = 4
   /// … and at the end, where there is this much journal after the last one.
   static let closingCheckpointByteCountMin: UInt64 = 64 << 10
   /// Entries that a checkpoint takes at once, under the lock: about a quarter of a millisecond.
   static let captureSliceCount = 512
+  /// Values that an opening left for later come so many at a time, under the lock.
+  static let pinSliceCount = 512
   /// A slice of the sweep under the lock.
   static let sweepSliceCount = 256
   /// Values that are unpinned at a time, some 100 ns each.

@@ -6,7 +6,7 @@ import HindsightJournal
 final class CheckpointStream {
   enum Progress {
     case more
-    /// The checkpoint is there, with so many bytes.
+    /// The checkpoint is there, and worth so many bytes of journal.
     case finished(UInt64)
     /// Another capture has taken the place of this one; what was written is removed.
     case void

@@ -40,6 +40,8 @@ struct CommitState: Sendable {
   var isRotationDue = false
   /// Somebody wants everything durable, without waiting for it.
   var isSyncRequested = false
+  /// Bytes of frames that the journal's thread has written while a sync was due.
+  private var putOffByteCount = 0
   /// When the open frame got its first event, in boot time.
   var frameBegan: Microseconds?
   /// Whether the journal's thread knows that the open frame has begun, and that it is full.
@@ -85,6 +87,17 @@ struct CommitState: Sendable {
     }
     isWriting = true
     return true
+  }
+
+  /// Whether a sync that is due has waited for enough frames: callers who never pause would else put
+  /// it off for good, and with it the store and checkpoints.
+  var hasPutOffSync: Bool {
+    putOffByteCount >= EngineBounds.bytesBeforeSyncMax && durable < written
+  }
+
+  /// The journal's thread writes a frame of so many bytes.
+  mutating func noteWriting(_ byteCount: Int, isSyncDue: Bool) {
+    putOffByteCount = isSyncDue ? putOffByteCount + byteCount : 0
   }
 
   /// Takes the write role for the journal's thread, or has it handed over as soon as it is free.
@@ -160,6 +173,7 @@ struct CommitState: Sendable {
 
   /// Everything up to `sequence` is on the disk.
   mutating func synced(through sequence: SequenceNumber) -> [Resumption] {
+    putOffByteCount = 0
     durable = max(durable, sequence)
     written = max(written, durable)
     return Self.take(&writeWaiters, through: written) + Self.take(&syncWaiters, through: durable)

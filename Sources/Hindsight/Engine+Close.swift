@@ -113,9 +113,10 @@ extension EngineState {
   ) -> (Checkpointing.Capture, number: UInt32)? {
     let byteCount = writer.journalByteCount
     let grown = byteCount - min(byteCount, checkpointing.capturedAt)
+    // A capture that is under way counts as the last one, but won't be written any more.
+    let isFar = checkpointing.capture != nil || grown >= EngineBounds.closingCheckpointByteCountMin
     guard closing.error == nil, commit.trouble == nil, commit.lostFirst == nil,
-      core.head.isClosed, commit.durable == core.head.sequence,
-      grown >= EngineBounds.closingCheckpointByteCountMin
+      core.head.isClosed, commit.durable == core.head.sequence, isFar
     else { return nil }
     checkpointing.capturedAt = byteCount
     var capture = beginCapture(withPins: false)

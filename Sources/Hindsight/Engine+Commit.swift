@@ -66,7 +66,7 @@ extension Engine {
     }
     let arrivalCount = gathering.count
     resume.resume()
-    if signal, !gathers { signalJournal() }
+    if signal || cut.isCaptured, !gathers { signalJournal() }
     resumeRoomWaiters()
     if gathers { gathering.gather(resume.count, since: arrivalCount, configuration.scheduler) }
     return trouble
@@ -151,7 +151,8 @@ extension EngineState {
     if writer.isSegmentFull(after: sealed.byteCount) { commit.isRotationDue = true }
     let journalByteCount = writer.journalByteCount
     var isCaptured = false
-    if checkpointing.isDue(journalByteCount: journalByteCount)
+    // The frame counts, roughly as it will be stored: it may be a large one.
+    if checkpointing.isDue(journalByteCount: journalByteCount + UInt64(sealed.byteCount / 4))
       || (commit.isRotationDue && checkpointing.capture == nil)
     {
       beginCapture(withPins: false)
@@ -167,6 +168,8 @@ extension EngineState {
   mutating func noteWritten(_ cut: CutFrame, _ position: JournalPosition) {
     if checkpointing.capture?.head.sequence == cut.frame.last, !commit.isRotationDue {
       checkpointing.capture?.position = position
+      // A checkpoint is written once its frame is durable; a late one leaves more to replay.
+      commit.isSyncRequested = true
     }
   }
 }

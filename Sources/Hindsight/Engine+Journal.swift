@@ -50,10 +50,12 @@ extension Engine {
     }
     let isSyncDue = state.isSyncDue(
       reading, configuration.syncInterval, unsynced: journal.writer.unsyncedByteCount)
-    if state.isCutDue(reading, isSyncDue: isSyncDue) {
+    if state.isCutDue(reading, isSyncDue: isSyncDue), !(isSyncDue && state.commit.hasPutOffSync) {
       guard state.commit.takeRoleForThread() else { return .idle(.signal) }
       if state.commit.isRotationDue { return .rotate }
-      return .write(state.cut(journal.writer, reading))
+      let cut = state.cut(journal.writer, reading)
+      state.commit.noteWriting(cut.frame.byteCount, isSyncDue: isSyncDue)
+      return .write(cut)
     }
     if state.commit.isRotationDue {
       return state.commit.takeRoleForThread() ? .rotate : .idle(.signal)

@@ -117,7 +117,9 @@ private struct Opening {
     ) {
       clock.reading().wall
     }
-    var attempt = Attempt(storage: storage, options: options, store: store?.mark)
+    var attempt = Attempt(
+      storage: storage, options: options, store: store?.mark,
+      backlogByteCountMin: configuration.backlogByteCountMin)
     attempt.usesStore = store != nil
     let (recovered, sink) = try attempt.run(salvages: configuration.corruption == .salvage) {
       RecoverySink(hashSeed: CacheKey.hashSeed, applied: $0, keepsValues: $1)
@@ -125,7 +127,14 @@ private struct Opening {
     note(recovered.report)
     var assembly = Assembly(opened, configuration, sink, recovered, clock)
     let values = HistoricValues(storage)
-    if let store, attempt.needsReconciling { try reconcile(store, &assembly, values) }
+    var backlog: Backlog?
+    if let store {
+      if attempt.needsReconciling {
+        try reconcile(store, &assembly, values)
+      } else {
+        backlog = try self.backlog(sink, store, storage, &assembly, values)
+      }
+    }
     var promoted = PromotedValues()
     try promoted.restore(&assembly, store?.backend, values)
     summary.damage += promoted.damage
@@ -133,7 +142,30 @@ private struct Opening {
     let journal = Engine.Journal(
       writer: recovered.writer, storage: storage, id: recovered.writer.journalID)
     let state = try assembly.open(journal)
-    return try start(began, state, journal, store, lock)
+    return try start(began, state, journal, store, lock, backlog)
+  }
+
+  /// Leaves for later what the store lacks of a checkpoint; but where memory is to have values of
+  /// that, it is gathered at once.
+  private mutating func backlog(
+    _ sink: RecoverySink, _ store: OpenedStore, _ storage: any JournalStorage,
+    _ assembly: inout Assembly, _ values: HistoricValues
+  ) throws(CacheError) -> Backlog? {
+    let applied = assembly.projection.applied
+    guard sink.restored > applied else { return nil }
+    let backlog = Backlog(storage, applied: applied, end: sink.restored)
+    guard assembly.lacksMemoryValue(of: backlog) else {
+      assembly.projection.awaitBacklog(through: backlog.end)
+      return backlog
+    }
+    do throws(DamageError) {
+      assembly.take(gathered: try backlog.gather())
+    } catch {
+      if let failure = error.storageFailure { throw CacheError(storage: failure) }
+      summary.damage.append("\(error)")
+      try reconcile(store, &assembly, values)
+    }
+    return nil
   }
 
   private mutating func note(_ report: RecoveryReport) {
@@ -183,14 +215,15 @@ private struct Opening {
 
   private mutating func start(
     _ began: ContinuousClock.Instant, _ state: consuming EngineState,
-    _ journal: Engine.Journal?, _ store: OpenedStore?, _ lock: (any DirectoryLock)?
+    _ journal: Engine.Journal?, _ store: OpenedStore?, _ lock: (any DirectoryLock)?,
+    _ backlog: Backlog? = nil
   ) throws(CacheError) -> Engine {
     var readers: Engine.Store?
     if let store {
       do throws(StoreError) {
         readers = Engine.Store(
           backend: store.backend, readers: try StoreReaders(backend: store.backend),
-          requests: RowRequests())
+          requests: RowRequests(), backlog: backlog)
       } catch {
         throw CacheError(store: error)
       }

@@ -29,6 +29,8 @@ enum ReadStep: Sendable {
   case decode(EncodedValue)
   /// The value is in the row of this origin.
   case row(SequenceNumber, valueHash: UInt64)
+  /// The store lacks the row yet; the journal has the `set`.
+  case journal(SequenceNumber, valueHash: UInt64)
 }
 
 /// Turns an encoded value into a boxed one. Runs outside the lock.
@@ -50,7 +52,7 @@ extension Engine {
         return nil
       }
       return hit
-    case .answer(.miss), .row: return nil
+    case .answer(.miss), .row, .journal: return nil
     }
   }
 
@@ -79,6 +81,11 @@ extension Engine {
         if row != nil || missingReads >= EngineBounds.missingRowReadCountMax { lose(key, origin) }
         // Where that can't be recorded now, the value is absent all the same.
         if missingReads > EngineBounds.missingRowReadCountMax { return .miss(.lost) }
+      case .journal(let origin, let valueHash):
+        guard let value = try await readJournal(origin), XXH64.hash(value.bytes) == valueHash else {
+          throw CacheError(.storeUnavailable, "the journal doesn't give the value just now")
+        }
+        if let answer = finish(key, value, decode) { return answer }
       }
     }
   }

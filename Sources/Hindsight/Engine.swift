@@ -47,6 +47,8 @@ final class Engine: Sendable {
     let backend: any StoreBackend
     let readers: StoreReaders
     let requests: RowRequests
+    /// What the store lacks at first, and the journal has.
+    var backlog: Backlog?
   }
 
   private struct Background {

@@ -47,7 +47,9 @@ extension EngineState {
       return .answer(miss(key, .expired, at: now, reading))
     }
     guard let bytes = payload(slot).bytes else {
-      return .row(core.origin(of: slot), valueHash: core.valueHash(of: slot))
+      let (origin, hash) = (core.origin(of: slot), core.valueHash(of: slot))
+      return projection.lacks(origin)
+        ? .journal(origin, valueHash: hash) : .row(origin, valueHash: hash)
     }
     return .decode(encoded(bytes, slot))
   }

@@ -277,9 +277,9 @@ struct Checkpointing {
 
   var capture: Capture?
   private(set) var nextNumber: UInt32 = 1
-  /// How large the journal was at the last capture, and the last checkpoint became.
+  /// How large the journal was at the last capture, and how much of it the last checkpoint was worth.
   var capturedAt: UInt64 = 0
-  var lastByteCount: UInt64 = 0
+  var lastWorth: UInt64 = 0
 
   init(nextNumber: UInt32 = 1) { self.nextNumber = nextNumber }
 
@@ -291,9 +291,6 @@ struct Checkpointing {
 
   func isDue(journalByteCount: UInt64) -> Bool {
     let grown = journalByteCount - min(journalByteCount, capturedAt)
-    return capture == nil
-      && grown
-        >= max(
-          EngineBounds.checkpointByteCountMin, EngineBounds.checkpointGrowthFactor * lastByteCount)
+    return capture == nil && grown >= max(EngineBounds.checkpointByteCountMin, lastWorth)
   }
 }

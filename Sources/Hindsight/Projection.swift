@@ -40,6 +40,10 @@ struct Projection {
   var logByteCount: UInt64 = 0
   var isLogHeld = false
   var trouble: CacheError?
+  /// The last event of what is gathered from the journal after an opening, while the store lacks it.
+  private(set) var backlogEnd: SequenceNumber?
+  /// What was gathered; it comes before `pending`. `nil`: not yet there.
+  private var backlog: ChunkedQueue<Pending>? = ChunkedQueue()
   private var pending = ChunkedQueue<Pending>()
   /// Without a journal: whether the projector knows that there are rows.
   private var isTold = false
@@ -48,7 +52,46 @@ struct Projection {
     self.applied = applied
   }
 
-  var rowCount: Int { pending.count }
+  var rowCount: Int { (backlog?.count ?? 0) + pending.count }
+
+  // MARK: The backlog
+
+  /// The store lacks the events up to `end`, and `gathered` will tell its rows: until then it gets
+  /// nothing.
+  mutating func awaitBacklog(through end: SequenceNumber) {
+    backlogEnd = end
+    backlog = nil
+  }
+
+  /// The rows that `awaitBacklog` spoke of, in another projection's queue.
+  mutating func gathered(_ other: consuming Projection) {
+    pinnedByteCount += other.pinnedByteCount
+    backlog = other.pending
+    trouble = nil
+  }
+
+  /// Whether the row of `origin` may not be in the store yet, and its value nowhere but in the
+  /// journal.
+  func lacks(_ origin: SequenceNumber) -> Bool {
+    backlogEnd.map { origin > applied && origin <= $0 } ?? false
+  }
+
+  /// Gives the rows that are pending, some at a time.
+  /// - Returns: up to `count` insertions from the one at `start` on, and where the next ones begin;
+  ///   `nil` behind the last one.
+  func insertions(from start: Int, count: Int) -> (rows: [StoredRow], next: Int)? {
+    guard start < pending.count else { return nil }
+    let next = min(start + count, pending.count)
+    let rows = (start..<next).compactMap { at -> StoredRow? in
+      if case .insert(let row) = pending[at].operation { row } else { nil }
+    }
+    return (rows, next)
+  }
+
+  private func item(_ at: Int) -> Pending {
+    let count = backlog?.count ?? 0
+    return at < count ? backlog![at] : pending[at - count]
+  }
 
   func exceeds(_ limits: QueueLimits) -> Bool {
     pinnedByteCount > UInt64(limits.pinnedByteCountMax) || pending.count > limits.pendingRowCountMax
@@ -69,21 +112,27 @@ struct Projection {
   /// Gives the next transaction; it stays pending until `committed`, so that a failed one is
   /// simply taken again. A row that comes and goes within a transaction is never written.
   mutating func next(durable: SequenceNumber) -> Batch? {
-    guard applied < durable || pending.first.map({ $0.sequence <= durable }) == true else {
+    guard backlog != nil, applied < durable || rowCount > 0 && item(0).sequence <= durable else {
       isTold = false
       return nil
     }
     let extent = extent(durable: durable)
+    let fromBacklog = min(extent.count, backlog?.count ?? 0)
+    let slices =
+      (backlog?.prefix(fromBacklog) ?? []) + pending.prefix(extent.count - fromBacklog)
     return Batch(
       applied: extent.isAll ? durable : extent.whole ?? applied, byteCount: extent.byteCount,
-      slices: pending.prefix(extent.count), taken: extent.count)
+      slices: slices, taken: extent.count)
   }
 
   /// The transaction that `next` gave is committed.
   mutating func committed(_ batch: Batch) {
     pinnedByteCount -= batch.byteCount
-    pending.removeFirst(batch.taken)
+    let fromBacklog = min(batch.taken, backlog?.count ?? 0)
+    backlog?.removeFirst(fromBacklog)
+    pending.removeFirst(batch.taken - fromBacklog)
     applied = batch.applied
+    if let end = backlogEnd, applied >= end { backlogEnd = nil }
   }
 
   /// How far the next transaction goes.
@@ -100,8 +149,9 @@ struct Projection {
     var extent = Extent()
     var sequence: SequenceNumber?
     var mayCutInside = true
-    while extent.count < pending.count {
-      let item = pending[extent.count]
+    let rowCount = rowCount
+    while extent.count < rowCount {
+      let item = item(extent.count)
       guard item.sequence <= durable else { break }
       if item.sequence != sequence {
         extent.whole = sequence
@@ -111,7 +161,7 @@ struct Projection {
       let isFull =
         extent.count >= EngineBounds.transactionRowCount
         || extent.byteCount >= EngineBounds.transactionByteCount
-      let isBetween = extent.count == 0 || item.sequence != pending[extent.count - 1].sequence
+      let isBetween = extent.count == 0 || item.sequence != self.item(extent.count - 1).sequence
       if isFull, isBetween || mayCutInside {
         extent.isAll = false
         return extent

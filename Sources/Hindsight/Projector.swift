@@ -1,4 +1,5 @@
 import HindsightCore
+import HindsightJournal
 import HindsightStore
 
 /// Materializes the store: durable events → one transaction (rows and applied sequence) → unpin.
@@ -10,6 +11,10 @@ final class Projector: @unchecked Sendable {
   private let engine: Engine
   private let writer: any StoreWriter
   private let journalID: JournalID
+  /// What is to be gathered first.
+  private var backlog: Backlog?
+  /// Why it can't be, ever.
+  private var backlogDamage: StoreError?
   // What the opening found may not be synced.
   private var isWALCheckpointDue = true
   private var lastSync: Microseconds
@@ -21,16 +26,21 @@ final class Projector: @unchecked Sendable {
   init(engine: Engine, writer: any StoreWriter, journalID: JournalID) {
     self.engine = engine
     self.writer = writer
+    backlog = engine.store?.backlog
     self.journalID = journalID
     lastSync = engine.clock.reading().boot
   }
 
-  /// One transaction, or one WAL checkpoint.
+  /// One transaction, or one WAL checkpoint; at first, what an opening left for later.
   func step() -> BackgroundWait {
     let (batch, isClosing) = engine.locked { state in
       (state.projection.next(durable: state.commit.durable), state.phase == .closing)
     }
     do throws(StoreError) {
+      if let backlog {
+        try gather(backlog)
+        return .again
+      }
       if let batch {
         try apply(batch)
         return .again
@@ -49,6 +59,30 @@ final class Projector: @unchecked Sendable {
     return isWALCheckpointDue ? .after(EngineBounds.retryInterval) : .signal
   }
 
+  /// Has the rows that the store lacks come before all others, and their values at hand.
+  private func gather(_ backlog: Backlog) throws(StoreError) {
+    if let backlogDamage { throw backlogDamage }
+    let gathered: Projection
+    do throws(DamageError) {
+      gathered = try backlog.gather()
+    } catch {
+      let failure = error.asStoreError(.apply)
+      guard error.storageFailure == nil else { throw failure }
+      // Nobody's: the next opening compares row by row, and knows what to do about what is lost.
+      let nobody = StoreMark(journalID: JournalID(high: 0, low: 0), applied: .zero)
+      try writer.apply([], mark: nobody)
+      backlogDamage = failure
+      throw failure
+    }
+    var start = 0
+    while let (rows, next) = gathered.insertions(from: start, count: EngineBounds.pinSliceCount) {
+      engine.locked { state in for row in rows { state.pin(row) } }
+      start = next
+    }
+    engine.locked { state in state.projection.gathered(gathered) }
+    self.backlog = nil
+  }
+
   private func apply(_ batch: Projection.Batch) throws(StoreError) {
     let rows = Projection.Rows(batch)
     try writer.apply(
@@ -62,6 +96,9 @@ final class Projector: @unchecked Sendable {
     unpin(rows.inserted)
     engine.locked { state in state.takeSettled() }.resume()
     engine.resumeRoomWaiters()
+    if engine.locked({ state in state.projection.backlogEnd == nil }) {
+      engine.store?.backlog?.release()
+    }
     isWALCheckpointDue = true
     if logByteCount >= nextLogByteCount { try checkpointNow() }
   }
@@ -151,6 +188,17 @@ final class Projector: @unchecked Sendable {
 }
 
 extension EngineState {
+  /// The value of a row that the store lacks is at hand.
+  fileprivate mutating func pin(_ row: StoredRow) {
+    guard let slot = core.find(origin: row.origin), core.isResident(slot, in: .store) else {
+      return
+    }
+    updatePayload(slot) {
+      $0.isPinned = true
+      if $0.bytes == nil { $0.bytes = row.value }
+    }
+  }
+
   /// The store has this origin's value now.
   fileprivate mutating func unpin(_ origin: SequenceNumber) {
     guard let slot = core.find(origin: origin) else { return }

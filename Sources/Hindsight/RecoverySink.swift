@@ -13,6 +13,8 @@ final class RecoverySink: ReplaySink {
   private(set) var state: CacheState
   private(set) var payloads: [Payload] = []
   private(set) var projection: Projection
+  /// The last event of the checkpoint that the replay began with; zero without one.
+  private(set) var restored = SequenceNumber.zero
   private var effects: [Effect] = []
 
   init(hashSeed: UInt64, applied: SequenceNumber, keepsValues: Bool) {
@@ -27,9 +29,12 @@ final class RecoverySink: ReplaySink {
     state = CacheState(hashSeed: hashSeed)
     payloads = []
     projection = Projection(applied: applied)
+    restored = .zero
   }
 
   func restore(_ head: StateHead) {
+    restored = head.sequence
+    payloads.reserveCapacity(head.opened.map(Self.entryCountMax) ?? 0)
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }
 
@@ -67,6 +72,14 @@ final class RecoverySink: ReplaySink {
   /// The value that the `set` at `origin` made, where it is at hand.
   func value(_ origin: SequenceNumber) -> Bytes? {
     state.find(origin: origin).flatMap { payloads[Int($0)].bytes }
+  }
+
+  /// How many entries the limits allow, within reason: files may state anything.
+  private static func entryCountMax(_ opened: Opened) -> Int {
+    let most: UInt64 = 1 << 20
+    return Int(
+      min(opened.memoryLimit.entryCountMax, most)
+        + min(opened.storeLimit?.entryCountMax ?? 0, most))
   }
 
   private func grow() {

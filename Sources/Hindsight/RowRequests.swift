@@ -10,6 +10,8 @@ final class RowRequests: Sendable {
 
   struct Request {
     var origin: SequenceNumber
+    /// Whether the value is to come from the journal, since the store lacks it.
+    var isInJournal = false
     var continuation: UnsafeContinuation<Answer, Never>
   }
 
@@ -46,30 +48,44 @@ extension Engine {
     _ origin: SequenceNumber
   ) async throws(CacheError) -> EncodedValue? {
     guard let store else { preconditionFailure("a store resident without a store") }
-    let result: StoreReadResult
     do throws(StoreError) {
       let inPlace = try store.readers.readInPlace(origin: origin)
-      if case .wouldBlock = inPlace {
-        result = try await readOnThread(origin, store).get()
-      } else {
-        result = inPlace
-      }
+      guard case .wouldBlock = inPlace else { return encoded(inPlace, origin) }
+      return encoded(try await readOnThread(origin, isInJournal: false, store).get(), origin)
     } catch {
       throw CacheError(store: error)
     }
+  }
+
+  /// Reads the value of `origin` where its `set` stands in the journal, on the reader thread: the
+  /// store lacks it for now.
+  /// - Throws: `.storeUnavailable` where the journal doesn't give it: it is not lost by that.
+  nonisolated(nonsending) func readJournal(
+    _ origin: SequenceNumber
+  ) async throws(CacheError) -> EncodedValue? {
+    guard let store else { preconditionFailure("a store resident without a store") }
+    do throws(StoreError) {
+      return encoded(try await readOnThread(origin, isInJournal: true, store).get(), origin)
+    } catch {
+      throw CacheError(store: error)
+    }
+  }
+
+  private func encoded(_ result: StoreReadResult, _ origin: SequenceNumber) -> EncodedValue? {
     switch result {
     case .row(let value, let coder, _):
-      return EncodedValue(bytes: value, coder: coder, origin: origin)
-    case .missing: return nil
+      EncodedValue(bytes: value, coder: coder, origin: origin)
+    case .missing: nil
     case .wouldBlock: preconditionFailure("the reader thread may block")
     }
   }
 
   private nonisolated(nonsending) func readOnThread(
-    _ origin: SequenceNumber, _ store: Store
+    _ origin: SequenceNumber, isInJournal: Bool, _ store: Store
   ) async -> RowRequests.Answer {
     await withUnsafeContinuation { continuation in
-      let request = RowRequests.Request(origin: origin, continuation: continuation)
+      let request = RowRequests.Request(
+        origin: origin, isInJournal: isInJournal, continuation: continuation)
       guard store.requests.append(request) else {
         // The lookup began before the end, and found the readers closed.
         let closed = StoreError(
@@ -84,9 +100,12 @@ extension Engine {
   func readerStep(_ store: Store) -> BackgroundWait {
     let hasEnded = locked { state in state.closing.isProjectorEnded }
     let batch = store.requests.take(closes: hasEnded)
-    let answers = store.readers.readBlocking(origins: batch.map(\.origin))
-    for (request, answer) in zip(batch, answers) {
-      request.continuation.resume(returning: answer)
+    let rows = batch.filter { !$0.isInJournal }
+    let answers = store.readers.readBlocking(origins: rows.map(\.origin))
+    for (request, answer) in zip(rows, answers) { request.continuation.resume(returning: answer) }
+    for request in batch where request.isInJournal {
+      request.continuation.resume(
+        returning: store.backlog?.read(request.origin) ?? .success(.missing))
     }
     if hasEnded { return .finished }
     return batch.isEmpty ? .signal : .again

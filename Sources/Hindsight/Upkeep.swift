@@ -77,9 +77,9 @@ final class Upkeep: @unchecked Sendable {
       switch progress {
       case .more: return
       case .void: self.stream = nil
-      case .finished(let byteCount):
+      case .finished(let worth):
         self.stream = nil
-        engine.locked { state in state.checkpointing.lastByteCount = byteCount }
+        engine.locked { state in state.checkpointing.lastWorth = worth }
         end(stream.capture)
         try retain(journal)
       }

@@ -9,8 +9,12 @@ public final class CheckpointWriter {
   private var header: CheckpointHeader
   private let compressor = RunCompressor()
   private var block: [UInt8] = []
+  /// How much of the block values are.
+  private var valueByteCount = 0
   private var offset: UInt64
   private var written: UInt64 = 0
+  /// Bytes of blocks with values, as they are stored.
+  private var storedValueByteCount: UInt64 = 0
 
   /// - Throws: `StorageError`.
   public init(_ storage: any JournalStorage, _ header: CheckpointHeader) throws(StorageError) {
@@ -31,6 +35,8 @@ public final class CheckpointWriter {
   /// Adds the next entry, with its encoded value where it is a memory resident's, or is to be found
   /// nowhere else.
   public func append(_ image: EntryImage, value: Bytes?) throws(StorageError) {
+    // Blocks with values are compressed, those without aren't.
+    if value == nil, valueByteCount >= Format.valueBlockByteCountMin { try endBlock() }
     block.append(prefixed: image.key)
     block.append(varint: header.head.sequence.rawValue - image.origin.rawValue)
     block.append(varint: UInt64(header.head.at.rawValue - image.setAt.rawValue))
@@ -40,14 +46,18 @@ public final class CheckpointWriter {
     block.append(expiry: image.memoryExpiry, after: image.setAt)
     block.append(expiry: image.storeExpiry, after: image.setAt)
     block.append(value == nil ? 0 : 1)
-    if let value { block.append(contentsOf: value) }
+    if let value {
+      block.append(contentsOf: value)
+      valueByteCount += value.count
+    }
     written += 1
     if block.count >= Format.blockByteCount { try endBlock() }
   }
 
   /// Syncs the checkpoint and gives it its name.
   /// - Parameter digest: of the state whose entries were appended.
-  /// - Returns: its size in bytes.
+  /// - Returns: how much journal it is worth, in stored bytes: its size, but values count four times,
+  ///   since compressing them takes time.
   public func finish(digest: UInt64) throws(StorageError) -> UInt64 {
     header.digest = digest
     precondition(written == header.entryCount, "a checkpoint must hold what its header says")
@@ -61,7 +71,7 @@ public final class CheckpointWriter {
     try file.close()
     try storage.rename(name + ".tmp", to: name)
     try storage.syncDirectory()
-    return offset + UInt64(end.count)
+    return offset + 3 * storedValueByteCount
   }
 
   /// Removes what was written of a checkpoint that isn't wanted any more.
@@ -72,9 +82,8 @@ public final class CheckpointWriter {
   }
 
   private func endBlock() throws(StorageError) {
-    compressor.endRun()
-    let compressed = compressor.encode(block).stored
-    let stored = compressed.count < block.count ? compressed : block
+    let stored = isCompressed ? compressed() : block
+    if isMostlyValues { storedValueByteCount += UInt64(stored.count) }
     var bytes: [UInt8] = []
     bytes.append(fixed: UInt32(stored.count))
     bytes.append(fixed: UInt32(block.count))
@@ -82,5 +91,20 @@ public final class CheckpointWriter {
     try file.write(bytes + stored, at: offset)
     offset += UInt64(bytes.count + stored.count)
     block.removeAll(keepingCapacity: true)
+    valueByteCount = 0
+  }
+
+  /// Keys and hashes get little smaller, at a third of what a checkpoint costs and half of what
+  /// reading one does; but one at a segment's start stays as long as the segment does.
+  private var isCompressed: Bool {
+    isMostlyValues || header.position.byteOffset == UInt64(Format.segmentHeaderByteCount)
+  }
+
+  private var isMostlyValues: Bool { 2 * valueByteCount >= block.count }
+
+  private func compressed() -> [UInt8] {
+    compressor.endRun()
+    let compressed = compressor.encode(block).stored
+    return compressed.count < block.count ? compressed : block
   }
 }

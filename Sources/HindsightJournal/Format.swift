@@ -147,6 +147,8 @@ enum Format {
   static let scratchByteCountMax = 2 << 20
   /// A checkpoint's block is cut at this size.
   static let blockByteCount = 1 << 20
+  /// … or behind so many bytes of values, where the next entry has none.
+  static let valueBlockByteCountMin = 64 << 10
   static let sequenceMax: UInt64 = 1 << 62
   /// A journal is written only below this: what a hostile one claims must leave room for what
   /// follows.

@@ -22,6 +22,8 @@ struct FrameReader {
   }
 
   private static let readAhead = 1 << 20
+  /// How much is read ahead where bodies are passed over.
+  private static let headReadAhead = 8 << 10
 
   let file: any JournalFile
   let version: UInt8
@@ -30,6 +32,7 @@ struct FrameReader {
   private(set) var offset: UInt64
   /// What the next frame must repeat; `nil` where that isn't known.
   private(set) var previousChecksum: UInt32?
+  private var readAhead = Self.readAhead
   private var buffer: [UInt8] = []
   private var bufferOffset: UInt64 = 0
 
@@ -86,6 +89,22 @@ struct FrameReader {
     return .frame(frame)
   }
 
+  /// The next frame's header; the reader moves behind the frame, whose body it neither reads nor
+  /// checks. `nil`: there is none.
+  mutating func skip() throws(StorageError) -> FrameHeader? {
+    readAhead = Self.headReadAhead
+    let head = try bytes(at: offset, count: Format.frameHeaderByteCount)
+    do throws(FormatError) {
+      let header = try FrameHeader(head)
+      guard header.version == version, header.salt == salt else { return nil }
+      offset += UInt64(Format.frameHeaderByteCount) + UInt64(header.storedByteCount)
+      previousChecksum = head.fixed(60)
+      return header
+    } catch {
+      return nil
+    }
+  }
+
   /// What the whole frame headers behind a bad place say.
   struct Aftermath {
     /// The highest sequence that one of them says had been durable: proof that what is bad before
@@ -134,7 +153,7 @@ struct FrameReader {
     if !isBuffered {
       // Never more than the file has: lengths come from the file itself.
       let left = try file.size()
-      let wanted = max(count, Self.readAhead)
+      let wanted = max(count, readAhead)
       buffer = try file.read(at: offset, count: Int(min(UInt64(wanted), left &- min(offset, left))))
       bufferOffset = offset
     }

@@ -66,6 +66,9 @@ public struct ReplayEnd: Sendable {
   var previousChecksum: UInt32?
   /// The frames of the last segment, as far as they were replayed.
   var frames: [FramePlace] = []
+  /// The event that was to be the last one.
+  var through: SequenceNumber?
+  var isThrough: Bool { through.map { last >= $0 } ?? false }
 
   /// The first frame that nothing proves to be durable.
   var firstUnproven: Int? { frames.firstIndex { $0.first > proven } }
@@ -93,11 +96,13 @@ public struct JournalReplay {
   ///   what can't be read for another reason still throws.
   /// - Parameter crossesGaps: whether it goes on behind events that were never journaled, from the
   ///   checkpoint that bridges them. The sink is told to begin again there.
+  /// - Parameter last: the replay ends with the frame that has this event.
   public func run(
-    from start: ReplayStart, stopsAtDamage: Bool = false, crossesGaps: Bool = true,
-    into sink: any ReplaySink
+    from start: ReplayStart, through last: SequenceNumber? = nil, stopsAtDamage: Bool = false,
+    crossesGaps: Bool = true, into sink: any ReplaySink
   ) throws(DamageError) -> ReplayEnd {
     var end = ReplayEnd()
+    end.through = last
     sink.begin()
     try restore(start, sink, &end)
     if case .after(let least) = start, end.checkpoint == nil {
@@ -116,7 +121,7 @@ public struct JournalReplay {
       throw .structure(
         file: name, "the journal before it is missing, and no whole checkpoint reaches up to it")
     }
-    while index < directory.segments.count {
+    while index < directory.segments.count, !end.isThrough {
       do throws(DamageError) {
         try replay(index, sink, crossesGaps: crossesGaps, &end)
       } catch {
@@ -127,7 +132,7 @@ public struct JournalReplay {
       index += 1
     }
     // The bridge is made before the segment behind it.
-    if crossesGaps, end.tail == .end {
+    if crossesGaps, end.tail == .end, !end.isThrough {
       let (position, checksum) = (end.position, end.previousChecksum)
       if try cross(to: nil, sink, &end) {
         (end.position, end.previousChecksum) = (position, checksum)
@@ -240,7 +245,7 @@ public struct JournalReplay {
         let goesOn = try take(frame, segment, successor, sink, &end)
         end.position = JournalPosition(segment: segment.header.number, byteOffset: frame.end)
         end.previousChecksum = frame.headerChecksum
-        guard goesOn else { return }
+        guard goesOn, !end.isThrough else { return }
       case .undecodable(let error):
         throw .format(file: segment.name, offset: step.offset, error)
       case .failed(let error): throw .storage(error)

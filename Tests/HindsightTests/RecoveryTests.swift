@@ -59,6 +59,47 @@ struct RecoveryTests {
     try await killed.close()
   }
 
+  private func checkpointCount(_ directory: String) throws -> Int {
+    try FileManager.default.contentsOfDirectory(atPath: directory)
+      .filter { $0.hasSuffix(".checkpoint") }.count
+  }
+
+  @Test("a checkpoint asks for the sync that it waits for")
+  func checkpointAsksForSync() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(directory.cache) {
+      $0.syncInterval = nil
+      $0.segmentByteCount = 64 << 10
+    }
+    let noise = (0..<70_000).map { _ in UInt8.random(in: 0...255) }
+    for number in 0..<2 {
+      try await cache.set(noise, for: try CacheKey("k:\(number)"), acknowledgement: .enqueued)
+    }
+    try await eventually { try checkpointCount(directory.cache) > 0 }
+    try await cache.close()
+  }
+
+  @Test("a checkpoint that is not finished at the end gives way to one of the end")
+  func unfinishedCheckpoint() async throws {
+    let directory = try TemporaryDirectory()
+    let scheduler = HoldingScheduler()
+    let cache = try await open(directory.cache) {
+      $0.scheduler = scheduler
+      $0.segmentByteCount = 64 << 10
+    }
+    scheduler.holds("upkeep", true)
+    let noise = (0..<70_000).map { _ in UInt8.random(in: 0...255) }
+    try await cache.set(noise, for: try CacheKey("k"))
+    try await cache.flush()
+    async let closed: Void = cache.close()
+    try await eventually { try checkpointCount(directory.cache) > 0 }
+    scheduler.holds("upkeep", false)
+    try await closed
+    let again = try await open(directory.cache)
+    #expect(again.recovery.replayedEvents == 0)
+    try await again.close()
+  }
+
   @Test("a promoted value that the store has lost comes from the journal, else it is lost")
   func promotedButLost() async throws {
     let directory = try TemporaryDirectory()

@@ -123,6 +123,8 @@ package struct SimulationSettings: Sendable, Equatable {
     configuration.retention = retention
     configuration.corruption = salvages ? .salvage : .refuse
     configuration.segmentByteCountMin = 256
+    // Every other plan opens from the newest checkpoint, however little the store lacks.
+    if memoryLimit.entryCountMax % 2 == 0 { configuration.backlogByteCountMin = 0 }
     configuration.segmentByteCount = segmentByteCount
     configuration.sweepInterval = sweepInterval.map { .microseconds($0) }
     configuration.syncInterval = syncInterval.map { .microseconds($0) }

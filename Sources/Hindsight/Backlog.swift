@@ -1,0 +1,69 @@
+import HindsightCore
+import HindsightJournal
+import HindsightStore
+import Synchronization
+
+/// What the store lacks of what the checkpoint contains that an opening began with: the events after
+/// `applied` and up to `end`.
+///
+/// An index needs no values of the store's, and so an opening doesn't wait for these. The projector
+/// gathers the rows with a replay of its own, before it does anything else; until the store has
+/// them, a lookup reads its value where the `set` stands in the journal.
+final class Backlog: Sendable {
+  let applied: SequenceNumber
+  let end: SequenceNumber
+  private let storage: any JournalStorage
+  private let sets = Mutex<JournalSets?>(nil)
+
+  init(_ storage: any JournalStorage, applied: SequenceNumber, end: SequenceNumber) {
+    self.storage = storage
+    self.applied = applied
+    self.end = end
+  }
+
+  /// The rows, in the order of their events.
+  /// - Throws: `DamageError` where the journal doesn't give them.
+  func gather() throws(DamageError) -> Projection {
+    let directory = try JournalDirectory(storage, forWriting: false)
+    let sink = RecoverySink(hashSeed: CacheKey.hashSeed, applied: applied, keepsValues: false)
+    let reached = try JournalReplay(directory).run(
+      from: .notAfter(applied), through: end, crossesGaps: false, into: sink)
+    guard reached.last == end else {
+      throw .structure(
+        file: reached.position.segmentName,
+        "the journal ends at event \(reached.last), before a checkpoint's \(end)")
+    }
+    return sink.projection
+  }
+
+  /// The value that the `set` at `origin` made, read from the journal. To be called by the reader
+  /// thread.
+  func read(_ origin: SequenceNumber) -> RowRequests.Answer {
+    // The lock is nobody's but the reader thread's: it makes this object one that can be shared.
+    sets.withLock { sets in
+      do throws(DamageError) {
+        if sets == nil { sets = try JournalSets(storage) }
+        guard let set = try sets?.value(origin), let expiry = set.storeExpiry else {
+          return .success(.missing)
+        }
+        // A slice would keep the whole frame.
+        return .success(.row(value: Bytes(Array(set.value)), coder: set.coder, expiry: expiry))
+      } catch {
+        sets = nil
+        return .failure(error.asStoreError(.read))
+      }
+    }
+  }
+
+  /// Lets go of the files: the store has it all.
+  func release() { sets.withLock { $0 = nil } }
+}
+
+extension DamageError {
+  /// The store's trouble that comes from the journal.
+  func asStoreError(_ operation: StoreError.Operation) -> StoreError {
+    StoreError(
+      code: storageFailure == nil ? .corrupt : .ioError, operation: operation,
+      message: "what the store lacks can't be read from the journal: \(self)", path: "")
+  }
+}

@@ -1,0 +1,55 @@
+public import HindsightCore
+
+/// Where to begin, where the store lacks what precedes the newest checkpoint.
+///
+/// The index needs only what follows that; the store's rows can be gathered later. A little is
+/// gathered at once, which costs less than it saves.
+public struct JournalBacklog {
+  private let directory: JournalDirectory
+
+  public init(_ directory: JournalDirectory) { self.directory = directory }
+
+  /// Where a replay begins, for a store of this journal that has applied so much.
+  /// - Parameter byteCountMin: what is a little, in bytes of the journal as it is stored.
+  public func start(
+    applied: SequenceNumber, byteCountMin: UInt64
+  ) throws(DamageError) -> ReplayStart {
+    var newest: UInt64?
+    for number in directory.checkpoints {
+      guard let header = try header(number) else { continue }
+      if header.head.sequence <= applied {
+        return try choose(newest, header.position, applied, byteCountMin)
+      }
+      // Events were lost there: how the store gets across has to be found out first.
+      if header.gapFirst != nil { return .notAfter(applied) }
+      if newest == nil { newest = try place(header.position) }
+    }
+    return try choose(newest, .start(of: 0), applied, byteCountMin)
+  }
+
+  private func choose(
+    _ newest: UInt64?, _ base: JournalPosition, _ applied: SequenceNumber, _ byteCountMin: UInt64
+  ) throws(DamageError) -> ReplayStart {
+    guard let newest else { return .notAfter(applied) }
+    let base = try place(base)
+    return newest > base && newest - base >= byteCountMin ? .newest : .notAfter(applied)
+  }
+
+  /// Bytes of the journal before a position.
+  private func place(_ position: JournalPosition) throws(DamageError) -> UInt64 {
+    try DamageError.wrap { () throws(StorageError) in
+      try directory.byteCount(before: position.segment) + position.byteOffset
+    }
+  }
+
+  /// A checkpoint's header; `nil` where it can't be one of this journal's.
+  private func header(_ number: UInt32) throws(DamageError) -> CheckpointHeader? {
+    do throws(DamageError) {
+      let header = try CheckpointReader(directory.storage, number: number).header
+      return header.journalID == directory.journalID ? header : nil
+    } catch {
+      if error.storageFailure != nil { throw error }
+      return nil
+    }
+  }
+}
