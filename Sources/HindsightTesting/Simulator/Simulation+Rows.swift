@@ -47,10 +47,12 @@ extension Simulation {
   ) throws(SimulationFailure) {
     let at = view.at.rawValue
     let applied = lastStored
+    let told = attempt.least
     var attempt = attempt
     // A database that is damaged is put aside, with the times in it.
     if isStoreDamaged { attempt.least = attempt.wall }
-    try checkTime(ofOpening: at, attempt)
+    // Rows may come back that were set before time went back, and tell it.
+    try checkTime(ofOpening: at, attempt, told: told)
     model = NapkinModel(limits: settings.limits)
     for row in rows.reversed() { model.restore(Self.entry(row)) }
     history = history.filter { $0.key <= applied }

@@ -151,11 +151,13 @@ extension Simulation {
     remember(view)
   }
 
-  func checkTime(ofOpening at: Int64, _ attempt: Attempt) throws(SimulationFailure) {
+  /// - Parameter told: a time that what came back may tell, though it went back since.
+  func checkTime(
+    ofOpening at: Int64, _ attempt: Attempt, told: Int64 = .min
+  ) throws(SimulationFailure) {
     let reading = clock.reading()
     time.observe(reading)
-    // Rows may come back that were set before time went back, and tell it.
-    let most = settings.usesJournal ? time.now.most : max(time.now.most, attempt.least)
+    let most = max(time.now.most, told)
     guard at >= attempt.least, at <= most else {
       throw failure("time", "reopened at \(at), and it is between \(attempt.least) and \(most)")
     }
