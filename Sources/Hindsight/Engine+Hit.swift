@@ -52,9 +52,9 @@ extension EngineState {
       payloads[place].box != nil
     else { return nil }
     if hits.isFull {
+      settleHits()
       // The slower way of a lookup tells it.
       if core.hasManyUntoldTouches, canRecord { return nil }
-      settleHits()
     }
     hits.append(slot)
     return payloads[place].box.map { Unmanaged.passUnretained($0) }

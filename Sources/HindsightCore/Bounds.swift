@@ -13,7 +13,7 @@ public enum Bounds {
   /// The latest expiry and the longest TTL: 2^53 µs, about 285 years, exact in a `Double`.
   public static let ttlMax = Microseconds(rawValue: 1 << 53)
   /// So many touched entries are told at once: up to 2 µs each where the index is large.
-  public static let untoldCountMax = 2_048
+  public static let untoldCountMax = 1_536
   /// Removing an entry takes as long as making so many empty cells of a new index.
   static let cellsPerRemoval = 1_024
   /// Evictions, expiries or touches that one decision may make before it is cut into another.
