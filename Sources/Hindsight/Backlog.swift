@@ -13,7 +13,14 @@ final class Backlog: Sendable {
   let applied: SequenceNumber
   let end: SequenceNumber
   private let storage: any JournalStorage
-  private let sets = Mutex<JournalSets?>(nil)
+  private let state = Mutex(State())
+
+  private struct State {
+    /// While nobody reads.
+    var sets: JournalSets?
+    /// The store has it all.
+    var isOver = false
+  }
 
   init(_ storage: any JournalStorage, applied: SequenceNumber, end: SequenceNumber) {
     self.storage = storage
@@ -38,25 +45,43 @@ final class Backlog: Sendable {
 
   /// The value that the `set` at `origin` made, read from the journal. To be called by the reader
   /// thread.
-  func read(_ origin: SequenceNumber) -> RowRequests.Answer {
-    // The lock is nobody's but the reader thread's: it makes this object one that can be shared.
-    sets.withLock { sets in
-      do throws(DamageError) {
-        if sets == nil { sets = try JournalSets(storage) }
-        guard let set = try sets?.value(origin), let expiry = set.storeExpiry else {
-          return .success(.missing)
-        }
-        // A slice would keep the whole frame.
-        return .success(.row(value: Bytes(Array(set.value)), coder: set.coder, expiry: expiry))
-      } catch {
-        sets = nil
-        return .failure(error.asStoreError(.read))
+  /// - Returns: `nil` where the store has it by now, and the journal perhaps no longer.
+  func read(_ origin: SequenceNumber) -> RowRequests.Answer? {
+    let (isOver, kept) = state.withLock { state in
+      defer { state.sets = nil }
+      return (state.isOver, state.sets)
+    }
+    if isOver { return nil }
+    var sets = kept
+    let answer = read(origin, &sets)
+    return state.withLock { state in
+      if state.isOver { return nil }
+      state.sets = sets
+      return answer
+    }
+  }
+
+  private func read(_ origin: SequenceNumber, _ sets: inout JournalSets?) -> RowRequests.Answer {
+    do throws(DamageError) {
+      if sets == nil { sets = try JournalSets(storage) }
+      guard let set = try sets?.value(origin), let expiry = set.storeExpiry else {
+        return .success(.missing)
       }
+      // A slice would keep the whole frame.
+      return .success(.row(value: Bytes(Array(set.value)), coder: set.coder, expiry: expiry))
+    } catch {
+      sets = nil
+      return .failure(error.asStoreError(.read))
     }
   }
 
   /// Lets go of the files: the store has it all.
-  func release() { sets.withLock { $0 = nil } }
+  func release() {
+    state.withLock { state in
+      state.sets = nil
+      state.isOver = true
+    }
+  }
 }
 
 extension DamageError {

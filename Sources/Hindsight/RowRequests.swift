@@ -100,13 +100,16 @@ extension Engine {
   func readerStep(_ store: Store) -> BackgroundWait {
     let hasEnded = locked { state in state.closing.isProjectorEnded }
     let batch = store.requests.take(closes: hasEnded)
-    let rows = batch.filter { !$0.isInJournal }
+    var rows: [RowRequests.Request] = []
+    for request in batch {
+      guard request.isInJournal, let answer = store.backlog?.read(request.origin) else {
+        rows.append(request)
+        continue
+      }
+      request.continuation.resume(returning: answer)
+    }
     let answers = store.readers.readBlocking(origins: rows.map(\.origin))
     for (request, answer) in zip(rows, answers) { request.continuation.resume(returning: answer) }
-    for request in batch where request.isInJournal {
-      request.continuation.resume(
-        returning: store.backlog?.read(request.origin) ?? .success(.missing))
-    }
     if hasEnded { return .finished }
     return batch.isEmpty ? .signal : .again
   }

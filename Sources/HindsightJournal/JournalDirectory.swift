@@ -1,8 +1,8 @@
 public import HindsightCore
 
 /// What the files of a journal's directory say they are.
-public struct JournalDirectory {
-  struct Segment {
+public struct JournalDirectory: Sendable {
+  struct Segment: Sendable {
     var header: SegmentHeader
     var headerChecksum: UInt32
     var file: any JournalFile

@@ -5,7 +5,7 @@ public import HindsightCore
 ///
 /// A read decodes at most one run of frames. Where frames stand is remembered, for the segments that
 /// were asked about. For use by one owner at a time.
-public struct JournalSets {
+public struct JournalSets: Sendable {
   private let directory: JournalDirectory
   private var places: [UInt32: [ReplayEnd.FramePlace]] = [:]
 

@@ -81,11 +81,20 @@ extension Simulation {
     return base
   }
 
+  /// A salvage may come back to the events of an opening that nobody saw succeed, and whose journal
+  /// was damaged before anybody replayed it: all that it did was to let entries leave.
+  func leftByLostOpening(_ last: UInt64, _ attempt: Attempt) -> Snapshot? {
+    guard isDamaged, let base = history.keys.filter({ $0 < last }).max() else { return nil }
+    var attempt = attempt
+    attempt.after = base
+    return left(by: attempt, last)
+  }
+
   /// What an opening has left that failed, or lost its power, after it had written its events.
-  func leftByOpening(_ last: UInt64) -> Snapshot? {
-    guard let attempt, last > attempt.after, var snapshot = history[attempt.after] else {
-      return nil
-    }
+  func leftByOpening(_ last: UInt64) -> Snapshot? { attempt.flatMap { left(by: $0, last) } }
+
+  private func left(by attempt: Attempt, _ last: UInt64) -> Snapshot? {
+    guard last > attempt.after, var snapshot = history[attempt.after] else { return nil }
     // Without its order: the opening that succeeds has the same limits, and shows what has left.
     if snapshot.isOrderKnown { snapshot.model.reopen(attempt.settings.limits, at: attempt.least) }
     snapshot.digest = nil

@@ -128,7 +128,7 @@ extension Simulation {
     guard settings.usesJournal else { return try recoveredFromRows(view, attempt) }
     counts.recoveries += cache.recovery.wasClean ? 0 : 1
     guard last == replayed || isDamaged,
-      let snapshot = history[last] ?? leftByOpening(last)
+      let snapshot = history[last] ?? leftByOpening(last) ?? leftByLostOpening(last, attempt)
     else {
       throw failure("recovery", "it comes back to \(last), and a replay to \(replayed)")
     }
