@@ -50,7 +50,11 @@ extension Simulation {
   /// salvaged is there again.
   private func noteLeft(by result: Verification) {
     let last = result.lastSequence
-    if attempt?.isSalvage == true, let base = salvagedFrom() { attempt?.after = base }
+    if attempt?.isSalvage == true {
+      // It may have stopped before it wrote anything.
+      guard let base = salvagedFrom() else { return }
+      attempt?.after = base
+    }
     guard var left = leftByOpening(last) else { return }
     if let old = history[last], let digest = old.digest, String(hex: digest) == result.digest {
       if old.at <= left.at { return }
