@@ -16,6 +16,10 @@ final class VerifyingSink: ReplaySink {
   private var first: SequenceNumber?
   /// The store residents as of the store's applied sequence; `nil` where that was not reached.
   private(set) var projection: [SequenceNumber: EntryImage]?
+  /// Rows that the decision behind it deletes, as far as its events can be told from the next one's: a
+  /// long decision's deletes may be committed before it is applied as a whole.
+  private(set) var mayBeGone: Set<SequenceNumber> = []
+  private var isRightBehind = false
   /// Whether that lies within events that were never journaled.
   private(set) var isAppliedInGap = false
 
@@ -55,6 +59,7 @@ final class VerifyingSink: ReplaySink {
       isAppliedInGap = true
     }
     if events % 10_000 == 0 { progress(events) }
+    noteDeletes(record.event)
     captureProjection()
   }
 
@@ -86,10 +91,30 @@ final class VerifyingSink: ReplaySink {
       projection[image.origin] = image
     }
     self.projection = projection
+    (isRightBehind, mayBeGone) = (true, [])
+  }
+
+  private func noteDeletes(_ event: Event) {
+    guard isRightBehind else { return }
+    guard event.isOneOfManyDeletes else {
+      isRightBehind = false
+      return
+    }
+    for effect in effects {
+      if case .storeEnded(_, let origin, _) = effect { mayBeGone.insert(origin) }
+    }
   }
 }
 
 extension Event {
+  /// Whether a decision that deletes many rows may have it.
+  fileprivate var isOneOfManyDeletes: Bool {
+    switch self {
+    case .cleared, .expired, .evicted, .touched: true
+    default: false
+    }
+  }
+
   /// Whether INV016 has a say in it.
   fileprivate var isHeldAgainstTTL: Bool {
     switch self {

@@ -11,6 +11,8 @@ final class GatedStore: StoreBackend {
     var isWriteHeld = false
     var readsBegun = 0
     var transactions = 0
+    /// So many of them; the next one waits.
+    var transactionsMax = Int.max
     var rows = 0
   }
 
@@ -34,6 +36,13 @@ final class GatedStore: StoreBackend {
 
   func holdReads(_ isHeld: Bool) { gate.withLock { $0.isReadHeld = isHeld } }
   func holdWrites(_ isHeld: Bool) { gate.withLock { $0.isWriteHeld = isHeld } }
+  /// Lets so many further transactions through; `nil`: all.
+  func allowTransactions(_ count: Int?) {
+    gate.withLock { gate in
+      gate.transactionsMax = count.map { gate.transactions + $0 } ?? .max
+    }
+  }
+  var transactions: Int { gate.withLock { $0.transactions } }
   var readsBegun: Int { gate.withLock { $0.readsBegun } }
 
   fileprivate func wait(while isHeld: (Gate) -> Bool) {
@@ -73,7 +82,7 @@ final class GatedStore: StoreBackend {
     func mark() throws(StoreError) -> StoreMark? { try writer.mark() }
 
     func apply(_ operations: [RowOperation], mark: StoreMark) throws(StoreError) {
-      owner.wait { $0.isWriteHeld }
+      owner.wait { $0.isWriteHeld || $0.transactions >= $0.transactionsMax }
       try writer.apply(operations, mark: mark)
       owner.gate.withLock { gate in
         gate.transactions += 1

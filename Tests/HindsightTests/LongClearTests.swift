@@ -1,0 +1,39 @@
+import Hindsight
+import HindsightJournal
+import HindsightReplay
+import HindsightStore
+import Logging
+import Testing
+
+@Suite("S043 a clear of more rows than a transaction takes")
+struct LongClearTests {
+  @Test("its rows go in pieces, and a verification in between finds nothing missing")
+  func betweenTransactions() async throws {
+    let directory = try TemporaryDirectory()
+    let store = try GatedStore(directory: directory.cache)
+    let place = Place.custom(try PosixStorage(path: directory.cache), store)
+    let cache = try await Cache<[UInt8]>.open(
+      at: place, coder: .bytes, configuration: configuration(memory: 10, store: 10_000),
+      logger: Logger(label: "clear"))
+    for number in 0..<5_000 {
+      let key = try CacheKey("\(number % 5 == 0 ? "b" : "a"):\(number)")
+      try await cache.set([1], for: key, acknowledgement: .enqueued)
+    }
+    try await cache.settle()
+    let before = store.transactions
+    store.allowTransactions(1)
+    _ = try await cache.clear(prefix: "a:")
+    try await cache.flush()
+    while store.transactions == before { try await Task.sleep(for: .milliseconds(1)) }
+    let verified = Verifier(try PosixStorage(path: directory.cache)) { () throws(StoreError) in
+      try StoreInspector(directory: directory.cache)
+    }.run()
+    #expect(verified.isSound, "\(verified.problems.prefix(3))")
+    // The whole clear is not there yet, and a part of it is.
+    #expect((1_001..<5_000).contains(verified.rows), "\(verified.rows) rows")
+    store.allowTransactions(nil)
+    try await cache.settle()
+    #expect(cache.count.store == 1_000)
+    try await cache.close()
+  }
+}
