@@ -102,6 +102,7 @@ extension Simulation {
     // Without its order: the opening that succeeds has the same limits, and shows what has left.
     if snapshot.isOrderKnown { snapshot.model.reopen(attempt.settings.limits, at: attempt.least) }
     snapshot.digest = nil
+    snapshot.mayLack = isDamaged || isStoreDamaged
     snapshot.at = attempt.least
     snapshot.boot = attempt.lastBoot
     snapshot.bootID = attempt.bootID

@@ -171,7 +171,7 @@ extension Simulation {
     from snapshot: Snapshot, at: Int64, lost: Int, _ view: CacheView
   ) throws(SimulationFailure) -> Bool {
     model = snapshot.model
-    if lost > 0 { loseWhatIsNotThere(view) }
+    if lost > 0 || snapshot.mayLack { loseWhatIsNotThere(view) }
     if snapshot.isOrderKnown {
       model.reopen(settings.limits, at: at)
       return true

@@ -80,6 +80,8 @@ package final class Simulation {
     /// Whether a recovery comes back to the model's order: not without an access log, which leaves
     /// the order of the sets, or that of a checkpoint that came later.
     var isOrderKnown: Bool { accessLog != .off && isOrderTold }
+    /// An opening over damage has left it, which may have written off values.
+    var mayLack = false
   }
 
   /// An opening: after which event, and what it would do.
