@@ -55,8 +55,8 @@ def main(path, plot):
         if others:
             ratios.append((f"{metric}: {others[0][1]}", others[0][0]))
     canvas = svg.Canvas(900, 60 + 20 * len(ratios))
-    svg.bars(canvas, 330, 40, 460, "Hindsight's advantage over the best other (1: the same)", ratios,
-             "")
+    svg.factors(canvas, 390, 40, 440, "Hindsight beside the best other: factor, logarithmic (line: the same)",
+                ratios)
     canvas.save(plot)
 
 

@@ -76,17 +76,24 @@ def lines(canvas, left, top, width, height, title, series):
         canvas.text(left + width + 8, top + 12 + 16 * at, name, color=color)
 
 
-def bars(canvas, left, top, width, title, rows, mine):
-    """A panel with bars on a logarithmic axis. `rows` is a list of (name, value); the bar of `mine`
-    stands out. Returns the y below it."""
-    values = [value for _, value in rows if value > 0]
-    low, high = min(values) / 3, max(values)
+def factors(canvas, left, top, width, title, rows):
+    """A panel with bars that begin at 1, on a logarithmic axis: to the right above it, to the left
+    below. `rows` is a list of (name, value). Returns the y below it."""
+    values = [value for _, value in rows if value > 0] + [1]
+    low, high = min(values), max(values)
+
+    def place(value):
+        return left + math.log(value / low) / math.log(high / low) * width
+
     canvas.text(left - 150, top - 8, title, size=13)
     for at, (name, value) in enumerate(rows):
         y = top + 20 * at
-        share = math.log(value / low) / math.log(high / low) if value > 0 else 0
-        color = COLORS[1] if name == mine else COLORS[0]
-        canvas.text(left - 6, y + 12, name, "end")
-        canvas.rectangle(left, y, share * width, 15, color)
-        canvas.text(left + share * width + 5, y + 12, number(value), size=11)
+        start, end = sorted((place(1), place(value)))
+        canvas.text(left - 50, y + 12, name, "end")
+        canvas.rectangle(start, y, max(end - start, 1), 15, COLORS[0] if value >= 1 else COLORS[1])
+        if value >= 1:
+            canvas.text(end + 5, y + 12, number(value), size=11)
+        else:
+            canvas.text(start - 5, y + 12, number(value), "end", size=11)
+    canvas.line(place(1), top - 4, place(1), top + 20 * len(rows), "#222")
     return top + 20 * len(rows)
