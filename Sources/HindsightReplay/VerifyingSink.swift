@@ -16,8 +16,8 @@ final class VerifyingSink: ReplaySink {
   private var first: SequenceNumber?
   /// The store residents as of the store's applied sequence; `nil` where that was not reached.
   private(set) var projection: [SequenceNumber: EntryImage]?
-  /// Rows that the decision behind it deletes, as far as its events can be told from the next one's: a
-  /// long decision's deletes may be committed before it is applied as a whole.
+  /// Rows that are deleted before the next one is inserted: the deletes at a decision's beginning may be
+  /// committed before it is applied as a whole, and what has no rows isn't counted as applied.
   private(set) var mayBeGone: Set<SequenceNumber> = []
   private var isRightBehind = false
   /// Whether that lies within events that were never journaled.
@@ -59,7 +59,7 @@ final class VerifyingSink: ReplaySink {
       isAppliedInGap = true
     }
     if events % 10_000 == 0 { progress(events) }
-    noteDeletes(record.event)
+    noteDeletes()
     captureProjection()
   }
 
@@ -94,27 +94,19 @@ final class VerifyingSink: ReplaySink {
     (isRightBehind, mayBeGone) = (true, [])
   }
 
-  private func noteDeletes(_ event: Event) {
+  private func noteDeletes() {
     guard isRightBehind else { return }
-    guard event.isOneOfManyDeletes else {
-      isRightBehind = false
-      return
-    }
     for effect in effects {
-      if case .storeEnded(_, let origin, _) = effect { mayBeGone.insert(origin) }
+      switch effect {
+      case .storeEnded(_, let origin, _): mayBeGone.insert(origin)
+      case .inserted: isRightBehind = false
+      default: break
+      }
     }
   }
 }
 
 extension Event {
-  /// Whether a decision that deletes many rows may have it.
-  fileprivate var isOneOfManyDeletes: Bool {
-    switch self {
-    case .cleared, .expired, .evicted, .touched: true
-    default: false
-    }
-  }
-
   /// Whether INV016 has a say in it.
   fileprivate var isHeldAgainstTTL: Bool {
     switch self {
