@@ -6,7 +6,8 @@ import HindsightTesting
 ///
 /// Names that were changed after the last sync of the directory are changed back, latest first; a
 /// disk may have kept the first few of them. Of a file, what was written after its last sync is
-/// undone; a disk may have kept any of the sectors, and either size.
+/// undone; a disk may have kept any of the sectors, and either size. What was cut off comes back as
+/// a whole or not at all: cutting changes the size, not the sectors beyond it.
 struct RollBack {
   private(set) var writesUndone = 0
   private(set) var sectorsKept = 0
@@ -150,15 +151,14 @@ struct RollBack {
     _ now: [UInt8], _ old: [UInt8], _ keeping: Double, _ random: inout SplitMix64
   ) -> [UInt8] {
     let size = Bool.random(using: &random) ? now.count : old.count
-    var image = [UInt8](repeating: 0, count: size)
-    for begin in stride(from: 0, to: size, by: 512) {
-      let range = begin..<min(begin + 512, size)
-      let isKept = Double.random(in: 0..<1, using: &random) < keeping
-      let source = isKept ? now : old
-      let end = min(range.upperBound, source.count)
-      guard begin < end else { continue }
-      image.replaceSubrange(begin..<end, with: source[begin..<end])
-      if isKept, old.count < end || old[begin..<end] != now[begin..<end] { sectorsKept += 1 }
+    var image = Array(old.prefix(size))
+    image.append(contentsOf: repeatElement(0, count: size - image.count))
+    for begin in stride(from: 0, to: min(size, now.count), by: 512)
+    where Double.random(in: 0..<1, using: &random) < keeping {
+      let range = begin..<min(begin + 512, size, now.count)
+      if image[range] == now[range] { continue }
+      image.replaceSubrange(range, with: now[range])
+      sectorsKept += 1
     }
     return image
   }
