@@ -61,6 +61,10 @@ public struct CacheState: ~Copyable, Sendable {
     tier == .memory ? byteCounts.memory : byteCounts.store
   }
 
+  /// About how much memory the index takes, in bytes: keys, and the highest number of entries there
+  /// was, about 96 each.
+  public var indexByteCount: Int { keyArena.byteCount + 96 * Int(entries.end) }
+
   /// Entries in `tier` that are not past their expiry. O(number of those that are).
   public func liveCount(in tier: Tier, at now: Timestamp) -> Int {
     var expired = 0

@@ -16,6 +16,9 @@ struct KeyArena: ~Copyable, @unchecked Sendable {
   private var free = [UnsafeMutableRawPointer?](
     repeating: nil, count: Bounds.keyByteCountMax / KeyArena.step + 1)
 
+  /// Bytes that are allocated.
+  var byteCount: Int { slabs.count * Self.slabByteCount }
+
   deinit {
     for slab in slabs { slab.deallocate() }
   }

@@ -26,9 +26,11 @@ public enum StateError: Error, Equatable, Sendable {
   case duplicateKey(SequenceNumber)
   /// A value without any residency, or in a tier that the cache doesn't have.
   case impossibleResidency(SequenceNumber)
-  /// More entries than an index can hold, or than its reader wants to hold.
+  /// More entries than an index can hold.
   case tooManyEntries
   case digestMismatch(SequenceNumber, stated: UInt64, computed: UInt64)
+  /// Not wrong, but more than this reader takes on: see `ReplayLimits`.
+  case beyondLimits(String)
 }
 
 extension StateError: CustomStringConvertible {
@@ -60,6 +62,7 @@ extension StateError: CustomStringConvertible {
     case .digestMismatch(let sequence, let stated, let computed):
       "the digest at \(sequence) is stated as \(hexadecimal(stated)), replayed it is "
         + hexadecimal(computed)
+    case .beyondLimits(let what): what
     }
   }
 }

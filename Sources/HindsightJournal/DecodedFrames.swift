@@ -7,7 +7,7 @@ struct DecodedFrames {
     var headerChecksum: UInt32
     var offset: UInt64
     var end: UInt64
-    var records: [Record]
+    var events: FrameEvents
   }
 
   enum Found: Sendable {
@@ -58,8 +58,7 @@ struct DecodedFrames {
     let found = found(&reader, decoder)
     let step = Step(found: found, offset: offset, previousChecksum: reader.previousChecksum)
     guard case .frame(let frame) = found else { return (step, 0, true) }
-    let recordByteCount = frame.records.count * MemoryLayout<Record>.stride
-    return (step, Int(frame.header.rawByteCount) + recordByteCount, false)
+    return (step, frame.events.byteCount, false)
   }
 
   private static func found(_ reader: inout FrameReader, _ decoder: BodyDecoder) -> Found {
@@ -80,7 +79,7 @@ struct DecodedFrames {
       return .frame(
         Frame(
           header: frame.header, headerChecksum: frame.headerChecksum, offset: frame.offset,
-          end: frame.end, records: try frame.header.records(body)))
+          end: frame.end, events: try FrameEvents(body, frame.header)))
     } catch {
       return .undecodable(error)
     }

@@ -179,15 +179,4 @@ extension FrameHeader {
   func body(_ stored: [UInt8], _ decoder: BodyDecoder) throws(FormatError) -> [UInt8] {
     try decoder.decode(stored, encoding, version: version, count: Int(rawByteCount))
   }
-
-  /// The events of a body.
-  /// - Throws: `FormatError` where an event is wrong.
-  func records(_ body: [UInt8]) throws(FormatError) -> [Record] {
-    var decoder = EventDecoder(body, first: first)
-    var records: [Record] = []
-    records.reserveCapacity(Int(min(count, 1 << 16)))
-    for _ in 0..<count { records.append(try decoder.record()) }
-    guard decoder.isAtEnd else { throw .trailingBytes(decoder.remaining) }
-    return records
-  }
 }

@@ -299,7 +299,8 @@ public struct JournalReplay {
     guard last > end.last else { return true }
     // Beyond where its successor continues, a segment is void.
     if let successor, last > successor.header.follows { return false }
-    for record in frame.records where record.sequence > end.last {
+    try frame.events.forEachRecord { (record) throws(DamageError) in
+      guard record.sequence > end.last else { return }
       do throws(StateError) {
         try sink.apply(record)
       } catch {

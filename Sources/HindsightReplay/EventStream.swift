@@ -13,16 +13,19 @@ public struct ResolvedEvent: Sendable {
 /// Replays a journal as a stream of events, oldest first, each checked by the state machine.
 public struct EventStream {
   private let storage: any JournalStorage
+  private let limits: ReplayLimits
 
   /// A stream of the journal in `storage`. Reading changes nothing, and a writer may be at work.
-  public init(_ storage: any JournalStorage) { self.storage = storage }
+  public init(_ storage: any JournalStorage, limits: ReplayLimits = ReplayLimits()) {
+    (self.storage, self.limits) = (storage, limits)
+  }
 
   /// Calls `body` with every event that is left in the journal.
   /// - Throws: `DamageError` where the journal can't be replayed on.
   public func replay(_ body: @escaping (ResolvedEvent) -> Void) throws(DamageError) -> ReplayEnd {
     for _ in 1..<JournalDirectory.readingAttempts {
       let directory = try JournalDirectory(reading: storage)
-      let sink = ResolvingSink(body)
+      let sink = ResolvingSink(limits, body)
       do throws(DamageError) {
         return try JournalReplay(directory).run(from: .oldest, into: sink)
       } catch {
@@ -34,7 +37,7 @@ public struct EventStream {
       }
     }
     return try JournalReplay(JournalDirectory(reading: storage))
-      .run(from: .oldest, into: ResolvingSink(body))
+      .run(from: .oldest, into: ResolvingSink(limits, body))
   }
 }
 
@@ -63,19 +66,26 @@ private final class ResolvingSink: ReplaySink {
   private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
   private(set) var eventCount = 0
+  private var budget: ReplayBudget
   private let body: (ResolvedEvent) -> Void
 
-  init(_ body: @escaping (ResolvedEvent) -> Void) { self.body = body }
+  init(_ limits: ReplayLimits, _ body: @escaping (ResolvedEvent) -> Void) {
+    (budget, self.body) = (ReplayBudget(limits), body)
+  }
 
   func begin() { state = CacheState(hashSeed: .random(in: 0 ... .max)) }
   func restore(_ head: StateHead) {
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) { try state.restore(image) }
+  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
+    try budget.spend(nil, state)
+    try state.restore(image)
+  }
   func finishRestore(digest: UInt64) throws(StateError) { try state.finishRestore(digest: digest) }
   func endFrame(at position: JournalPosition) {}
 
   func apply(_ record: Record) throws(StateError) {
+    try budget.spend(record.event, state)
     let resolved = resolve(record)
     effects.removeAll(keepingCapacity: true)
     try state.apply(record, into: &effects)

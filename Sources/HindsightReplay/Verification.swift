@@ -9,7 +9,13 @@ public struct Verification: Codable, Sendable {
     public var message: String
   }
 
-  public var problems: [Problem] = []
+  /// So many problems are listed.
+  public static let problemCountMax = 1_000
+
+  /// What is wrong; the first thousand of it …
+  public private(set) var problems: [Problem] = []
+  /// … and how much there is beyond.
+  public private(set) var omittedProblems = 0
   /// What is not wrong, but good to know.
   public var notes: [String] = []
   public var segments = 0
@@ -39,4 +45,12 @@ public struct Verification: Codable, Sendable {
   public var digest = ""
 
   public var isSound: Bool { problems.isEmpty }
+
+  mutating func note(_ problem: Problem) {
+    if problems.count < Self.problemCountMax {
+      problems.append(problem)
+    } else {
+      omittedProblems += 1
+    }
+  }
 }

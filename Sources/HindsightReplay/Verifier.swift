@@ -9,13 +9,17 @@ public import HindsightStore
 /// It changes nothing, may run beside a writer, and goes on behind damage where a checkpoint lets it.
 public struct Verifier {
   private let storage: any JournalStorage
+  private let limits: ReplayLimits
   private let openStore: (() throws(StoreError) -> StoreInspector?)
 
-  /// - Parameter store: opens the store for reading; gives `nil` where there is none.
+  /// - Parameters:
+  ///   - limits: where the journal asks for more, the verification ends with a problem that says so.
+  ///   - store: opens the store for reading; gives `nil` where there is none.
   public init(
-    _ storage: any JournalStorage, store: @escaping () throws(StoreError) -> StoreInspector?
+    _ storage: any JournalStorage, limits: ReplayLimits = ReplayLimits(),
+    store: @escaping () throws(StoreError) -> StoreInspector?
   ) {
-    self.storage = storage
+    (self.storage, self.limits) = (storage, limits)
     openStore = store
   }
 
@@ -40,18 +44,18 @@ public struct Verifier {
     result.segments = directory.segmentNumbers.count
     let digests = checkCheckpoints(directory, &result)
     let sink = VerifyingSink(
-      digests: digests, applied: store.flatMap { ours($0, directory, &result) },
-      progress: progress)
-    replay(directory, sink, isLive: isLive, &result)
+      limits: limits, digests: digests,
+      applied: store.flatMap { ours($0, directory, &result) }, progress: progress)
+    let isWhole = replay(directory, sink, isLive: isLive, &result)
     sink.report(into: &result)
-    if let store, result.storeApplied != nil {
+    if let store, isWhole, result.storeApplied != nil {
       compare(store, sink, &result)
     }
     do throws(StorageError) {
       let isOutdated = try directory.isOutdated()
       return (result, isLive && isOutdated)
     } catch {
-      result.problems.append(.init(file: error.file, offset: nil, message: "\(error)"))
+      result.note(.init(file: error.file, offset: nil, message: "\(error)"))
       return (result, false)
     }
   }
@@ -62,7 +66,7 @@ public struct Verifier {
     do throws(StorageError) {
       return try storage.isLocked()
     } catch {
-      result.problems.append(.init(file: error.file, offset: nil, message: "\(error)"))
+      result.note(.init(file: error.file, offset: nil, message: "\(error)"))
       return false
     }
   }
@@ -71,15 +75,16 @@ public struct Verifier {
     do throws(DamageError) {
       return try JournalDirectory(reading: storage)
     } catch {
-      result.problems.append(Verification.Problem(error))
+      result.note(Verification.Problem(error))
       return nil
     }
   }
 
+  /// - Returns: whether all was replayed that can be; false where that is beyond the limits.
   private func replay(
     _ directory: JournalDirectory, _ sink: VerifyingSink, isLive: Bool,
     _ result: inout Verification
-  ) {
+  ) -> Bool {
     var start = ReplayStart.oldest
     while true {
       let end: ReplayEnd
@@ -87,9 +92,9 @@ public struct Verifier {
         end = try JournalReplay(directory).run(from: start, stopsAtDamage: true, into: sink)
       } catch {
         // No checkpoint leads behind the damage.
-        if case .after = start, error.storageFailure == nil { return }
-        result.problems.append(Verification.Problem(error))
-        return
+        if case .after = start, error.storageFailure == nil { return true }
+        result.note(Verification.Problem(error))
+        return true
       }
       result.frames += end.frameCount
       result.storedBytes += end.storedByteCount
@@ -97,8 +102,14 @@ public struct Verifier {
       result.lastSequence = end.last.rawValue
       result.isClosed = end.isClosed
       noteTail(end, directory, isLive: isLive, &result)
-      guard let damage = end.damage else { return }
-      result.problems.append(Verification.Problem(damage))
+      guard let damage = end.damage else { return true }
+      result.note(Verification.Problem(damage))
+      if case .state(_, _, .beyondLimits) = damage {
+        result.notes.append(
+          "what follows was not verified; if you trust the journal, verify it without limits "
+            + "(--no-limits, ReplayLimits.none)")
+        return false
+      }
       start = .after(end.last)
     }
   }
@@ -110,7 +121,7 @@ public struct Verifier {
   ) {
     guard end.damage == nil else { return }
     if !isLive, let message = tailMessage(end, directory) {
-      result.problems.append(
+      result.note(
         Verification.Problem(
           file: end.position.segmentName, offset: end.position.byteOffset, message: message))
     }
@@ -151,7 +162,7 @@ public struct Verifier {
         digests[header.head.sequence] = header.digest
       } catch {
         if case .storage(let error) = error, error.code == .noSuchFileOrDirectory { continue }
-        result.problems.append(Verification.Problem(error))
+        result.note(Verification.Problem(error))
       }
     }
     return digests
@@ -162,7 +173,11 @@ public struct Verifier {
     var state = CacheState(hashSeed: .random(in: 0 ... .max))
     let head = reader.header.head
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
-    try reader.forEachEntry { (image, _) throws(StateError) in try state.restore(image) }
+    var budget = ReplayBudget(limits)
+    try reader.forEachEntry { (image, _) throws(StateError) in
+      try budget.spend(nil, state)
+      try state.restore(image)
+    }
     do throws(StateError) {
       try state.finishRestore(digest: reader.header.digest)
     } catch {
@@ -177,11 +192,11 @@ public struct Verifier {
     do throws(StoreError) {
       guard let store = try openStore() else { return nil }
       for finding in try store.quickCheck() {
-        result.problems.append(.init(file: "store.sqlite", offset: nil, message: finding))
+        result.note(.init(file: "store.sqlite", offset: nil, message: finding))
       }
       return store
     } catch {
-      result.problems.append(.init(file: "store.sqlite", offset: nil, message: "\(error)"))
+      result.note(.init(file: "store.sqlite", offset: nil, message: "\(error)"))
       return nil
     }
   }
@@ -204,7 +219,7 @@ public struct Verifier {
     _ store: StoreInspector, _ sink: VerifyingSink, _ result: inout Verification
   ) {
     func problem(_ message: String) {
-      result.problems.append(.init(file: "store.sqlite", offset: nil, message: message))
+      result.note(.init(file: "store.sqlite", offset: nil, message: message))
     }
     if sink.projection == nil, sink.isAppliedInGap {
       result.notes.append(
@@ -238,7 +253,7 @@ public struct Verifier {
       problem("\(error)")
     }
     let missing = expected.keys.filter { !sink.mayBeGone.contains($0) }
-    for origin in missing.sorted().prefix(100) { problem("row \(origin) is missing") }
+    for origin in missing.sorted() { problem("row \(origin) is missing") }
   }
 }
 

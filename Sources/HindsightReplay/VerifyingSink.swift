@@ -6,6 +6,7 @@ import HindsightJournal
 final class VerifyingSink: ReplaySink {
   private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
+  private var budget: ReplayBudget
   private let digests: [SequenceNumber: UInt64]
   private let applied: SequenceNumber?
   private let progress: (Int) -> Void
@@ -24,9 +25,10 @@ final class VerifyingSink: ReplaySink {
   private(set) var isAppliedInGap = false
 
   init(
-    digests: [SequenceNumber: UInt64], applied: SequenceNumber?,
+    limits: ReplayLimits, digests: [SequenceNumber: UInt64], applied: SequenceNumber?,
     progress: @escaping (Int) -> Void
   ) {
+    budget = ReplayBudget(limits)
     self.digests = digests
     self.applied = applied
     self.progress = progress
@@ -41,7 +43,10 @@ final class VerifyingSink: ReplaySink {
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }
 
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) { try state.restore(image) }
+  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
+    try budget.spend(nil, state)
+    try state.restore(image)
+  }
 
   func finishRestore(digest: UInt64) throws(StateError) {
     try state.finishRestore(digest: digest)
@@ -49,6 +54,7 @@ final class VerifyingSink: ReplaySink {
   }
 
   func apply(_ record: Record) throws(StateError) {
+    try budget.spend(record.event, state)
     effects.removeAll(keepingCapacity: true)
     try state.apply(record, into: &effects)
     first = first ?? record.sequence

@@ -29,6 +29,9 @@ struct Events: ParsableCommand {
   @Option(help: "Only events about this key.")
   var key: String?
 
+  @Flag(name: .long, help: "Take any amount of memory and time: for a journal that you trust.")
+  var noLimits = false
+
   @OptionGroup var output: OutputOptions
 
   /// A place in the history.
@@ -53,7 +56,8 @@ struct Events: ParsableCommand {
     let isJSON = output.json
     let (from, to) = (from, to)
     do throws(DamageError) {
-      let end = try EventStream(storage).replay { event in
+      let limits = noLimits ? ReplayLimits.none : ReplayLimits()
+      let end = try EventStream(storage, limits: limits).replay { event in
         guard from.map({ !$0.isAfter(event.record) }) ?? true,
           to.map({ !$0.isBefore(event.record) }) ?? true,
           event.isAbout(wanted)

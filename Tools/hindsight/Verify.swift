@@ -14,17 +14,24 @@ struct Verify: ParsableCommand {
       against the projection at its applied sequence. Changes nothing. Exit code 1 if something is
       wrong, 3 if there is no journal to read.
 
+      The journal may be a stranger's: what it can make this command use is limited to some gigabytes
+      of memory and some minutes. --no-limits is for larger ones that you trust.
+
       Example: hindsight verify /tmp/cache
       """)
 
   @Argument(help: "The cache's directory.", completion: .directory)
   var directory: String
 
+  @Flag(name: .long, help: "Take any amount of memory and time: for a journal that you trust.")
+  var noLimits = false
+
   @OptionGroup var output: OutputOptions
 
   func run() throws {
     let progress = Progress("verifying, events:")
-    let result = try verification(of: directory) { progress.update($0) }
+    let limits = noLimits ? ReplayLimits.none : ReplayLimits()
+    let result = try verification(of: directory, limits: limits) { progress.update($0) }
     progress.end()
     if output.json {
       Output.line(try Output.json(result))
@@ -40,6 +47,7 @@ struct Verify: ParsableCommand {
       Output.line(
         "DAMAGE \(Output.printable(problem.file))\(place): \(Output.printable(problem.message))")
     }
+    if result.omittedProblems > 0 { Output.line("DAMAGE … and \(result.omittedProblems) more") }
     for note in result.notes { Output.line("note: \(Output.printable(note))") }
     Output.line(
       """
@@ -59,10 +67,11 @@ struct Verify: ParsableCommand {
 /// Verifies the cache in a directory.
 /// - Throws: `CacheError.Code.system` where there is no journal.
 func verification(
-  of directory: String, progress: @escaping (Int) -> Void = { _ in }
+  of directory: String, limits: ReplayLimits = ReplayLimits(),
+  progress: @escaping (Int) -> Void = { _ in }
 ) throws -> Verification {
   let storage = try readOnlyStorage(directory)
-  return Verifier(storage) { () throws(StoreError) in
+  return Verifier(storage, limits: limits) { () throws(StoreError) in
     guard FileManager.default.fileExists(atPath: directory + "/store.sqlite") else { return nil }
     return try StoreInspector(directory: directory)
   }.run(progress: progress)
