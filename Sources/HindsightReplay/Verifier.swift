@@ -51,12 +51,22 @@ public struct Verifier {
     if let store, isWhole, result.storeApplied != nil {
       compare(store, sink, &result)
     }
+    let isStoreOutdated = isOutdated(store, &result)
     do throws(StorageError) {
       let isOutdated = try directory.isOutdated()
-      return (result, isLive && isOutdated)
+      return (result, isStoreOutdated || isLive && isOutdated)
     } catch {
       result.note(.init(file: error.file, offset: nil, message: "\(error)"))
       return (result, false)
+    }
+  }
+
+  private func isOutdated(_ store: StoreInspector?, _ result: inout Verification) -> Bool {
+    do throws(StoreError) {
+      return try store?.isOutdated() ?? false
+    } catch {
+      result.note(.init(file: "store.sqlite", offset: nil, message: "\(error)"))
+      return false
     }
   }
 

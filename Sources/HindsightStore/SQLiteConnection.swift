@@ -7,6 +7,8 @@ final class SQLiteConnection {
   enum Access {
     case readWrite
     case readOnly
+    /// Without any lock, and without making any file: of a database at rest.
+    case atRest
   }
 
   let path: String
@@ -16,9 +18,14 @@ final class SQLiteConnection {
   /// Opens the file, which must exist.
   init(path: String, access: Access) throws(StoreError) {
     let mode = access == .readWrite ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY
-    let flags = mode | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE
+    var flags = mode | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE
+    var name = path
+    if access == .atRest {
+      flags |= SQLITE_OPEN_URI
+      name = Self.uri(path) + "?immutable=1"
+    }
     var opened: OpaquePointer?
-    let code = sqlite3_open_v2(path, &opened, flags, nil)
+    let code = sqlite3_open_v2(name, &opened, flags, nil)
     guard code == SQLITE_OK, let opened else {
       let error = StoreError(resultCode: code, operation: .open, handle: opened, path: path)
       sqlite3_close_v2(opened)
@@ -30,6 +37,19 @@ final class SQLiteConnection {
   }
 
   deinit { close() }
+
+  /// An absolute path as a URI (sqlite.org/uri.html).
+  private static func uri(_ path: String) -> String {
+    let plain = Set("/-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8)
+    let digits = Array("0123456789ABCDEF")
+    return path.utf8.reduce(into: "file:") { uri, byte in
+      if plain.contains(byte) {
+        uri.unicodeScalars.append(Unicode.Scalar(byte))
+      } else {
+        uri += "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
+      }
+    }
+  }
 
   /// The pointer for calls that have no wrapper here.
   func rawHandle(_ operation: StoreError.Operation) throws(StoreError) -> OpaquePointer {

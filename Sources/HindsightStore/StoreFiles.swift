@@ -53,6 +53,27 @@ struct StoreFiles: Sendable {
     for suffix in StoreBounds.sidecarSuffixes { _ = try isThere(path + suffix, forWriting: false) }
   }
 
+  /// What identifies a database at rest: nobody has it open, and everything is in the one file.
+  struct Rest: Equatable {
+    private let values: [Int]
+
+    fileprivate init(_ status: stat) {
+      values = [
+        Int(status.st_dev), Int(status.st_ino), Int(status.st_size), status.st_mtim.tv_sec,
+        status.st_mtim.tv_nsec,
+      ]
+    }
+  }
+
+  /// `nil` where the database is not at rest, or not there.
+  func rest() throws(StoreError) -> Rest? {
+    guard let status = try status(path, .open) else { return nil }
+    for suffix in StoreBounds.sidecarSuffixes where try self.status(path + suffix, .open) != nil {
+      return nil
+    }
+    return Rest(status)
+  }
+
   /// Moves the database and the files beside it to the first name that is free.
   ///
   /// The database goes first. If we are killed in between, what is left is a log without a

@@ -3,9 +3,13 @@ public import HindsightCore
 /// Looks at a store from outside, beside a live writer if there is one: read-only, and all of it in
 /// one snapshot, so that the rows are those of the mark.
 ///
-/// Not thread-safe. While it is open, the writer's log can't be emptied: keep it short.
+/// It changes nothing: of a store that nobody has open it takes no lock and makes no file beside it.
+/// Where one is opened meanwhile, what was read may be wrong, and `isOutdated` says so.
+///
+/// Not thread-safe. While it is open, a live writer's log can't be emptied: keep it short.
 public final class StoreInspector {
-  private let connection: SQLiteConnection
+  private let files: StoreFiles
+  private let rest: StoreFiles.Rest?
   private let scan: RowScan
   /// Up to where the rows are a projection; `nil` for a fresh store.
   public let mark: StoreMark?
@@ -15,14 +19,35 @@ public final class StoreInspector {
   /// - Throws: `cantOpen` where there is none or something else in its place; `foreign`,
   ///   `notADatabase`, `corrupt`, `busy`, `ioError`.
   public init(directory: String) throws(StoreError) {
-    let files = try StoreFiles(directory: directory, .open)
+    files = try StoreFiles(directory: directory, .open)
     try files.checkForReading()
-    connection = try SQLiteConnection(path: files.path, access: .readOnly)
+    let rest = try files.rest()
+    do throws(StoreError) {
+      (scan, mark) = try Self.snapshot(files, rest == nil ? .readOnly : .atRest)
+      self.rest = rest
+    } catch {
+      guard let rest, try files.rest() != rest else { throw error }
+      // Somebody has opened it meanwhile.
+      (scan, mark) = try Self.snapshot(files, .readOnly)
+      self.rest = nil
+    }
+  }
+
+  private static func snapshot(
+    _ files: StoreFiles, _ access: SQLiteConnection.Access
+  ) throws(StoreError) -> (RowScan, StoreMark?) {
+    let connection = try SQLiteConnection(path: files.path, access: access)
     try connection.tune()
     try connection.execute("BEGIN", .open)
     try StoreSchema.check(connection)
-    scan = try RowScan(connection)
-    mark = try StoredMark(connection).read()
+    return (try RowScan(connection), try StoredMark(connection).read())
+  }
+
+  /// Whether somebody has opened the store, though nobody had it open in the beginning: what was read
+  /// may be of several states.
+  public func isOutdated() throws(StoreError) -> Bool {
+    guard let rest else { return false }
+    return try files.rest() != rest
   }
 
   /// As `StoreWriter.rows(after:limit:detail:)`.

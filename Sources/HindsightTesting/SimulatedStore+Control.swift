@@ -85,6 +85,20 @@ extension SimulatedStore {
     var rows: SimulatedRows
     /// The mark that it had.
     public var mark: StoreMark? { rows.mark }
+
+    /// What a cache of the same program might hold that was used much like this one: the same keys
+    /// under the same origins, half of them with the same values; `nil` for a fresh store.
+    package func ofAnotherCache(_ random: inout SplitMix64) -> Image? {
+      guard let mark else { return nil }
+      var changed = rows
+      for row in rows.rows where random.below(2) == 0 {
+        changed.setValue(Bytes([UInt8]("another cache's".utf8)), of: row.origin)
+      }
+      changed.mark = StoreMark(
+        journalID: JournalID(high: random.next(), low: random.next()),
+        applied: SequenceNumber(random.next() % (2 * mark.applied.rawValue + 1)))
+      return Image(rows: changed)
+    }
   }
 
   /// Puts a copy in the place of the database, synced; `nil` deletes it. Whoever has the old one

@@ -64,6 +64,25 @@ final class Lab {
     return result
   }
 
+  /// Performs something; where it waits for time to pass, that passes, a second each time.
+  /// - Parameter patience: after so many waits, `lose` is called.
+  /// - Returns: the result, and how often it waited.
+  @discardableResult
+  func patiently<R: Sendable>(
+    patience: Int = .max, lose: () -> Void = {},
+    _ body: @escaping @Sendable () async throws -> R
+  ) async throws -> (result: R, waits: Int) {
+    var waits = 0
+    let result = try await scheduler.run(
+      whenIdle: {
+        waits += 1
+        if waits == patience { lose() }
+        clock.advance(by: .seconds(1))
+        scheduler.runTimers()
+      }, body)
+    return (result, waits)
+  }
+
   func set(_ key: String, _ value: [UInt8], ttl: Duration? = nil) async throws {
     let cacheKey = try CacheKey(key)
     _ = try await run { try await $0.set(value, for: cacheKey, memoryTTL: ttl, reason: "test") }

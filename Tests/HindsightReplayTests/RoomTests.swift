@@ -15,18 +15,13 @@ struct RoomTests {
     lab.store = SimulatedStore()
     try await lab.open(lab.storage)
     let cache = try #require(lab.cache)
-    var waits = 0
     for number in 0..<5 {
       let key = try CacheKey("k:\(number)")
-      _ = try await lab.scheduler.run(
-        whenIdle: {
-          waits += 1
-          lab.clock.advance(by: .seconds(1))
-          lab.scheduler.runTimers()
-        },
-        { try await cache.set([1, 2], for: key, acknowledgement: .written) })
+      let (_, waits) = try await lab.patiently {
+        try await cache.set([1, 2], for: key, acknowledgement: .written)
+      }
+      #expect(waits == 0)
     }
-    #expect(waits == 0)
     try await lab.end()
   }
 
@@ -51,16 +46,10 @@ struct RoomTests {
     for key in keys[..<2] {
       _ = try await lab.scheduler.run { try await cache.set([1], for: key) }
     }
-    var waits = 0
     await #expect {
-      try await lab.scheduler.run(
-        whenIdle: {
-          waits += 1
-          // Patience has an end: where there is room now, it has not failed.
-          if waits == 10 { injector.setOn(false) }
-          lab.clock.advance(by: .seconds(1))
-          lab.scheduler.runTimers()
-        },
+      // Where there is room once patience has come to its end, it has not failed.
+      try await lab.patiently(
+        patience: 10, lose: { injector.setOn(false) },
         { try await cache.set([1], for: keys[2]) })
     } throws: { ($0 as? CacheError)?.code == .journalUnavailable }
     #expect(!cache.contains(keys[2]))

@@ -14,17 +14,10 @@ struct SettleTests {
     let key = try CacheKey("k:1")
     _ = try await lab.run { try await $0.set([1], for: key) }
     injector.fire(.storeFull, times: .max)
-    var waits = 0
     await #expect {
-      try await lab.scheduler.run(
-        whenIdle: {
-          waits += 1
-          // Patience has an end: where it settles now, it has not failed.
-          if waits == 10 { injector.setOn(false) }
-          lab.clock.advance(by: .seconds(1))
-          lab.scheduler.runTimers()
-        },
-        { try await cache.settle() })
+      // Where it settles once patience has come to its end, it has not failed.
+      try await lab.patiently(
+        patience: 10, lose: { injector.setOn(false) }, { try await cache.settle() })
     } throws: { ($0 as? CacheError)?.code == .storeUnavailable }
     #expect(injector.count(.storeFull) == 2)
     // What was written is there, and the store gets it as soon as it can be written.

@@ -133,18 +133,49 @@ struct StoreCheckpointTests {
     }
   }
 
-  @Test("an inspector works on a closed store and changes nothing in it")
-  func inspectorAlone() throws {
-    try withDirectory { directory in
+  @Test(
+    "an inspector works on a closed store, changes nothing in it and leaves nothing beside it",
+    arguments: ["plain", "a %20?mode=rw&x#é"])
+  func inspectorAlone(name: String) throws {
+    try withDirectory { parent in
+      let directory = parent + "/" + name
+      try FileManager.default.createDirectory(
+        atPath: directory, withIntermediateDirectories: false)
       #expect(
         code { () throws(StoreError) in _ = try StoreInspector(directory: directory) } == .cantOpen)
       let writer = try SQLiteStore(directory: directory).openWriter()
       try writer.apply(inserts(1...10), mark: mark(10))
       writer.close()
       let before = try Data(contentsOf: URL(fileURLWithPath: path(directory)))
-      let mark = try StoreInspector(directory: directory).mark
-      #expect(mark?.applied == SequenceNumber(10))
+      let inspector = try StoreInspector(directory: directory)
+      #expect(inspector.mark?.applied == SequenceNumber(10))
+      #expect(try inspector.rowCount() == 10)
+      #expect(try !inspector.isOutdated())
       #expect(try Data(contentsOf: URL(fileURLWithPath: path(directory))) == before)
+      let names = try FileManager.default.contentsOfDirectory(atPath: directory)
+      #expect(names == ["store.sqlite"])
+    }
+  }
+
+  @Test("an inspector of a closed store knows when somebody has opened it meanwhile")
+  func inspectorOvertaken() throws {
+    try withDirectory { directory in
+      let store = SQLiteStore(directory: directory)
+      let writer = try store.openWriter()
+      try writer.apply(inserts(1...10), mark: mark(10))
+      writer.close()
+      let inspector = try StoreInspector(directory: directory)
+      let second = try store.openWriter()
+      #expect(try inspector.isOutdated())
+      try second.apply(inserts(11...20), mark: mark(20))
+      second.close()
+      #expect(try inspector.isOutdated())
+      // One that was opened beside a writer is in a snapshot.
+      let third = try store.openWriter()
+      let beside = try StoreInspector(directory: directory)
+      try third.apply(inserts(21...30), mark: mark(30))
+      #expect(try !beside.isOutdated() && beside.rowCount() == 20)
+      third.close()
     }
   }
 

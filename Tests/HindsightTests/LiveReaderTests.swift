@@ -32,7 +32,7 @@ struct LiveReaderTests {
     var lastSequence: UInt64 = 0
     var rows = 0
     var isTrimmed = false
-    let deadline = ContinuousClock.now + .seconds(120)
+    let deadline = ContinuousClock.now + .seconds(400)
     while !isTrimmed || lastSequence < 300, ContinuousClock.now < deadline {
       let verified = Verifier(try PosixStorage(path: path)) { () throws(StoreError) in
         try StoreInspector(directory: path)

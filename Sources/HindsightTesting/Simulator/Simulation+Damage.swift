@@ -14,7 +14,9 @@ extension Simulation {
     }
     let older = oldStore
     oldStore = store.image()
-    guard store.damage(kind, injector, older: older) else { return }
+    var random = SplitMix64(seed: injector.random())
+    let other = kind == .storeReplaced ? oldStore?.ofAnotherCache(&random) : nil
+    guard store.damage(kind, injector, older: older, other: other) else { return }
     isStoreDamaged = true
     // A store that is ahead is taken for evidence that the journal has lost something.
     isDamaged = true

@@ -132,8 +132,8 @@ extension SimulationPlan.Action {
   private static func drawDamage(_ random: inout SplitMix64) -> Self {
     let kinds = FaultKind.allCases.filter { kind in
       if kind.category == .damage { return true }
-      // A reader of another process is no damage, and a replaced store needs another cache's.
-      return kind.category == .store && kind != .storeExternalReader && kind != .storeReplaced
+      // A reader of another process is no damage.
+      return kind.category == .store && kind != .storeExternalReader
     }
     return .damage(random.pick(kinds))
   }
