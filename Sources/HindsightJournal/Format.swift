@@ -132,9 +132,6 @@ enum Format {
   static let bodyByteCountMax = 64 << 20
   /// Deflate can't do better than 1,032 to 1 (zlib's technical notes): more is a bomb.
   static let deflateRatioMax = 1_032
-  /// zlib's level, and its memory level.
-  static let compressionLevel: Int32 = 1
-  static let compressorMemoryLevel: Int32 = 8
   /// What a flush ends with (an empty stored block); left out of a body.
   static let flushMarker: [UInt8] = [0, 0, 0xFF, 0xFF]
   /// A run of frames ends when it has so many bytes before compression.

@@ -1,4 +1,3 @@
-import CZlib
 import HindsightCore
 
 /// How a frame's body is stored; see Format.swift.
@@ -17,24 +16,11 @@ enum BodyEncoding: UInt8 {
 /// itself. A run bounds what a damaged body takes with it, and what a reader must decode to begin in
 /// the middle. For use by one owner at a time.
 final class RunCompressor {
-  private let stream: UnsafeMutablePointer<z_stream>
+  /// Made when it is first needed: most segments are created without a frame in them.
+  private lazy var deflater = Deflater()
   private var scratch: [UInt8] = []
   /// Bytes of the run under way, before compression; 0: the next body begins one.
   private var runByteCount = 0
-
-  init() {
-    stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
-    stream.initialize(to: z_stream())
-    let result = deflateInit2_(
-      stream, Format.compressionLevel, Z_DEFLATED, -15, Format.compressorMemoryLevel,
-      Z_DEFAULT_STRATEGY, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
-    precondition(result == Z_OK, "zlib gives no stream (\(result))")
-  }
-
-  deinit {
-    deflateEnd(stream)
-    stream.deallocate()
-  }
 
   /// The next body can be read without those before it.
   func endRun() { runByteCount = 0 }
@@ -45,7 +31,7 @@ final class RunCompressor {
     // A large body gains nothing from those before it, and only a first one can be stored as it is.
     if raw.count >= Format.runByteCount { endRun() }
     let begins = runByteCount == 0
-    if begins { deflateReset(stream) }
+    if begins { deflater.reset() }
     let count = compress(raw)
     defer { if scratch.count > Format.scratchByteCountMax { scratch = [] } }
     runByteCount += raw.count
@@ -61,26 +47,11 @@ final class RunCompressor {
   /// Appends the bytes to the stream and flushes it.
   /// - Returns: how many bytes of `scratch` that gave, the flush's own marker left out.
   private func compress(_ raw: [UInt8]) -> Int {
-    // What a flush adds to the bound for a whole stream: the marker, and a block's header.
-    let bound = Int(deflateBound(stream, UInt(raw.count))) + 64
+    let bound = Deflater.bound(raw.count)
     if scratch.count < bound { scratch = [UInt8](repeating: 0, count: bound) }
-    let count = scratch.withUnsafeMutableBufferPointer { scratch in
-      raw.withUnsafeBufferPointer { raw in
-        // zlib reads next_in only; both buffers outlive the call.
-        stream.pointee.next_in = UnsafeMutablePointer(mutating: raw.baseAddress)
-        stream.pointee.avail_in = UInt32(raw.count)
-        stream.pointee.next_out = scratch.baseAddress
-        stream.pointee.avail_out = UInt32(scratch.count)
-        let result = deflate(stream, Z_SYNC_FLUSH)
-        precondition(
-          result == Z_OK && stream.pointee.avail_in == 0 && stream.pointee.avail_out > 0,
-          "zlib can't compress (\(result))")
-        return scratch.count - Int(stream.pointee.avail_out)
-      }
+    return scratch.withUnsafeMutableBytes { scratch in
+      raw.withUnsafeBytes { deflater.deflate($0, into: scratch) }
     }
-    let marker = scratch[..<count].suffix(Format.flushMarker.count)
-    precondition(marker.elementsEqual(Format.flushMarker), "a flush ends with its marker")
-    return count - Format.flushMarker.count
   }
 }
 

@@ -1,0 +1,304 @@
+// How a block is written (RFC 1951, 3.2.3 to 3.2.7).
+
+extension Deflater {
+  /// Writes a block in the shortest of its three forms.
+  func write(_ block: DeflateBlock, _ writer: inout BitWriter) {
+    literals.make()
+    distances.make()
+    let told = tellLengths()
+    lengths.make()
+    let fixed = FixedCodes.shared
+    let literalBits = literals.bitCounts(fixed.literals)
+    let distanceBits = distances.bitCounts(fixed.distances)
+    let extraBits = extraBitCount
+    let dynamic = told.bitCount(lengths) + literalBits.own + distanceBits.own + extraBits
+    let fixedly = literalBits.other + distanceBits.other + extraBits
+    let stored = 8 * block.byteCount + 40 * (block.byteCount / 0xFFFF + 1)
+    if stored <= min(dynamic, fixedly) {
+      writeStored(block, &writer)
+    } else if fixedly <= dynamic {
+      writer.put(0b010, 3)
+      writeTokens(block.tokenCount, fixed.literals, fixed.distances, &writer)
+    } else {
+      writer.put(0b100, 3)
+      told.write(lengths, &writer)
+      writeTokens(block.tokenCount, literals, distances, &writer)
+    }
+  }
+
+  /// The extra bits of all lengths and distances that were counted.
+  private var extraBitCount: Int {
+    var count = 0
+    for symbol in 8..<28 {
+      count += Int(literals.frequencies[257 + symbol]) * DeflateSymbols.lengthExtra(symbol)
+    }
+    for symbol in 4..<30 {
+      count += Int(distances.frequencies[symbol]) * DeflateSymbols.distanceExtra(symbol)
+    }
+    return count
+  }
+
+  private func writeTokens(
+    _ count: Int, _ literals: HuffmanCode, _ distances: HuffmanCode, _ writer: inout BitWriter
+  ) {
+    let (literalCodes, distanceCodes, symbols) = (literals.codes, distances.codes, symbols)
+    for at in 0..<count {
+      let token = Int(tokens[at])
+      if token < 256 {
+        let code = literalCodes[token]
+        writer.put(UInt64(code & 0xFFFF), Int(code >> 16))
+        continue
+      }
+      let (length, distance) = (token & 0x1FF, token &>> 9)
+      let lengthSymbol = symbols.ofLength(length)
+      let distanceSymbol = symbols.ofDistance(distance)
+      let near = literalCodes[257 &+ lengthSymbol]
+      let far = distanceCodes[distanceSymbol]
+      // 15 + 5 + 15 + 13 bits at most.
+      var bits = UInt64(near & 0xFFFF)
+      var count = Int(near >> 16)
+      bits |= UInt64(length &- DeflateSymbols.lengthBase(lengthSymbol)) &<< UInt64(count)
+      count &+= DeflateSymbols.lengthExtra(lengthSymbol)
+      bits |= UInt64(far & 0xFFFF) &<< UInt64(count)
+      count &+= Int(far >> 16)
+      bits |= UInt64(distance &- DeflateSymbols.distanceBase(distanceSymbol)) &<< UInt64(count)
+      count &+= DeflateSymbols.distanceExtra(distanceSymbol)
+      writer.put(bits, count)
+    }
+    let code = literalCodes[256]
+    writer.put(UInt64(code & 0xFFFF), Int(code >> 16))
+  }
+
+  private func writeStored(_ block: DeflateBlock, _ writer: inout BitWriter) {
+    var at = block.start
+    let end = block.start + block.byteCount
+    while at < end {
+      let count = min(end - at, 0xFFFF)
+      writer.put(0, 3)
+      writer.align()
+      writer.put(UInt64(count) | UInt64(~count & 0xFFFF) << 16, 32)
+      writer.append(UnsafeRawBufferPointer(start: window + at, count: count))
+      at += count
+    }
+  }
+
+  /// Tells the lengths of both codes, and counts the symbols that this takes in `lengths`.
+  private func tellLengths() -> ToldLengths {
+    lengths.clearFrequencies()
+    var told = ToldLengths()
+    while told.literalCount > 257, literals.length(told.literalCount - 1) == 0 {
+      told.literalCount -= 1
+    }
+    while told.distanceCount > 1, distances.length(told.distanceCount - 1) == 0 {
+      told.distanceCount -= 1
+    }
+    let total = told.literalCount + told.distanceCount
+    func length(_ at: Int) -> Int {
+      at < told.literalCount ? literals.length(at) : distances.length(at - told.literalCount)
+    }
+    var at = 0
+    while at < total {
+      let value = length(at)
+      var end = at + 1
+      while end < total, length(end) == value { end += 1 }
+      told.append(value, count: end - at, lengths.frequencies)
+      at = end
+    }
+    return told
+  }
+}
+
+/// The code lengths of a block in the form in which they are told.
+struct ToldLengths {
+  /// Symbol, and extra bits × 32.
+  private var items: InlineArray<316, UInt16> = .init(repeating: 0)
+  private var count = 0
+  var literalCount = 286
+  var distanceCount = 30
+
+  /// The order in which the lengths of the code for lengths are told.
+  private static func order(_ at: Int) -> Int {
+    let order: InlineArray<19, UInt8> = [
+      16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
+    ]
+    return Int(order[at])
+  }
+
+  private static func extra(_ symbol: Int) -> Int {
+    symbol < 16 ? 0 : symbol == 16 ? 2 : symbol == 17 ? 3 : 7
+  }
+
+  /// Appends a length that so many symbols have, one after the other.
+  mutating func append(_ value: Int, count: Int, _ frequencies: UnsafeMutablePointer<UInt32>) {
+    var left = count
+    if value == 0 {
+      while left >= 3 {
+        let run = min(left, 138)
+        if run <= 10 { put(17, run - 3, frequencies) } else { put(18, run - 11, frequencies) }
+        left -= run
+      }
+    } else {
+      put(value, 0, frequencies)
+      left -= 1
+      while left >= 3 {
+        let run = min(left, 6)
+        put(16, run - 3, frequencies)
+        left -= run
+      }
+    }
+    for _ in 0..<left { put(value, 0, frequencies) }
+  }
+
+  private mutating func put(
+    _ symbol: Int, _ extra: Int, _ frequencies: UnsafeMutablePointer<UInt32>
+  ) {
+    items[count] = UInt16(extra << 5 | symbol)
+    count += 1
+    frequencies[symbol] += 1
+  }
+
+  /// How many lengths of `lengths` are told.
+  private func lengthCount(_ lengths: HuffmanCode) -> Int {
+    var count = 19
+    while count > 4, lengths.length(Self.order(count - 1)) == 0 { count -= 1 }
+    return count
+  }
+
+  /// How many bits it takes to tell it all.
+  func bitCount(_ lengths: HuffmanCode) -> Int {
+    var bits = 17 + 3 * lengthCount(lengths)
+    for symbol in 0..<19 {
+      bits += Int(lengths.frequencies[symbol]) * (lengths.length(symbol) + Self.extra(symbol))
+    }
+    return bits
+  }
+
+  func write(_ lengths: HuffmanCode, _ writer: inout BitWriter) {
+    let lengthCount = lengthCount(lengths)
+    writer.put(UInt64(literalCount - 257), 5)
+    writer.put(UInt64(distanceCount - 1), 5)
+    writer.put(UInt64(lengthCount - 4), 4)
+    for at in 0..<lengthCount { writer.put(UInt64(lengths.length(Self.order(at))), 3) }
+    for at in 0..<count {
+      let symbol = Int(items[at] & 31)
+      writer.put(UInt64(lengths.codes[symbol] & 0xFFFF), lengths.length(symbol))
+      writer.put(UInt64(items[at] >> 5), Self.extra(symbol))
+    }
+  }
+}
+
+/// The codes that a reader knows without being told.
+struct FixedCodes: @unchecked Sendable {
+  // Proof of Sendable: never changed once made, and never let go.
+  static let shared = FixedCodes()
+  let literals = HuffmanCode(symbolCount: 288, lengthMax: 15)
+  let distances = HuffmanCode(symbolCount: 30, lengthMax: 15)
+
+  private init() {
+    literals.make { $0 < 144 ? 8 : $0 < 256 ? 9 : $0 < 280 ? 7 : 8 }
+    distances.make { _ in 5 }
+  }
+}
+
+/// The symbols of lengths, which count from 0 for 257, and of distances.
+struct DeflateSymbols: @unchecked Sendable {
+  // Proof of Sendable, and of the pointers: filled once, never changed or let go; lengths are at most
+  // 258, distances at most 32,768.
+  static let shared = DeflateSymbols()
+  private let lengths: UnsafeMutablePointer<UInt8>
+  /// Of a distance less one below 256; behind those, of every 128th.
+  private let distances: UnsafeMutablePointer<UInt8>
+
+  private init() {
+    lengths = .allocate(capacity: 259)
+    lengths.initialize(repeating: 0, count: 259)
+    distances = .allocate(capacity: 512)
+    distances.initialize(repeating: 0, count: 512)
+    // A later symbol takes what an earlier one claimed: 258 has one of its own.
+    for symbol in 0..<29 {
+      for length in Self.lengthBase(symbol)...258 { lengths[length] = UInt8(symbol) }
+    }
+    for symbol in 0..<30 {
+      for less in Self.distanceBase(symbol) - 1..<Self.distanceBase(symbol + 1) - 1 {
+        distances[less < 256 ? less : 256 + less >> 7] = UInt8(symbol)
+      }
+    }
+  }
+
+  @inline(__always)
+  func ofLength(_ length: Int) -> Int { Int(lengths[length]) }
+
+  @inline(__always)
+  func ofDistance(_ distance: Int) -> Int {
+    let less = distance &- 1
+    return Int(distances[less < 256 ? less : 256 &+ less &>> 7])
+  }
+
+  /// The shortest length of a symbol.
+  @inline(__always)
+  static func lengthBase(_ symbol: Int) -> Int {
+    if symbol < 8 { return symbol &+ 3 }
+    if symbol == 28 { return 258 }
+    return (4 &+ (symbol & 3)) &<< ((symbol &>> 2) &- 1) &+ 3
+  }
+
+  /// How many bits say how far a length exceeds that.
+  @inline(__always)
+  static func lengthExtra(_ symbol: Int) -> Int {
+    symbol < 8 || symbol == 28 ? 0 : (symbol &>> 2) &- 1
+  }
+
+  /// The shortest distance of a symbol.
+  @inline(__always)
+  static func distanceBase(_ symbol: Int) -> Int {
+    symbol < 2 ? symbol &+ 1 : (2 &+ (symbol & 1)) &<< ((symbol &>> 1) &- 1) &+ 1
+  }
+
+  @inline(__always)
+  static func distanceExtra(_ symbol: Int) -> Int { symbol < 4 ? 0 : (symbol &>> 1) &- 1 }
+}
+
+/// Bits, the first one lowest, written eight bytes at a time.
+struct BitWriter {
+  // Proof of the pointer: the output has room for all that is written and 8 bytes more, as
+  // `Deflater.bound` has it.
+  private let start: UnsafeMutableRawPointer
+  private var next: UnsafeMutableRawPointer
+  private var bits: UInt64 = 0
+  /// Below 8 between calls.
+  private var count = 0
+
+  init(_ output: UnsafeMutableRawBufferPointer) {
+    start = output.baseAddress!
+    next = start
+  }
+
+  /// Writes at most 56 bits.
+  @inline(__always)
+  mutating func put(_ value: UInt64, _ valueCount: Int) {
+    bits |= value &<< UInt64(truncatingIfNeeded: count)
+    count &+= valueCount
+    next.storeBytes(of: bits.littleEndian, as: UInt64.self)
+    let whole = count &>> 3
+    next += whole
+    bits = bits &>> UInt64(truncatingIfNeeded: whole &<< 3)
+    count &= 7
+  }
+
+  /// Goes to the next byte's beginning.
+  mutating func align() {
+    if count > 0 { put(0, 8 - count) }
+  }
+
+  /// Appends whole bytes. Between bytes only.
+  mutating func append(_ bytes: UnsafeRawBufferPointer) {
+    next.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
+    next += bytes.count
+  }
+
+  /// - Returns: how many bytes were written, the last one filled up with zeros.
+  mutating func finish() -> Int {
+    align()
+    return next - start
+  }
+}
