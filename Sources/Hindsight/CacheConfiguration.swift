@@ -133,9 +133,12 @@ enum EngineBounds {
   static let unsyncedByteCountMax = 32 << 20
   /// So many bytes of frames are written before a sync that is due, and no more.
   static let bytesBeforeSyncMax = 256 << 10
-  /// Rows and bytes in one transaction of the projector.
-  static let transactionRowCount = 2_000
+  /// Rows and bytes in one transaction of the projector: the more, the more of them come and go within
+  /// it and are never written.
+  static let transactionRowCount = 32_768
   static let transactionByteCount: UInt64 = 8 << 20
+  /// Rows in one transaction of an opening that compares row by row.
+  static let reconciliationRowCount = 2_000
   /// A WAL of this size is checkpointed into the database.
   static let walByteCount: UInt64 = 16 << 20
   /// How often a failed journal or store is tried again.

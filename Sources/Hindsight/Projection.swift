@@ -13,13 +13,20 @@ struct Projection {
     var operation: RowOperation
   }
 
-  /// One transaction, as it is taken with the lock held: a constant cost for each few hundred rows.
+  /// What waits, as it is shared with the lock held: a constant cost for each few hundred rows.
+  struct Waiting: Sendable {
+    fileprivate var applied: SequenceNumber
+    fileprivate var durable: SequenceNumber
+    fileprivate var slices: [ArraySlice<Pending>]
+  }
+
+  /// One transaction.
   struct Batch: Sendable {
     /// Up to where it brings the store.
-    var applied: SequenceNumber
-    var byteCount: UInt64
-    fileprivate var slices: [ArraySlice<Pending>]
-    fileprivate var taken: Int
+    fileprivate(set) var applied: SequenceNumber
+    fileprivate(set) var byteCount: UInt64 = 0
+    fileprivate var slices: [ArraySlice<Pending>] = []
+    fileprivate var taken = 0
   }
 
   /// A transaction's rows.
@@ -109,23 +116,19 @@ struct Projection {
     return true
   }
 
-  /// Gives the next transaction; it stays pending until `committed`, so that a failed one is
-  /// simply taken again. A row that comes and goes within a transaction is never written.
-  mutating func next(durable: SequenceNumber) -> Batch? {
+  /// What the next transaction is made of; it stays pending until `committed`, so that a failed one
+  /// is simply taken again.
+  mutating func next(durable: SequenceNumber) -> Waiting? {
     guard backlog != nil, applied < durable || rowCount > 0 && item(0).sequence <= durable else {
       isTold = false
       return nil
     }
-    let extent = extent(durable: durable)
-    let fromBacklog = min(extent.count, backlog?.count ?? 0)
-    let slices =
-      (backlog?.prefix(fromBacklog) ?? []) + pending.prefix(extent.count - fromBacklog)
-    return Batch(
-      applied: extent.isAll ? durable : extent.whole ?? applied, byteCount: extent.byteCount,
-      slices: slices, taken: extent.count)
+    return Waiting(
+      applied: applied, durable: durable,
+      slices: (backlog?.prefix(backlog?.count ?? 0) ?? []) + pending.prefix(pending.count))
   }
 
-  /// The transaction that `next` gave is committed.
+  /// A transaction of what `next` gave is committed.
   mutating func committed(_ batch: Batch) {
     pinnedByteCount -= batch.byteCount
     let fromBacklog = min(batch.taken, backlog?.count ?? 0)
@@ -134,50 +137,48 @@ struct Projection {
     applied = batch.applied
     if let end = backlogEnd, applied >= end { backlogEnd = nil }
   }
+}
 
-  /// How far the next transaction goes.
-  private struct Extent {
-    var count = 0
-    var byteCount: UInt64 = 0
+extension Projection.Batch {
+  /// The first transaction of what waits. O(rows): not with the lock held.
+  init(
+    _ waiting: Projection.Waiting, rowCountMax: Int = EngineBounds.transactionRowCount
+  ) {
+    self.init(applied: waiting.durable)
+    var sequence: SequenceNumber?
     /// The last decision that it contains to its end; `nil`: none but what is applied.
     var whole: SequenceNumber?
-    /// Whether nothing durable is left behind it.
-    var isAll = true
-  }
-
-  private func extent(durable: SequenceNumber) -> Extent {
-    var extent = Extent()
-    var sequence: SequenceNumber?
     var mayCutInside = true
-    let rowCount = rowCount
-    while extent.count < rowCount {
-      let item = item(extent.count)
-      guard item.sequence <= durable else { break }
-      if item.sequence != sequence {
-        extent.whole = sequence
-        sequence = item.sequence
-        mayCutInside = true
+    for slice in waiting.slices {
+      let start = taken
+      for item in slice {
+        let isBetween = item.sequence != sequence
+        if isBetween {
+          whole = sequence
+          sequence = item.sequence
+          mayCutInside = true
+        }
+        let isDurable = item.sequence <= waiting.durable
+        let isFull = taken >= rowCountMax || byteCount >= EngineBounds.transactionByteCount
+        if !isDurable || isFull && (isBetween || mayCutInside) {
+          if isDurable { applied = whole ?? waiting.applied }
+          slices.append(slice.prefix(taken - start))
+          return
+        }
+        if case .insert(let row) = item.operation {
+          byteCount += UInt64(row.value.count)
+          mayCutInside = false
+        }
+        taken += 1
       }
-      let isFull =
-        extent.count >= EngineBounds.transactionRowCount
-        || extent.byteCount >= EngineBounds.transactionByteCount
-      let isBetween = extent.count == 0 || item.sequence != self.item(extent.count - 1).sequence
-      if isFull, isBetween || mayCutInside {
-        extent.isAll = false
-        return extent
-      }
-      if case .insert(let row) = item.operation {
-        extent.byteCount += UInt64(row.value.count)
-        mayCutInside = false
-      }
-      extent.count += 1
+      slices.append(slice)
     }
-    return extent
   }
 }
 
 extension Projection.Rows {
-  /// The rows of a batch, without those that come and go within it. O(rows): not with the lock held.
+  /// The rows of a batch, without those that come and go within it, which are never written. O(rows):
+  /// not with the lock held.
   init(_ batch: Projection.Batch) {
     operations.reserveCapacity(batch.taken)
     inserted.reserveCapacity(batch.taken)

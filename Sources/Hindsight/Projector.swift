@@ -33,7 +33,7 @@ final class Projector: @unchecked Sendable {
 
   /// One transaction, or one WAL checkpoint; at first, what an opening left for later.
   func step() -> BackgroundWait {
-    let (batch, isClosing) = engine.locked { state in
+    let (waiting, isClosing) = engine.locked { state in
       (state.projection.next(durable: state.commit.durable), state.phase == .closing)
     }
     do throws(StoreError) {
@@ -41,8 +41,8 @@ final class Projector: @unchecked Sendable {
         try gather(backlog)
         return .again
       }
-      if let batch {
-        try apply(batch)
+      if let waiting {
+        try apply(Projection.Batch(waiting))
         return .again
       }
       if isClosing, engine.locked({ state in state.closing.isJournalEnded }) {

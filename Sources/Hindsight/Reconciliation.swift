@@ -88,7 +88,7 @@ struct Reconciliation {
 
   private mutating func add(_ operation: RowOperation) throws(StoreError) {
     operations.append(operation)
-    if operations.count >= EngineBounds.transactionRowCount { try flush() }
+    if operations.count >= EngineBounds.reconciliationRowCount { try flush() }
   }
 
   private mutating func flush() throws(StoreError) {
@@ -152,8 +152,8 @@ extension Assembly {
     while payloads.count < Int(core.slotEnd) { payloads.append(Payload()) }
     projection = Projection(applied: sequence)
     let mark = StoreMark(journalID: JournalID(high: 0, low: 0), applied: sequence)
-    for start in stride(from: 0, to: void.count, by: EngineBounds.transactionRowCount) {
-      let slice = void[start..<min(start + EngineBounds.transactionRowCount, void.count)]
+    for start in stride(from: 0, to: void.count, by: EngineBounds.reconciliationRowCount) {
+      let slice = void[start..<min(start + EngineBounds.reconciliationRowCount, void.count)]
       try writer.apply(Array(slice), mark: mark)
     }
   }

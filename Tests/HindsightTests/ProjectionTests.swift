@@ -27,7 +27,8 @@ struct ProjectionTests {
         projection.append(operation, at: SequenceNumber(at))
       }
       for _ in 0..<6 {
-        guard let batch = projection.next(durable: last) else { break }
+        guard let waiting = projection.next(durable: last) else { break }
+        let batch = Projection.Batch(waiting, rowCountMax: 1_000)
         for operation in Projection.Rows(batch).operations {
           switch operation {
           case .insert(let row): #expect(rows.insert(row.origin.rawValue).inserted)
@@ -54,7 +55,8 @@ struct ProjectionTests {
     projection.append(row(count + 2), at: SequenceNumber(count + 2))
     var sizes: [Int] = []
     var marks: [UInt64] = []
-    while let batch = projection.next(durable: SequenceNumber(count + 2)) {
+    while let waiting = projection.next(durable: SequenceNumber(count + 2)) {
+      let batch = Projection.Batch(waiting)
       sizes.append(Projection.Rows(batch).operations.count)
       marks.append(batch.applied.rawValue)
       projection.committed(batch)
