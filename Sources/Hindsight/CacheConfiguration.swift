@@ -137,6 +137,10 @@ enum EngineBounds {
   /// it and are never written.
   static let transactionRowCount = 32_768
   static let transactionByteCount: UInt64 = 8 << 20
+  /// A transaction of fewer rows than these begins so long after the one before it at the earliest, unless
+  /// somebody waits for it.
+  static let longProjectionRowCount = 8_192
+  static let transactionInterval = Microseconds(rawValue: 50_000)
   /// Rows in one transaction of an opening that compares row by row.
   static let reconciliationRowCount = 2_000
   /// A WAL of this size is checkpointed into the database.

@@ -104,6 +104,16 @@ struct Projection {
     pinnedByteCount > UInt64(limits.pinnedByteCountMax) || pending.count > limits.pendingRowCountMax
   }
 
+  func hasRows(durable: SequenceNumber) -> Bool {
+    rowCount > 0 && item(0).sequence <= durable
+  }
+
+  /// Whether so much waits that waiting for more gains little, or brings a limit near.
+  func isLong(_ limits: QueueLimits) -> Bool {
+    rowCount >= min(EngineBounds.longProjectionRowCount, limits.pendingRowCountMax / 2)
+      || pinnedByteCount >= UInt64(limits.pinnedByteCountMax) / 2
+  }
+
   mutating func append(_ operation: RowOperation, at sequence: SequenceNumber) {
     pending.append(Pending(sequence: sequence, operation: operation))
     if case .insert(let row) = operation { pinnedByteCount += UInt64(row.value.count) }
@@ -119,7 +129,7 @@ struct Projection {
   /// What the next transaction is made of; it stays pending until `committed`, so that a failed one
   /// is simply taken again.
   mutating func next(durable: SequenceNumber) -> Waiting? {
-    guard backlog != nil, applied < durable || rowCount > 0 && item(0).sequence <= durable else {
+    guard backlog != nil, applied < durable || hasRows(durable: durable) else {
       isTold = false
       return nil
     }

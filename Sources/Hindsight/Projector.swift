@@ -18,6 +18,8 @@ final class Projector: @unchecked Sendable {
   // What the opening found may not be synced.
   private var isWALCheckpointDue = true
   private var lastSync: Microseconds
+  /// When the next transaction may begin, unless it is urgent.
+  private var nextTransaction = Microseconds(rawValue: 0)
   /// The log is moved into the database once it has so many bytes …
   private var nextLogByteCount = EngineBounds.walByteCount
   /// … and a log that can't be moved is spoken of once it has so many, each time twice as many.
@@ -33,6 +35,7 @@ final class Projector: @unchecked Sendable {
 
   /// One transaction, or one WAL checkpoint; at first, what an opening left for later.
   func step() -> BackgroundWait {
+    rest()
     let (waiting, isClosing) = engine.locked { state in
       (state.projection.next(durable: state.commit.durable), state.phase == .closing)
     }
@@ -42,6 +45,8 @@ final class Projector: @unchecked Sendable {
         return .again
       }
       if let waiting {
+        nextTransaction = engine.clock.reading().boot.later(
+          by: EngineBounds.transactionInterval.duration)
         try apply(Projection.Batch(waiting))
         return .again
       }
@@ -57,6 +62,22 @@ final class Projector: @unchecked Sendable {
       return failed(error, isClosing: isClosing)
     }
     return isWALCheckpointDue ? .after(EngineBounds.retryInterval) : .signal
+  }
+
+  /// Gives rows a moment to come together, since many in one transaction take far less than a few
+  /// in each of many; callers that wait for the disk would have one for each sync.
+  private func rest() {
+    let time = nextTransaction.rawValue - engine.clock.reading().boot.rawValue
+    guard time > 0, !isUrgent, engine.locked({ state in state.hasDurableRows }) else { return }
+    engine.configuration.scheduler.rest(atMost: Microseconds(rawValue: time)) { isUrgent }
+  }
+
+  /// Whether somebody waits for the store, or much does.
+  private var isUrgent: Bool {
+    engine.locked { state in
+      state.phase != .open || !state.settleWaiters.isEmpty || !state.roomWaiters.isEmpty
+        || state.projection.isLong(state.queues)
+    }
   }
 
   /// Has the rows that the store lacks come before all others, and their values at hand.
@@ -188,6 +209,8 @@ final class Projector: @unchecked Sendable {
 }
 
 extension EngineState {
+  fileprivate var hasDurableRows: Bool { projection.hasRows(durable: commit.durable) }
+
   /// The value of a row that the store lacks is at hand.
   fileprivate mutating func pin(_ row: StoredRow) {
     guard let slot = core.find(origin: row.origin), core.isResident(slot, in: .store) else {

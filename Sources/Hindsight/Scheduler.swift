@@ -14,10 +14,16 @@ public protocol BackgroundScheduler: Sendable {
   /// Called from within a step that would rather wait for what others are about to do: lets some
   /// 100 µs pass at most, unless `isOver` says yes before. May do nothing, which is the default.
   func giveWay(until isOver: () -> Bool)
+
+  /// Called from within a step whose work gets less where it comes later: lets so much time pass, unless
+  /// `isOver` says yes before, which may take a few milliseconds to be noticed. May do nothing, which is the
+  /// default.
+  func rest(atMost: Microseconds, until isOver: () -> Bool)
 }
 
 extension BackgroundScheduler {
   public func giveWay(until isOver: () -> Bool) {}
+  public func rest(atMost: Microseconds, until isOver: () -> Bool) {}
 }
 
 /// When an activity wants to run again. A signal makes it run at once in every case but `finished`.

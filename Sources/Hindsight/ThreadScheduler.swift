@@ -1,4 +1,4 @@
-import HindsightCore
+public import HindsightCore
 import Synchronization
 
 #if canImport(Glibc)
@@ -25,6 +25,10 @@ public struct ThreadScheduler: BackgroundScheduler {
   public func giveWay(until isOver: () -> Bool) {
     Pause.wait(atMost: Pause.gatheringNanoseconds, givesWay: true, until: isOver)
   }
+
+  public func rest(atMost time: Microseconds, until isOver: () -> Bool) {
+    Pause.sleep(atMost: Int(time.rawValue) * 1_000, until: isOver)
+  }
 }
 
 /// Waits that are shorter than a sleep and a wake-up.
@@ -32,6 +36,7 @@ private enum Pause {
   /// Waking a sleeping thread takes 25 to 40 µs: a signal within that time is worth waiting for.
   static let signalNanoseconds = 60_000
   static let gatheringNanoseconds = 100_000
+  static let restNanoseconds = 2_000_000
 
   /// - Returns: whether `isOver` said yes in time.
   @discardableResult
@@ -44,6 +49,17 @@ private enum Pause {
       if givesWay { sched_yield() }
     }
     return true
+  }
+
+  /// Sleeps in slices.
+  static func sleep(atMost nanoseconds: Int, until isOver: () -> Bool) {
+    let start = now()
+    while !isOver() {
+      let left = nanoseconds - (now() - start)
+      if left <= 0 { return }
+      var slice = timespec(tv_sec: 0, tv_nsec: min(left, restNanoseconds))
+      nanosleep(&slice, nil)
+    }
   }
 
   private static func now() -> Int {
