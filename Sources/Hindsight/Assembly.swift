@@ -93,7 +93,7 @@ struct Assembly: ~Copyable {
           continue
         }
         payloads[Int(slot)].isPinned = true
-        if payloads[Int(slot)].bytes == nil { payloads[Int(slot)].bytes = row.value }
+        if payloads[Int(slot)].isEmpty { payloads[Int(slot)].set(row.value) }
       }
       start = next
     }

@@ -111,7 +111,7 @@ public final class Cache<Value: Sendable>: Sendable {
   @inlinable
   @inline(__always)
   func hit(_ key: CacheKey) -> Value? {
-    engine.withHit(key) { unsafeDowncast($0, to: Box.self).value }
+    engine.withHit(key) { value($0) }
   }
 
   /// Whether a value is there, in either tier. Not a use: the order stays. What is past its expiry
@@ -136,9 +136,11 @@ public final class Cache<Value: Sendable>: Sendable {
     _ value: Value, for key: CacheKey, memoryTTL: Duration? = nil, storeTTL: Duration? = nil,
     reason: String? = nil, acknowledgement: Acknowledgement? = nil
   ) async throws(CacheError) -> SequenceNumber {
-    try await engine.set(
-      Box(value), bytes: try encode(value), coder: coder.id, for: key, memoryTTL: memoryTTL,
-      storeTTL: storeTTL, reason: reason, acknowledgement)
+    let bytes = try encode(value)
+    return try await engine.set(
+      isPlain ? DecodedValue(bytes: bytes) : DecodedValue(Box(value, bytes)), bytes: bytes,
+      coder: coder.id, for: key, memoryTTL: memoryTTL, storeTTL: storeTTL, reason: reason,
+      acknowledgement)
   }
 
   /// Invalidates a key in both tiers (S043).
@@ -224,24 +226,41 @@ public final class Cache<Value: Sendable>: Sendable {
 
   /// Boxes let the engine be concrete; see there.
   @usableFromInline
-  final class Box: Sendable {
+  final class Box: ValueBox, @unchecked Sendable {
+    // Proof of Sendable: as that of `ValueBox`.
     @usableFromInline let value: Value
-    @usableFromInline init(_ value: Value) { self.value = value }
+    @usableFromInline init(_ value: Value, _ bytes: [UInt8]) {
+      self.value = value
+      super.init(bytes)
+    }
   }
 
   private var level: Acknowledgement { engine.configuration.acknowledgement }
 
-  private func value(_ hit: RawHit) -> Value {
-    // Every box in this cache's engine was made by `set` or `decode` below.
-    unsafeDowncast(hit.box, to: Box.self).value
+  /// Whether values need no box; known to the compiler where it knows the type of the value.
+  @inlinable
+  var isPlain: Bool {
+    @inline(__always)
+    get { Value.self == [UInt8].self && coder.isPlain }
   }
 
-  private func decode(_ encoded: EncodedValue) throws -> any BoxedValue {
+  private func value(_ hit: RawHit) -> Value { value(hit.object) }
+
+  /// Every object in this cache's engine was made by `set` or `decode`: an array's storage where the
+  /// coder is plain, a box where it isn't.
+  @inlinable
+  @inline(__always)
+  func value(_ object: AnyObject) -> Value {
+    isPlain ? unsafeBitCast(object, to: Value.self) : unsafeDowncast(object, to: Box.self).value
+  }
+
+  private func decode(_ encoded: EncodedValue) throws -> DecodedValue {
     guard encoded.coder == coder.id else {
       throw CacheError(
         .invalidValue, "coder \(encoded.coder) wrote it, and this cache reads with \(coder.id)")
     }
-    return Box(try coder.decode([UInt8](encoded.bytes)))
+    let bytes = [UInt8](encoded.bytes)
+    return isPlain ? DecodedValue(bytes: bytes) : DecodedValue(Box(try coder.decode(bytes), bytes))
   }
 
   @usableFromInline

@@ -2,31 +2,31 @@ import HindsightCore
 
 // The memory hit (S041): what nearly every call comes to, and so written apart from the other
 // reads. It takes the lock, finds the entry, notes the hit, and has the caller copy the value out
-// of its box before unlocking: a copy retains what the value refers to, runs no code of the
-// caller's and releases nothing. The box itself is not retained, which would be a second atomic
+// of its object before unlocking: a copy retains what the value refers to, runs no code of the
+// caller's and releases nothing. A box itself is not retained, which would be a second atomic
 // operation on a line that all threads share.
 
 extension Engine {
-  /// Calls `body` with the box of `key`, if memory holds it decoded and it is not past its expiry.
+  /// Calls `body` with the object of `key`, if memory holds it decoded and it is not past its expiry.
   /// `body` copies the value out of it, and does nothing else.
   @inlinable
   @inline(__always)
   func withHit<R>(_ key: CacheKey, _ body: (AnyObject) -> R) -> R? {
-    guard let box = beginHit(key) else { return nil }
+    guard let object = beginHit(key) else { return nil }
     defer { endHit() }
-    return box._withUnsafeGuaranteedRef { body($0) }
+    return object._withUnsafeGuaranteedRef { body($0) }
   }
 
-  /// The box of `key`, with the lock held until `endHit`; `nil` without it.
+  /// The object of `key`, with the lock held until `endHit`; `nil` without it.
   @usableFromInline
   func beginHit(_ key: CacheKey) -> Unmanaged<AnyObject>? {
     let tick = systemClock?.tick()
     let reading = tick == nil ? clock.coarseReading() : nil
     let hash = key.hash
     let state = state.lock()
-    let box = key.withBytes { state.pointee.hit($0, hash, tick, reading, systemClock) }
-    if box == nil { self.state.unlock() }
-    return box
+    let object = key.withBytes { state.pointee.hit($0, hash, tick, reading, systemClock) }
+    if object == nil { self.state.unlock() }
+    return object
   }
 
   @usableFromInline
@@ -48,8 +48,8 @@ extension EngineState {
   ) -> Unmanaged<AnyObject>? {
     guard phase == .open, opened.accessLog != .lookups else { return nil }
     let now = coarseNow(tick, reading, clock)
-    guard let (slot, place) = core.findMemoryResident(key, hash: hash, at: now),
-      payloads[place].box != nil
+    guard let (slot, word) = core.findMemoryResident(key, hash: hash, at: now),
+      let object = ValueWord(rawValue: word).decoded
     else { return nil }
     if hits.isFull {
       settleHits()
@@ -57,7 +57,7 @@ extension EngineState {
       if core.hasManyUntoldTouches, canRecord { return nil }
     }
     hits.append(slot)
-    return payloads[place].box.map { Unmanaged.passUnretained($0) }
+    return object
   }
 
   /// The time of a hit, never less than the last event's (see there). A step of the wall clock is

@@ -2,7 +2,7 @@ import HindsightCore
 
 /// A hit before its value has its type back.
 struct RawHit: Sendable {
-  var box: any BoxedValue
+  var object: any BoxedValue
   var tier: Tier
   var origin: SequenceNumber
   var age: Microseconds
@@ -33,8 +33,8 @@ enum ReadStep: Sendable {
   case journal(SequenceNumber, valueHash: UInt64)
 }
 
-/// Turns an encoded value into a boxed one. Runs outside the lock.
-typealias Decode = (EncodedValue) throws -> any BoxedValue
+/// Decodes a value. Runs outside the lock.
+typealias Decode = (EncodedValue) throws -> DecodedValue
 
 extension Engine {
   /// S041, the synchronous part where `withHit` finds nothing: the value, restored by a recovery,
@@ -112,7 +112,7 @@ extension Engine {
 
   /// Decodes, looks up again, promotes, answers. `nil`: the entry changed meanwhile, start over.
   private func finish(_ key: CacheKey, _ value: EncodedValue, _ decode: Decode) -> RawLookup? {
-    let decoded: Result<any BoxedValue, any Error> = Result { try decode(value) }
+    let decoded: Result<DecodedValue, any Error> = Result { try decode(value) }
     let reading = clock.reading()
     let (answer, wantsCut) = locked { state in
       (state.finishRead(key, value, decoded, reading), state.wantsTimedCut())

@@ -1,10 +1,10 @@
 public import HindsightCore
 
 extension Engine {
-  /// S042, its value encoded and boxed.
+  /// S042, its value decoded and encoded.
   @usableFromInline
   nonisolated(nonsending) func set(
-    _ box: any AnyObject & Sendable, bytes: [UInt8], coder: UInt8, for key: CacheKey,
+    _ value: DecodedValue, bytes: [UInt8], coder: UInt8, for key: CacheKey,
     memoryTTL: Duration?, storeTTL: Duration?, reason: String?, _ level: Acknowledgement?
   ) async throws(CacheError) -> SequenceNumber {
     let level = level ?? configuration.acknowledgement
@@ -15,20 +15,20 @@ extension Engine {
     let rowKey = store == nil ? nil : key.bytes
     let (_, sequence) = try await writeWhenRoom(level) { (state, reading) throws(CacheError) in
       try key.withBytes { (keyBytes) throws(CacheError) in
-        let value = LentValue(
+        let lent = LentValue(
           key: keyBytes, keyHash: key.hash, coder: coder, valueByteCount: UInt32(bytes.count),
           valueHash: valueHash)
         let fact: SetFact
         do throws(SetRefusal) {
           fact = try state.core.decideSet(
-            value, memoryTTL: memoryTTL, storeTTL: storeTTL, at: state.now(reading),
+            lent, memoryTTL: memoryTTL, storeTTL: storeTTL, at: state.now(reading),
             into: &state.decision)
         } catch {
           throw CacheError(refusal: error)
         }
         state.absorb(
           SetInForce(
-            fact: fact, key: keyBytes, rowKey: rowKey, box: box, bytes: bytes, reason: reason),
+            fact: fact, key: keyBytes, rowKey: rowKey, value: value, bytes: bytes, reason: reason),
           reading)
       }
     }

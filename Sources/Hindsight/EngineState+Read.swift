@@ -56,7 +56,7 @@ extension EngineState {
 
   /// The rest of a lookup, once the value is decoded. `nil`: the entry changed meanwhile.
   mutating func finishRead(
-    _ key: CacheKey, _ value: EncodedValue, _ decoded: Result<any BoxedValue, any Error>,
+    _ key: CacheKey, _ value: EncodedValue, _ decoded: Result<DecodedValue, any Error>,
     _ reading: ClockReading
   ) -> RawLookup? {
     guard phase == .open, let slot = find(key), core.origin(of: slot) == value.origin else {
@@ -64,7 +64,7 @@ extension EngineState {
     }
     let now = now(reading)
     switch decoded {
-    case .success(let box): return adopt(box, value.bytes, key, slot, now, reading)
+    case .success(let value): return adopt(value, key, slot, now, reading)
     case .failure(let error):
       if canRecord {
         _ = core.decideInvalidate(
@@ -110,17 +110,18 @@ extension EngineState {
   private mutating func memoryStep(
     _ slot: Slot, _ now: Timestamp, _ reading: ClockReading
   ) -> ReadStep {
-    guard let box = payload(slot).box else {
-      guard let bytes = payload(slot).bytes else {
+    let payload = payload(slot)
+    guard let value = payload.decoded else {
+      guard let bytes = payload.bytes else {
         preconditionFailure("a memory resident without its value")
       }
       return .decode(encoded(bytes, slot))
     }
-    return .answer(memoryHit(box, slot, now, reading))
+    return .answer(memoryHit(value, slot, now, reading))
   }
 
   private mutating func memoryHit(
-    _ box: any BoxedValue, _ slot: Slot, _ now: Timestamp, _ reading: ClockReading
+    _ value: DecodedValue, _ slot: Slot, _ now: Timestamp, _ reading: ClockReading
   ) -> RawLookup {
     counters.hits.memory += 1
     if opened.accessLog == .lookups {
@@ -128,43 +129,40 @@ extension EngineState {
     } else {
       core.touch(slot)
     }
-    return hit(box, .memory, slot, now)
+    return hit(value, .memory, slot, now)
   }
 
   private mutating func adopt(
-    _ box: any BoxedValue, _ bytes: Bytes, _ key: CacheKey, _ slot: Slot, _ now: Timestamp,
+    _ value: DecodedValue, _ key: CacheKey, _ slot: Slot, _ now: Timestamp,
     _ reading: ClockReading
   ) -> RawLookup {
     if core.isLive(slot, in: .memory, at: now) {
-      updatePayload(slot) { if $0.box == nil { $0.box = box } }
-      return memoryHit(box, slot, now, reading)
+      updatePayload(slot) { if $0.decoded == nil { $0.set(value) } }
+      return memoryHit(value, slot, now, reading)
     }
     guard core.isLive(slot, in: .store, at: now) else {
       expire(slot, at: now, reading)
       return miss(key, .expired, at: now, reading)
     }
     counters.hits.store += 1
-    let answer = hit(box, .store, slot, now)
+    let answer = hit(value, .store, slot, now)
     // The lookup's own event may fill the frame: its promotion belongs to it all the same.
     let canRecord = canRecord
     if opened.accessLog == .lookups {
       record(.origin(core.origin(of: slot)), .storeHit, at: now, reading)
     }
-    if canRecord { promote(slot, box, bytes, now, reading) }
+    if canRecord { promote(slot, value, now, reading) }
     return answer
   }
 
   private mutating func promote(
-    _ slot: Slot, _ box: any BoxedValue, _ bytes: Bytes, _ now: Timestamp, _ reading: ClockReading
+    _ slot: Slot, _ value: DecodedValue, _ now: Timestamp, _ reading: ClockReading
   ) {
     core.decideExpire(slot, at: now, into: &decision)  // its memory residency, where it has one
     core.decidePromote(slot, at: now, into: &decision)
     absorb(reading)
     if core.isResident(slot, in: .memory) {
-      updatePayload(slot) {
-        $0.box = box
-        $0.bytes = bytes
-      }
+      updatePayload(slot) { $0.set(value) }
     }
   }
 
@@ -204,11 +202,12 @@ extension EngineState {
   }
 
   private func hit(
-    _ box: any BoxedValue, _ tier: Tier, _ slot: Slot, _ now: Timestamp
+    _ value: DecodedValue, _ tier: Tier, _ slot: Slot, _ now: Timestamp
   ) -> RawLookup {
     .hit(
       RawHit(
-        box: box, tier: tier, origin: core.origin(of: slot), age: now.since(core.setAt(of: slot)),
+        object: value.object, tier: tier, origin: core.origin(of: slot),
+        age: now.since(core.setAt(of: slot)),
         expiresIn: core.expiry(of: slot, in: tier).since(now)))
   }
 

@@ -22,7 +22,6 @@ struct EngineState: ~Copyable, Sendable {
   /// Whether writes go on while the journal can't be written.
   let continuesInMemory: Bool
   var decision = Decision()
-  var payloads = ChunkedPool(Payload())
   var hits = HitLog()
   var ticked = TickedTime()
   var misses = MissMemory()
@@ -60,8 +59,12 @@ struct EngineState: ~Copyable, Sendable {
     frame = OpenFrame()
     commit = CommitState(durable: durable)
     for (slot, payload) in payloads.enumerated() where !payload.isEmpty {
-      updatePayload(Slot(slot)) { $0 = payload }
+      give(payload, to: Slot(slot))
     }
+  }
+
+  deinit {
+    core.forEachAttachment { _ = ValueWord(rawValue: $0).take() }
   }
 
   var hasStore: Bool { opened.storeLimit != nil }
@@ -159,10 +162,11 @@ struct EngineState: ~Copyable, Sendable {
 
   private mutating func insert(_ set: borrowing SetInForce, _ slot: Slot) {
     let fact = set.fact
-    let payload = Payload(
-      box: fact.memoryExpiry == nil ? nil : set.box, bytes: set.bytes,
-      isPinned: fact.storeExpiry != nil)
-    give(payload, to: slot)
+    let isPinned = fact.storeExpiry != nil
+    give(
+      fact.memoryExpiry == nil
+        ? Payload(bytes: set.bytes, isPinned: isPinned) : Payload(set.value, isPinned: isPinned),
+      to: slot)
     guard let expiry = fact.storeExpiry else { return }
     guard let rowKey = set.rowKey else { preconditionFailure("a store without the row's key") }
     projection.append(
@@ -178,7 +182,7 @@ struct EngineState: ~Copyable, Sendable {
     case .memoryEnded(let slot, _): dropValue(slot)
     case .storeEnded(let slot, let origin, _):
       projection.append(.delete(origin: origin), at: sequence)
-      changePayload(slot) { $0.isPinned = false }
+      unpinPayload(slot)
     case .removed(let slot, let keyHash, let ending):
       dropValue(slot)
       changePayload(slot) { $0 = Payload() }
@@ -187,22 +191,18 @@ struct EngineState: ~Copyable, Sendable {
     }
   }
 
-  /// Everything is cleared: values change places with none, and go with the index that had them.
+  /// Everything is cleared: values go with the index that had them.
   private mutating func dropAll(_ sequence: SequenceNumber) {
     guard let cleared else { preconditionFailure("only a clear removes all") }
-    swap(&payloads, &cleared.payloads)
     if hasStore { projection.append(.deleteAll, at: sequence) }
     cleared.index.forEachKeyHash(MissMemory.keyCountMax) { misses.remember($0, .cleared) }
     remains.append(cleared)
   }
 
   private mutating func dropValue(_ slot: Slot) {
-    var box: (any BoxedValue)?
-    changePayload(slot) {
-      swap(&box, &$0.box)
-      if !$0.isPinned { $0.bytes = nil }
-    }
-    if let box { garbage.append(box) }
+    var object: (any BoxedValue)?
+    changePayload(slot) { object = $0.drop() }
+    if let object { garbage.append(object) }
   }
 
   private mutating func count(_ event: Event) {
@@ -225,7 +225,7 @@ struct SetInForce: ~Copyable {
   let key: UnsafeRawBufferPointer
   /// The key as the store's row holds it; where there is a store.
   let rowKey: Bytes?
-  let box: any BoxedValue
+  let value: DecodedValue
   /// The encoded value.
   let bytes: [UInt8]
   let reason: String?
@@ -235,9 +235,10 @@ struct SetInForce: ~Copyable {
 final class ClearedContents: @unchecked Sendable {
   // Proof of Sendable: changed by the holder of the engine's lock only, and let go of by one.
   let index: DetachedIndex
-  var payloads = ChunkedPool(Payload())
 
   init(_ opened: Opened) { index = DetachedIndex(opened, hashSeed: CacheKey.hashSeed) }
+
+  deinit { index.forEachAttachment { _ = ValueWord(rawValue: $0).take() } }
 }
 
 /// How far the end has come.

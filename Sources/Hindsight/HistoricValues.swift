@@ -90,7 +90,7 @@ struct PromotedValues {
       let row = reader.flatMap { read($0, origin) }
       let isRight = row.map { XXH64.hash($0) == expected } ?? false
       if let found = isRight ? row : try values.value(origin) {
-        assembly.payloads[Int(slot)].bytes = found
+        assembly.payloads[Int(slot)].set(found)
       } else {
         assembly.lost.append((origin, .memory))
       }

@@ -217,8 +217,8 @@ extension EngineState {
       return
     }
     updatePayload(slot) {
+      if $0.isEmpty { $0.set(row.value) }
       $0.isPinned = true
-      if $0.bytes == nil { $0.bytes = row.value }
     }
   }
 
@@ -229,10 +229,10 @@ extension EngineState {
       core.willDropValue(of: slot)
       giveCapturedValues()
     }
-    let isMemoryResident = core.isResident(slot, in: .memory)
-    changePayload(slot) {
-      $0.isPinned = false
-      if !isMemoryResident { $0.bytes = nil }
+    if core.isResident(slot, in: .memory) {
+      unpinPayload(slot)
+    } else {
+      changePayload(slot) { $0 = Payload() }
     }
   }
 

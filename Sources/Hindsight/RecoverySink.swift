@@ -47,7 +47,7 @@ final class RecoverySink: ReplaySink {
     // A checkpoint may have more values than are needed here.
     guard image.memoryExpiry != nil || keepsValues else { return }
     // A slice would keep the whole block.
-    payloads[Int(slot)].bytes = value.map { Bytes(Array($0)) }
+    if let value { payloads[Int(slot)].set(Bytes(Array(value))) }
   }
 
   func finishRestore(digest: UInt64) throws(StateError) {
@@ -113,13 +113,13 @@ final class RecoverySink: ReplaySink {
     let isLacking = set.storeExpiry != nil && record.sequence > applied
     guard set.memoryExpiry != nil || isLacking || keepsValues else { return }
     // A slice would keep the whole frame.
-    let bytes = Bytes(Array(set.value))
-    payloads[Int(slot)] = Payload(box: nil, bytes: bytes, isPinned: isLacking)
+    let bytes = Array(set.value)
+    payloads[Int(slot)] = Payload(bytes: bytes, isPinned: isLacking)
     guard isLacking, let expiry = set.storeExpiry else { return }
     projection.append(
       .insert(
         StoredRow(
-          origin: record.sequence, key: Bytes(Array(set.key)), value: bytes, coder: set.coder,
+          origin: record.sequence, key: Bytes(Array(set.key)), value: bytes[...], coder: set.coder,
           createdAt: record.at, expiry: expiry)), at: record.sequence)
   }
 
@@ -127,6 +127,6 @@ final class RecoverySink: ReplaySink {
   private func dropUnneeded(_ slot: Slot, isStoreResident: Bool) {
     let payload = payloads[Int(slot)]
     if payload.isPinned || (keepsValues && isStoreResident) { return }
-    if !state.isResident(slot, in: .memory) { payloads[Int(slot)].bytes = nil }
+    if !state.isResident(slot, in: .memory) { payloads[Int(slot)] = Payload() }
   }
 }

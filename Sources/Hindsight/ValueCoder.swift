@@ -10,6 +10,8 @@ public struct ValueCoder<Value: Sendable>: Sendable {
   public let id: UInt8
   public let encode: @Sendable (Value) throws -> [UInt8]
   public let decode: @Sendable ([UInt8]) throws -> Value
+  /// Whether values are arrays of bytes that are their own encoding: they take no box then.
+  @usableFromInline let isPlain: Bool
 
   /// A coder of the caller's own.
   /// - Parameters:
@@ -25,10 +27,12 @@ public struct ValueCoder<Value: Sendable>: Sendable {
   }
 
   init(
-    reserved id: UInt8, encode: @escaping @Sendable (Value) throws -> [UInt8],
+    reserved id: UInt8, isPlain: Bool = false,
+    encode: @escaping @Sendable (Value) throws -> [UInt8],
     decode: @escaping @Sendable ([UInt8]) throws -> Value
   ) {
     self.id = id
+    self.isPlain = isPlain
     self.encode = encode
     self.decode = decode
   }
@@ -51,11 +55,11 @@ extension ValueCoder where Value: Codable {
 extension ValueCoder where Value == [UInt8] {
   /// The bytes as they are.
   public static var bytes: ValueCoder {
-    ValueCoder(reserved: 2, encode: { $0 }, decode: { $0 })
+    ValueCoder(reserved: 2, isPlain: true, encode: { $0 }, decode: { $0 })
   }
 
   /// JSON text as it is, which other programs then see as JSON. The caller vouches for it.
   public static var jsonText: ValueCoder {
-    ValueCoder(reserved: 1, encode: { $0 }, decode: { $0 })
+    ValueCoder(reserved: 1, isPlain: true, encode: { $0 }, decode: { $0 })
   }
 }

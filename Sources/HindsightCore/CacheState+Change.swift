@@ -7,12 +7,7 @@ extension CacheState {
     let slot = entries.allocate()
     capture?.inserted(slot)
     entries[slot] = Entry(
-      key: keyArena.allocate(value.key), memoryExpiry: fact.memoryExpiry ?? .zero,
-      attachment: entries[slot].attachment, memoryHeapPlace: 0, storeHeapPlace: 0, newer: noSlot,
-      older: noSlot, keyByteCount: UInt16(value.key.count), coder: fact.coder,
-      keyTag: UInt32(truncatingIfNeeded: value.keyHash), valueByteCount: value.valueByteCount,
-      origin: fact.sequence, setAt: fact.at, storeExpiry: fact.storeExpiry ?? .zero,
-      valueHash: value.valueHash)
+      fact, value, key: keyArena.allocate(value.key), attachment: entries[slot].attachment)
     keys.insert(slot, entries)
     origins.insert(slot, entries)
     if atFront {
@@ -67,7 +62,7 @@ extension CacheState {
     keys.remove(slot, entries)
     origins.remove(slot, entries)
     effects.append(.removed(slot, keyHash: hash(of: entry.keyBytes), ending))
-    keyArena.release(entry.key!, byteCount: Int(entry.keyByteCount))
+    keyArena.release(entry.keyBlock, byteCount: entry.keyByteCount)
     entries.release(slot)
   }
 

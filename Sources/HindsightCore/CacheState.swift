@@ -99,7 +99,7 @@ public struct CacheState: ~Copyable, Sendable {
   /// the last event, whichever is later. O(1).
   public func findMemoryResident(
     _ key: UnsafeRawBufferPointer, hash: UInt64, at now: Timestamp
-  ) -> (slot: Slot, attachment: UInt32)? {
+  ) -> (slot: Slot, attachment: UInt64)? {
     guard let slot = find(key, hash: hash),
       entries[slot].isLive(in: .memory, at: max(now, head.at))
     else { return nil }
@@ -134,8 +134,12 @@ public struct CacheState: ~Copyable, Sendable {
   /// A number that the shell keeps with a slot; 0 until it sets one. It says nothing to the core,
   /// and stays when an entry leaves the slot: resetting it is the shell's business.
   @inline(__always)
-  public func attachment(of slot: Slot) -> UInt32 { entries[slot].attachment }
-  public mutating func attach(_ number: UInt32, to slot: Slot) { entries[slot].attachment = number }
+  public func attachment(of slot: Slot) -> UInt64 { entries[slot].attachment }
+  @inline(__always)
+  public mutating func attach(_ number: UInt64, to slot: Slot) { entries[slot].attachment = number }
+
+  /// Calls `body` with every slot's attachment that isn't 0.
+  public func forEachAttachment(_ body: (UInt64) -> Void) { entries.forEachAttachment(body) }
 
   /// Whether an entry is in `slot`, for a walk over the slots below `slotEnd`.
   public func isOccupied(_ slot: Slot) -> Bool {

@@ -30,6 +30,9 @@ public final class DetachedIndex: @unchecked Sendable {
     origins = SlotTable(.origin(seed: hashSeed))
   }
 
+  /// Calls `body` with every slot's attachment that isn't 0.
+  public func forEachAttachment(_ body: (UInt64) -> Void) { entries.forEachAttachment(body) }
+
   /// Calls `body` with the hashes of the most recent keys.
   public func forEachKeyHash(_ countMax: Int, _ body: (UInt64) -> Void) {
     var slot = entries[noSlot].older

@@ -9,37 +9,66 @@ let noSlot: Slot = 0
 struct Entry: @unchecked Sendable {
   // Proof of Sendable: an entry is used by the holder of the state that owns it, never by two.
 
-  // What a hit reads and writes comes first, so that it often is in one cache line.
-  var key: UnsafeMutableRawPointer?
+  // What a hit reads comes first, so that it often is in one cache line.
   var memoryExpiry: Timestamp
+  private let key: PackedKey
   /// A number of the shell's that stays with the slot; see `CacheState.attachment`.
-  var attachment: UInt32
+  var attachment: UInt64
   /// One-based places in the expiry heaps; 0 where the entry isn't resident in that tier.
   var memoryHeapPlace: UInt32
   var storeHeapPlace: UInt32
   /// Neighbours in the recency ring: `newer` towards the front, `older` towards the back.
   var newer: Slot
   var older: Slot
-  var keyByteCount: UInt16
-  var coder: UInt8
-  /// The telling in which `RecencyRing` counts the entry as untold.
-  var telling: UInt8 = 0
   /// The low half of the key's hash: where the key index files the entry.
   var keyTag: UInt32
-  var valueByteCount: UInt32
+  /// The length of the value in the low bits, above it the telling.
+  private var countAndTelling: UInt32
   var origin: SequenceNumber
   var setAt: Timestamp
   var storeExpiry: Timestamp
   var valueHash: UInt64
 
-  /// What a slot holds that was never used, and the head of the recency ring.
-  static let none = Entry(
-    key: nil, memoryExpiry: .zero, attachment: 0, memoryHeapPlace: 0, storeHeapPlace: 0,
-    newer: noSlot, older: noSlot, keyByteCount: 0, coder: 0, keyTag: 0, valueByteCount: 0,
-    origin: .zero, setAt: .zero, storeExpiry: .zero, valueHash: 0)
+  private static let valueBits: UInt32 = 25
 
-  var keyBytes: UnsafeRawBufferPointer {
-    UnsafeRawBufferPointer(start: key, count: Int(keyByteCount))
+  /// An entry with its key in `block`, in no list and no heap.
+  init(
+    _ fact: SetFact, _ value: LentValue, key block: UnsafeMutableRawPointer, attachment: UInt64
+  ) {
+    precondition(value.valueByteCount >> Self.valueBits == 0, "a value of over 16 MiB")
+    memoryExpiry = fact.memoryExpiry ?? .zero
+    key = PackedKey(block, byteCount: value.key.count, coder: fact.coder)
+    self.attachment = attachment
+    (memoryHeapPlace, storeHeapPlace, newer, older) = (0, 0, noSlot, noSlot)
+    keyTag = UInt32(truncatingIfNeeded: value.keyHash)
+    countAndTelling = value.valueByteCount
+    origin = fact.sequence
+    setAt = fact.at
+    storeExpiry = fact.storeExpiry ?? .zero
+    valueHash = value.valueHash
+  }
+
+  private init() {
+    (memoryExpiry, key, attachment, memoryHeapPlace, storeHeapPlace) = (.zero, .none, 0, 0, 0)
+    (newer, older, keyTag, countAndTelling, origin) = (noSlot, noSlot, 0, 0, .zero)
+    (setAt, storeExpiry, valueHash) = (.zero, .zero, 0)
+  }
+
+  /// What a slot holds that was never used, and the head of the recency ring.
+  static let none = Entry()
+
+  @inline(__always)
+  var keyBytes: UnsafeRawBufferPointer { key.bytes }
+  var keyByteCount: Int { key.byteCount }
+  var keyBlock: UnsafeMutableRawPointer { key.block }
+  var coder: UInt8 { key.coder }
+
+  var valueByteCount: UInt32 { countAndTelling & (1 << Self.valueBits - 1) }
+
+  /// The telling in which `RecencyRing` counts the entry as untold: 0 to 127.
+  var telling: UInt8 {
+    get { UInt8(truncatingIfNeeded: countAndTelling >> Self.valueBits) }
+    set { countAndTelling = valueByteCount | UInt32(newValue) << Self.valueBits }
   }
 
   /// What the entry counts for against a limit by bytes: its key and its encoded value.
@@ -74,5 +103,51 @@ struct Entry: @unchecked Sendable {
   }
 }
 
+/// Where a key lies, how long it is, and the coder of its value, in 8 bytes.
+///
+/// A block begins at a multiple of 8 and below 2^48, as all memory of a process does on x86-64 and
+/// ARM64 that doesn't ask for higher addresses; `init` checks it.
+private struct PackedKey {
+  private let bits: UInt64
+  private static let addressBits: UInt64 = 45
+  private static let countBits: UInt64 = 11
+
+  static let none = PackedKey()
+  private init() { bits = 0 }
+
+  init(_ block: UnsafeMutableRawPointer, byteCount: Int, coder: UInt8) {
+    let address = UInt64(UInt(bitPattern: block))
+    precondition(address & 7 == 0 && address >> 48 == 0, "a key's block where none can be")
+    precondition(byteCount >> Int(Self.countBits) == 0)
+    bits =
+      address >> 3 | UInt64(byteCount) << Self.addressBits
+      | UInt64(coder) << (Self.addressBits + Self.countBits)
+  }
+
+  @inline(__always)
+  var block: UnsafeMutableRawPointer {
+    // `init` took the address from a pointer that is not null.
+    UnsafeMutableRawPointer(
+      bitPattern: UInt(truncatingIfNeeded: (bits & (1 << Self.addressBits - 1)) << 3)
+    ).unsafelyUnwrapped
+  }
+
+  @inline(__always)
+  var byteCount: Int {
+    Int(truncatingIfNeeded: bits >> Self.addressBits & (1 << Self.countBits - 1))
+  }
+
+  var coder: UInt8 { UInt8(truncatingIfNeeded: bits >> (Self.addressBits + Self.countBits)) }
+
+  @inline(__always)
+  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: block, count: byteCount) }
+}
+
 /// The entries by slot. Slot 0 is the head of the recency ring.
 typealias EntryPool = ChunkedPool<Entry>
+
+extension EntryPool {
+  func forEachAttachment(_ body: (UInt64) -> Void) {
+    for slot in 1..<end where self[slot].attachment != 0 { body(self[slot].attachment) }
+  }
+}

@@ -8,7 +8,7 @@ struct RecencyRing: Sendable {
   /// The oldest entry whose place in the list no event tells yet; everything newer is told with it.
   private(set) var untold: Slot = noSlot
   /// How many different entries were moved since the last telling. A number for each telling, kept
-  /// with an entry, counts it once; that it comes round again after 256 of them may leave a few out.
+  /// with an entry, counts it once; that it comes round again after 128 of them may leave a few out.
   private(set) var untoldCount = 0
   private var telling: UInt8 = 1
 
@@ -73,7 +73,7 @@ struct RecencyRing: Sendable {
   mutating func allTold() {
     untold = noSlot
     untoldCount = 0
-    telling &+= 1
+    telling = (telling + 1) & 127
   }
 
   private mutating func leave(_ slot: Slot, _ entries: borrowing EntryPool) {

@@ -12,6 +12,36 @@ struct IndexTests {
     return entry
   }
 
+  @Test("an entry takes 80 bytes, and what shares a word in it comes back")
+  func packedEntry() {
+    #expect(MemoryLayout<Entry>.size == 80)
+    let bytes = [UInt8](repeating: 7, count: Bounds.keyByteCountMax)
+    for (count, coder, valueByteCount) in [
+      (1, UInt8(0), UInt32(0)), (Bounds.keyByteCountMax, .max, UInt32(Bounds.valueByteCountMax)),
+    ] {
+      var arena = KeyArena()
+      bytes.withUnsafeBytes { bytes in
+        let value = LentValue(
+          key: UnsafeRawBufferPointer(rebasing: bytes[..<count]), keyHash: .max, coder: coder,
+          valueByteCount: valueByteCount, valueHash: 5)
+        let fact = SetFact(
+          sequence: SequenceNumber(3), at: .zero, coder: coder, memoryExpiry: nil, storeExpiry: nil)
+        let block = arena.allocate(value.key)
+        var entry = Entry(fact, value, key: block, attachment: .max)
+        for telling: UInt8 in [0, 1, 127] {
+          entry.telling = telling
+          #expect(entry.telling == telling)
+          #expect(entry.valueByteCount == valueByteCount)
+        }
+        #expect(entry.keyBlock == block)
+        #expect(entry.keyBytes.elementsEqual(value.key))
+        #expect(entry.coder == coder)
+        #expect(entry.keyTag == .max)
+        #expect(entry.attachment == .max)
+      }
+    }
+  }
+
   @Test("a slot table finds what is filed, whatever was taken out, also where tags collide")
   func slotTable() {
     let seed = UInt64.random(in: 0 ... .max)

@@ -1,0 +1,110 @@
+/// A caller's value as an object, so that the engine need not be generic.
+typealias BoxedValue = AnyObject & Sendable
+
+/// What a box has besides the caller's value: that encoded, in the same object.
+@usableFromInline
+class ValueBox: @unchecked Sendable {
+  // Proof of Sendable: nothing in it ever changes, and values are Sendable.
+  @usableFromInline let bytes: [UInt8]
+  @usableFromInline init(_ bytes: [UInt8]) { self.bytes = bytes }
+}
+
+/// A decoded value, with its encoded bytes: one object, which is the storage of the bytes where
+/// they are the value.
+///
+/// An array is one reference to its storage, which is an object like any other (`Array` is frozen,
+/// and so is this without Objective-C). Whoever holds that object holds the array: it is changed in
+/// place only by who is the only one that refers to it.
+@usableFromInline
+struct DecodedValue: Sendable {
+  let object: any BoxedValue
+  /// Whether the object is an array's storage; if not, it is a `ValueBox`.
+  let isArray: Bool
+
+  @usableFromInline
+  init(_ box: ValueBox) {
+    object = box
+    isArray = false
+  }
+
+  @usableFromInline
+  init(bytes: [UInt8]) {
+    object = unsafeBitCast(bytes, to: (any BoxedValue).self)
+    isArray = true
+  }
+
+  fileprivate init(_ object: any BoxedValue, isArray: Bool) {
+    self.object = object
+    self.isArray = isArray
+  }
+
+  /// The encoded value.
+  var bytes: [UInt8] {
+    // The two `init` above are the only ways to an object.
+    isArray
+      ? unsafeBitCast(object, to: [UInt8].self) : unsafeDowncast(object, to: ValueBox.self).bytes
+  }
+}
+
+/// One reference to a value, as a word that the index keeps with the entry: 0 for none.
+///
+/// Objects lie at multiples of 8, so three bits are free. The word owns a reference, of which only
+/// `init` and `take` know.
+struct ValueWord {
+  private(set) var rawValue: UInt64
+
+  private static let isPinned: UInt64 = 1
+  /// The object is an array's storage.
+  private static let isArray: UInt64 = 2
+  /// The object answers a hit.
+  private static let isDecoded: UInt64 = 4
+  private static let flags: UInt64 = 7
+
+  init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  init(_ payload: consuming Payload) {
+    let isPinned = payload.isPinned
+    guard let held = payload.held() else {
+      rawValue = 0
+      return
+    }
+    let address = UInt64(UInt(bitPattern: Unmanaged.passRetained(held.object).toOpaque()))
+    precondition(address & Self.flags == 0, "objects lie at multiples of 8")
+    rawValue =
+      address | (held.isArray ? Self.isArray : 0) | (held.isDecoded ? Self.isDecoded : 0)
+      | (isPinned ? Self.isPinned : 0)
+  }
+
+  /// The payload, and the word's reference with it.
+  func take() -> Payload { payload { $0.takeRetainedValue() } }
+
+  /// The payload, while the word keeps its reference.
+  var payload: Payload { payload { $0.takeUnretainedValue() } }
+
+  private func payload(_ reference: (Unmanaged<AnyObject>) -> AnyObject) -> Payload {
+    guard let address = UnsafeRawPointer(bitPattern: UInt(rawValue & ~Self.flags)) else {
+      return Payload()
+    }
+    // Sendable is a mark alone: what `init` put in has it.
+    let object = unsafeBitCast(reference(.fromOpaque(address)), to: (any BoxedValue).self)
+    let isArray = rawValue & Self.isArray != 0
+    let value = DecodedValue(object, isArray: isArray)
+    return rawValue & Self.isDecoded != 0
+      ? Payload(value, isPinned: isPinned) : Payload(bytes: value.bytes, isPinned: isPinned)
+  }
+
+  /// Whether the store lacks the value.
+  var isPinned: Bool {
+    get { rawValue & Self.isPinned != 0 }
+    set { rawValue = newValue ? rawValue | Self.isPinned : rawValue & ~Self.isPinned }
+  }
+
+  /// The object that answers a hit, where there is one.
+  @inline(__always)
+  var decoded: Unmanaged<AnyObject>? {
+    guard rawValue & Self.isDecoded != 0,
+      let address = UnsafeRawPointer(bitPattern: UInt(rawValue & ~Self.flags))
+    else { return nil }
+    return .fromOpaque(address)
+  }
+}
