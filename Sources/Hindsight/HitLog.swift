@@ -12,12 +12,16 @@ import HindsightCore
 struct HitLog: ~Copyable, @unchecked Sendable {
   // Proof of Sendable: the memory behind the pointer belongs to this value alone.
   static let capacity = 2_048
+  /// So many entries are moved at a time.
+  private static let batchCount = 32
 
   private let slots = UnsafeMutablePointer<Slot>.allocate(capacity: HitLog.capacity)
   private(set) var count = 0
   /// By slot: the last settling that met it. What isn't as long as the index counts as 0.
   private var marks: [UInt32] = []
   private var settling: UInt32 = 0
+  /// What reading ahead came to: of no meaning.
+  private var read: Slot = 0
 
   deinit { slots.deallocate() }
 
@@ -33,7 +37,12 @@ struct HitLog: ~Copyable, @unchecked Sendable {
   /// Empties the log: moves each entry in it once, in the order of their last hits.
   mutating func settle(_ core: inout CacheState) {
     let first = count > 1 ? compact(core.slotEnd) : 0
-    for place in first..<count { core.touch(slots[place]) }
+    for start in stride(from: first, to: count, by: Self.batchCount) {
+      let batch = UnsafeBufferPointer(
+        start: slots + start, count: min(Self.batchCount, count - start))
+      read = core.readAhead(batch)
+      for slot in batch { core.touch(slot) }
+    }
     count = 0
   }
 

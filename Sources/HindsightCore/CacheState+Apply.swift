@@ -46,6 +46,16 @@ extension CacheState {
     advance(to: sequence, at)
   }
 
+  /// Takes an order of use into the state, whose entries are known already.
+  /// - Throws: as the other one.
+  mutating func apply(
+    touched slots: [Slot], _ sequence: SequenceNumber, _ at: Timestamp
+  ) throws(StateError) {
+    try checkOrder(sequence, at, expected: head.sequence.next, needsOpen: head.opened == nil)
+    applyTouched(slots)
+    advance(to: sequence, at)
+  }
+
   private mutating func advance(to sequence: SequenceNumber, _ at: Timestamp) {
     head.sequence = sequence
     head.at = at
@@ -200,9 +210,17 @@ extension CacheState {
   }
 
   private mutating func applyTouched(_ origins: [SequenceNumber]) throws(StateError) {
-    for origin in origins { moveToFront(try slot(of: origin)) }
+    // Two steps, so that looking up one needn't wait until another has moved.
+    var slots: [Slot] = []
+    slots.reserveCapacity(origins.count)
+    for origin in origins { slots.append(try slot(of: origin)) }
+    applyTouched(slots)
+  }
+
+  private mutating func applyTouched(_ slots: [Slot]) {
+    for slot in slots { moveToFront(slot) }
     recency.allTold()
-    if origins.count == entryCount { orderIsTold = head.opened?.accessLog != .off }
+    if slots.count == entryCount { orderIsTold = head.opened?.accessLog != .off }
   }
 
   private mutating func applyLookedUp(

@@ -243,6 +243,18 @@ extension CacheState {
     recency.markUntold(slot, &entries)
   }
 
+  /// Reads what `touch` needs of some entries and their neighbours in the list: reads that don't
+  /// depend on each other wait for memory together, where each move would wait for its own.
+  /// - Returns: something that depends on all of them, so that the compiler keeps them.
+  public func readAhead(_ slots: UnsafeBufferPointer<Slot>) -> Slot {
+    var read: Slot = 0
+    for slot in slots { read &+= entries[slot].newer }
+    for slot in slots {
+      read &+= entries[entries[slot].newer].older &+ entries[entries[slot].older].newer
+    }
+    return read
+  }
+
   /// Tells the order of use since the last time, where the access log records it.
   public mutating func decideTouches(at now: Timestamp, into decision: inout Decision) {
     guard recency.untold != noSlot else { return }
@@ -370,12 +382,22 @@ extension CacheState {
     from oldest: Slot, at now: Timestamp, into decision: inout Decision
   ) {
     var origins: [SequenceNumber] = []
+    var slots: [Slot] = []
+    origins.reserveCapacity(recency.untoldCount)
+    slots.reserveCapacity(recency.untoldCount)
     var slot = oldest
     while slot != noSlot {
       origins.append(entries[slot].origin)
+      slots.append(slot)
       slot = entries[slot].newer
     }
-    emit(.touched(origins), at: now, into: &decision)
+    let record = Record(sequence: head.sequence.next, at: now, event: .touched(origins))
+    do {
+      try apply(touched: slots, record.sequence, now)
+    } catch {
+      preconditionFailure("our own decision can't be applied: \(error)")
+    }
+    decision.records.append(record)
   }
 
   private mutating func emit(
