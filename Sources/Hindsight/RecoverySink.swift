@@ -4,7 +4,7 @@ import HindsightStore
 
 /// Takes in a replay: index, values, and what the store lacks.
 final class RecoverySink: ReplaySink {
-  private let hashSeed: UInt64
+  let hashSeed: UInt64
   /// What the store has applied: later events become row operations.
   private let applied: SequenceNumber
   /// Whether values of store residents are kept although the store should have them: for a store
@@ -16,6 +16,8 @@ final class RecoverySink: ReplaySink {
   /// The last event of the checkpoint that the replay began with; zero without one.
   private(set) var restored = SequenceNumber.zero
   private var effects: [Effect] = []
+  /// What reading ahead came to: of no meaning.
+  private var read: UInt32 = 0
 
   init(hashSeed: UInt64, applied: SequenceNumber, keepsValues: Bool) {
     self.hashSeed = hashSeed
@@ -39,18 +41,33 @@ final class RecoverySink: ReplaySink {
   }
 
   func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
-    let slot = try state.restore(image)
-    grow()
+    let hash = image.key.withUnsafeBytes { state.hash(of: $0) }
+    try restore(image, value: value, keyHash: hash)
+  }
+
+  func restore(_ image: EntryImage, value: Bytes?, keyHash: UInt64) throws(StateError) {
+    let slot = try state.restore(image, keyHash: keyHash)
     guard image.memoryExpiry == nil || value != nil else {
       throw .impossibleResidency(image.origin)
     }
     // A checkpoint may have more values than are needed here.
     guard image.memoryExpiry != nil || keepsValues else { return }
+    grow()
     // A slice would keep the whole block.
     if let value { payloads[Int(slot)].set(Bytes(Array(value))) }
   }
 
+  func willRestore(_ filings: borrowing Span<Filing>) { read = state.readAhead(filings) }
+
+  func finishRestore(digest: UInt64, computed: UInt64?) throws(StateError) {
+    guard let computed else { return try finishRestore(digest: digest) }
+    grow()
+    try state.finishRestore(digest: digest, computed: computed)
+  }
+
   func finishRestore(digest: UInt64) throws(StateError) {
+    // At once, for all that have none: one by one they took an eighth of the opening.
+    grow()
     try state.finishRestore(digest: digest)
   }
 
@@ -83,7 +100,8 @@ final class RecoverySink: ReplaySink {
   }
 
   private func grow() {
-    while payloads.count < Int(state.slotEnd) { payloads.append(Payload()) }
+    let lacking = Int(state.slotEnd) - payloads.count
+    if lacking > 0 { payloads.append(contentsOf: repeatElement(Payload(), count: lacking)) }
   }
 
   private func absorb(_ effect: Effect, _ record: Record) {

@@ -15,6 +15,14 @@ extension CacheState {
   /// - Throws: `StateError` where the entry can't be part of this state.
   @discardableResult
   public mutating func restore(_ image: EntryImage) throws(StateError) -> Slot {
+    try restore(image, keyHash: image.key.withUnsafeBytes { hash(of: $0) })
+  }
+
+  /// The same with the hash of the key, as `hash(of:)` gives it.
+  @discardableResult
+  public mutating func restore(
+    _ image: EntryImage, keyHash hash: UInt64
+  ) throws(StateError) -> Slot {
     guard (1...Bounds.keyByteCountMax).contains(image.key.count) else {
       throw .keyLength(image.key.count)
     }
@@ -23,7 +31,7 @@ extension CacheState {
       image.valueByteCount <= UInt32(Bounds.valueByteCountMax),
       image.origin > .zero, image.setAt >= .zero, image.setAt <= head.at
     else { throw .impossibleResidency(image.origin) }
-    let hash = image.key.withUnsafeBytes { self.hash(of: $0) }
+    assert(hash == image.key.withUnsafeBytes { self.hash(of: $0) })
     guard image.key.withUnsafeBytes({ find($0, hash: hash) }) == nil,
       find(origin: image.origin) == nil, image.origin <= head.sequence
     else { throw .duplicateKey(image.origin) }
@@ -52,6 +60,32 @@ extension CacheState {
   public mutating func finishRestore(digest stated: UInt64) throws(StateError) {
     finishRestore()
     try check(digest: stated)
+  }
+
+  /// Ends a restore, and compares the stated digest with that of all the entries as they were
+  /// restored, which the caller has computed meanwhile (`StateDigest`). The order must be told.
+  /// - Throws: `StateError.digestMismatch`.
+  public mutating func finishRestore(
+    digest stated: UInt64, computed: UInt64
+  ) throws(StateError) {
+    finishRestore()
+    assert(orderIsTold && computed == digest)
+    guard computed == stated else {
+      throw .digestMismatch(head.sequence, stated: stated, computed: computed)
+    }
+  }
+
+  /// Reads where some entries will be filed that are about to be restored: reads that don't depend
+  /// on each other wait for memory together, where each restoring would wait for its own.
+  /// - Returns: something that depends on all of them, so that the compiler keeps them.
+  public func readAhead(_ filings: borrowing Span<Filing>) -> UInt32 {
+    var read: UInt32 = 0
+    for at in filings.indices {
+      let filing = filings[at]
+      read &+= keys.readAhead(tag: UInt32(truncatingIfNeeded: filing.keyHash))
+      read &+= origins.readAhead(tag: tag(of: filing.origin))
+    }
+    return read
   }
 
   /// - Throws: `StateError.digestMismatch`, where the state's digest is another one. O(entries).
@@ -115,5 +149,16 @@ extension CacheState {
             entryCount: UInt64(residentCount(in: tier)), byteCount: byteCount(in: tier)))
       }
     }
+  }
+}
+
+/// Where an entry belongs in the index.
+public struct Filing: Sendable {
+  public var keyHash: UInt64
+  public var origin: SequenceNumber
+
+  public init(keyHash: UInt64, origin: SequenceNumber) {
+    self.keyHash = keyHash
+    self.origin = origin
   }
 }

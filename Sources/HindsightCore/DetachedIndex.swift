@@ -55,7 +55,7 @@ struct IndexRoom {
     let store = min(opened.storeLimit?.entryCountMax ?? 0, most)
     memoryCount = Int(memory)
     storeCount = Int(store)
-    // Each bounded by itself: a file's limits may be anything, and their sum overflow.
-    entryCount = Int(min(memory + store, most))
+    // Whoever is in memory is nearly always in the store, too: it leaves that later.
+    entryCount = max(memoryCount, storeCount)
   }
 }

@@ -50,6 +50,10 @@ struct SlotTable: ~Copyable, @unchecked Sendable {
     }
   }
 
+  /// The cell where `tag` belongs.
+  @inline(__always)
+  func readAhead(tag: UInt32) -> UInt32 { cells[Int(tag & mask)] }
+
   /// Files `slot`, whose entry is not in the table yet.
   mutating func insert(_ slot: Slot, _ entries: borrowing EntryPool) {
     if (count + 1) * 16 > (Int(mask) + 1) * 13 { grow(to: (Int(mask) + 1) * 2, entries) }

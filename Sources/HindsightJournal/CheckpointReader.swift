@@ -10,9 +10,16 @@ public struct CheckpointReader {
   private let file: any JournalFile
   private let firstEntryOffset: UInt64
 
+  /// An entry with the hash of its key.
+  private struct Entry: Sendable {
+    var image: EntryImage
+    var value: Bytes?
+    var keyHash: UInt64
+  }
+
   /// A block's entries, or what is wrong with it.
   private enum Found: Sendable {
-    case entries([(EntryImage, Bytes?)])
+    case entries
     case end
     case damaged(FormatError)
     case failed(StorageError)
@@ -22,6 +29,12 @@ public struct CheckpointReader {
   private struct Step: Sendable {
     var found: Found
     var offset: UInt64
+    /// The last one first: each is moved out of the array, which copies nothing.
+    var entries: [Entry] = []
+    /// Where the index will file them, in order.
+    var filings: [Filing] = []
+    /// The digest of all entries, at the end.
+    var digest: UInt64 = 0
   }
 
   /// How far the decoding is.
@@ -30,8 +43,13 @@ public struct CheckpointReader {
     var start: UInt64 = 0
     var offset: UInt64
     var block = ByteReader([])
+    /// Of the entries so far; the reader's thread has the time for it.
+    var digest: StateDigest
 
-    init(offset: UInt64) { self.offset = offset }
+    init(offset: UInt64, _ head: StateHead) {
+      self.offset = offset
+      digest = StateDigest(head, orderIsTold: true)
+    }
   }
 
   /// Entries that are handed over at once: few enough that their memory is used again and again.
@@ -76,27 +94,40 @@ public struct CheckpointReader {
   public func forEachEntry(
     _ body: (EntryImage, Bytes?) throws(StateError) -> Void
   ) throws(DamageError) {
+    _ = try forEachEntry(
+      hashSeed: 0, ahead: { _ in },
+      body: { (image, value, _) throws(StateError) in try body(image, value) })
+  }
+
+  /// The same, with each key's hash, and `ahead` called before some of them with where they belong.
+  /// - Parameter hashSeed: that of the state.
+  /// - Returns: the digest of a state with these entries, if their order is told.
+  func forEachEntry(
+    hashSeed: UInt64, ahead: (borrowing Span<Filing>) -> Void,
+    body: (EntryImage, Bytes?, UInt64) throws(StateError) -> Void
+  ) throws(DamageError) -> UInt64 {
     let decoder = BodyDecoder()
-    var place = Place(offset: firstEntryOffset)
-    let produce = { step(&place, decoder) }
+    var place = Place(offset: firstEntryOffset, header.head)
+    let produce = { step(&place, decoder, hashSeed) }
     let isLong = byteCount >= Self.byteCountMin
     let readAhead = isLong ? ReadAhead(costMax: Self.costMax, produce: produce) : nil
     defer { readAhead?.stop() }
     var count: UInt64 = 0
     while true {
-      let step = readAhead?.next() ?? produce().element
+      var step = readAhead?.next() ?? produce().element
       switch step.found {
-      case .entries(let entries):
-        for (image, value) in entries {
+      case .entries:
+        count += UInt64(step.entries.count)
+        ahead(step.filings.span)
+        while let entry = step.entries.popLast() {
           do throws(StateError) {
-            try body(image, value)
+            try body(entry.image, entry.value, entry.keyHash)
           } catch {
             throw .state(file: name, offset: step.offset, error)
           }
         }
-        count += UInt64(entries.count)
       case .end:
-        if count == header.entryCount { return }
+        if count == header.entryCount { return step.digest }
         throw .format(file: name, offset: step.offset, .badField("entry count"))
       case .damaged(let error): throw .format(file: name, offset: step.offset, error)
       case .failed(let error): throw .storage(error)
@@ -107,19 +138,22 @@ public struct CheckpointReader {
   // MARK: Blocks
 
   private func step(
-    _ place: inout Place, _ decoder: BodyDecoder
+    _ place: inout Place, _ decoder: BodyDecoder, _ hashSeed: UInt64
   ) -> ReadAhead<Step>.Produced {
     do {
       if place.block.isAtEnd {
         place.start = place.offset
         let block = try Self.block(file, &place.offset, decoder, version: header.version)
-        if block.isEmpty { return (Step(found: .end, offset: place.start), 0, true) }
+        if block.isEmpty {
+          return (Step(found: .end, offset: place.start, digest: place.digest.value), 0, true)
+        }
         place.block = ByteReader(block)
       }
       let remaining = place.block.remaining
-      let entries = try self.entries(&place.block)
-      let cost = remaining - place.block.remaining + entries.count * MemoryLayout<EntryImage>.stride
-      return (Step(found: .entries(entries), offset: place.start), cost, false)
+      var step = Step(found: .entries, offset: place.start)
+      try addEntries(to: &step, &place, hashSeed)
+      let taken = remaining - place.block.remaining
+      return (step, taken + step.entries.count * MemoryLayout<Entry>.stride, false)
     } catch let error as FormatError {
       return (Step(found: .damaged(error), offset: place.start), 0, true)
     } catch let error as StorageError {
@@ -155,11 +189,19 @@ public struct CheckpointReader {
       bytes, stored == raw ? .stored : .begins, version: version, count: Int(raw))
   }
 
-  private func entries(_ block: inout ByteReader) throws(FormatError) -> [(EntryImage, Bytes?)] {
-    var entries: [(EntryImage, Bytes?)] = []
-    entries.reserveCapacity(Self.stepCount)
-    while !block.isAtEnd, entries.count < Self.stepCount { entries.append(try entry(&block)) }
-    return entries
+  private func addEntries(
+    to step: inout Step, _ place: inout Place, _ hashSeed: UInt64
+  ) throws(FormatError) {
+    step.entries.reserveCapacity(Self.stepCount)
+    step.filings.reserveCapacity(Self.stepCount)
+    while !place.block.isAtEnd, step.entries.count < Self.stepCount {
+      let (image, value) = try entry(&place.block)
+      place.digest.add(image)
+      let hash = image.key.withUnsafeBytes { XXH64.hash($0, seed: hashSeed) }
+      step.filings.append(Filing(keyHash: hash, origin: image.origin))
+      step.entries.append(Entry(image: image, value: value, keyHash: hash))
+    }
+    step.entries.reverse()
   }
 
   private func entry(_ reader: inout ByteReader) throws(FormatError) -> (EntryImage, Bytes?) {

@@ -8,10 +8,34 @@ public protocol ReplaySink: AnyObject {
   /// The checkpoint's next entry, most recent first, its value where the checkpoint has it.
   func restore(_ image: EntryImage, value: Bytes?) throws(StateError)
   func finishRestore(digest: UInt64) throws(StateError)
+
+  // The same for a sink that lets the thread that reads ahead do a part. Others need none of it.
+
+  /// What keys are hashed with.
+  var hashSeed: UInt64 { get }
+  /// Where the next entries belong.
+  func willRestore(_ filings: borrowing Span<Filing>)
+  func restore(_ image: EntryImage, value: Bytes?, keyHash: UInt64) throws(StateError)
+  /// - Parameter computed: the digest of the entries as they were read; `nil` where their order
+  ///   isn't told.
+  func finishRestore(digest: UInt64, computed: UInt64?) throws(StateError)
+
   func apply(_ record: Record) throws(StateError)
   /// The frame that the last records came from ends here.
   /// - Throws: `StateError` where the state is not what something else says it is.
   func endFrame(at position: JournalPosition) throws(StateError)
+}
+
+extension ReplaySink {
+  public var hashSeed: UInt64 { 0 }
+  public func restore(_ image: EntryImage, value: Bytes?, keyHash: UInt64) throws(StateError) {
+    try restore(image, value: value)
+  }
+  public func willRestore(_ filings: borrowing Span<Filing>) {}
+  /// A sink that checks for itself has no use for the digest of what was read.
+  public func finishRestore(digest: UInt64, computed: UInt64?) throws(StateError) {
+    try finishRestore(digest: digest)
+  }
 }
 
 /// Where a replay begins.
@@ -180,11 +204,14 @@ public struct JournalReplay {
       throw .structure(file: name, "the checkpoint belongs to journal \(header.journalID)")
     }
     sink.restore(header.head)
-    try reader.forEachEntry { (image, value) throws(StateError) in
-      try sink.restore(image, value: value)
-    }
+    let digest = try reader.forEachEntry(
+      hashSeed: sink.hashSeed, ahead: { sink.willRestore($0) },
+      body: { (image, value, hash) throws(StateError) in
+        try sink.restore(image, value: value, keyHash: hash)
+      })
+    let isTold = header.head.opened?.accessLog != .off
     do throws(StateError) {
-      try sink.finishRestore(digest: header.digest)
+      try sink.finishRestore(digest: header.digest, computed: isTold ? digest : nil)
     } catch {
       throw .state(file: name, offset: 0, error)
     }
