@@ -38,14 +38,14 @@ public final class ManualScheduler: BackgroundScheduler {
       return entry.activity
     }
     guard let next else { return nil }
-    let wait = next.step()
+    let wait = next.run()
     entries.withLock { entries in
       guard let at = entries.firstIndex(where: { $0.activity === next }) else { return }
       switch wait {
       case .again: entries[at].isRunnable = true
       case .signal: break
       case .after: entries[at].isTimed = true
-      case .finished: entries.remove(at: at)
+      case .finished: entries.remove(at: at).activity.forget()
       }
     }
     return next.name
@@ -64,8 +64,14 @@ public final class ManualScheduler: BackgroundScheduler {
     runUntilIdle()
   }
 
-  /// Forgets all activities, as if their process were gone.
-  public func abandon() { entries.withLock { $0.removeAll() } }
+  /// Forgets all activities, as if their process were gone. A cache that isn't closed lives until then.
+  public func abandon() {
+    let all = entries.withLock { entries in
+      defer { entries.removeAll() }
+      return entries
+    }
+    for entry in all { entry.activity.forget() }
+  }
 
   /// Runs an operation, and background work beside it for as long as it takes.
   /// - Parameter whenIdle: is called when nothing has had anything to do for a while, though the
@@ -115,7 +121,8 @@ public final class ManualScheduler: BackgroundScheduler {
 
   private final class Activity: BackgroundActivity {
     let name: String
-    let step: @Sendable () -> BackgroundWait
+    /// Holds its cache, which holds this.
+    private let step: Mutex<(@Sendable () -> BackgroundWait)?>
     // Strong: a scheduler outlives its activities, or nobody would run them.
     let scheduler: ManualScheduler
 
@@ -123,8 +130,18 @@ public final class ManualScheduler: BackgroundScheduler {
       name: String, step: @escaping @Sendable () -> BackgroundWait, scheduler: ManualScheduler
     ) {
       self.name = name
-      self.step = step
+      self.step = Mutex(step)
       self.scheduler = scheduler
+    }
+
+    func run() -> BackgroundWait { step.withLock { $0 }?() ?? .finished }
+
+    func forget() {
+      // Let go of outside the lock: it may be the last that holds a cache.
+      _ = step.withLock { step in
+        defer { step = nil }
+        return step
+      }
     }
 
     func signal() { scheduler.makeRunnable(self) }

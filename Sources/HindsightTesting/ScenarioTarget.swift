@@ -28,6 +28,8 @@ final class ScenarioTarget {
     configuration.segmentByteCount = 1 << 20
   }
 
+  deinit { scheduler.abandon() }
+
   /// Performs a command, and cuts a frame behind it.
   func perform(_ command: Scenario.Command) async throws -> ScenarioResult {
     switch command {

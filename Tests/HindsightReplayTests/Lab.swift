@@ -35,6 +35,8 @@ final class Lab {
     change(&configuration)
   }
 
+  deinit { scheduler.abandon() }
+
   func open() async throws {
     try await open(storage)
     try await note()
@@ -43,6 +45,7 @@ final class Lab {
   /// Opens another state of the directory, as if it were found so.
   func open(_ found: SimulatedStorage) async throws {
     storage = found
+    scheduler.abandon()
     scheduler = ManualScheduler()
     var configuration = configuration
     configuration.scheduler = scheduler

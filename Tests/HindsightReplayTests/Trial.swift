@@ -63,12 +63,15 @@ final class Trial {
     return copy
   }
 
+  deinit { scheduler.abandon() }
+
   // MARK: Opening and ending
 
   /// Opens what the directory holds.
   /// - Returns: `nil` where that is open; the error where it was refused.
   func open() async -> CacheError? {
     var configuration = configuration
+    scheduler.abandon()
     scheduler = ManualScheduler()
     configuration.scheduler = scheduler
     let place = Place.custom(storage, store)

@@ -13,16 +13,27 @@ extension Laboratory {
       for round in 0..<rounds {
         guard try fill(Tmpfs(mount), in: mount, round, &part) else { return }
       }
-      part.note = "on a tmpfs of 6 MiB (\(rounds) times), and with RLIMIT_FSIZE (\(rounds) times)"
+      part.note = "on a tmpfs of 6 MiB (\(rounds) times), \(Self.limits(rounds))"
     } else {
       let why = String(cString: strerror(errno))
-      part.note =
-        "tmpfs could not be mounted (\(why)); with RLIMIT_FSIZE instead (\(rounds) times)"
+      part.note = "tmpfs could not be mounted (\(why)); \(Self.limits(rounds))"
     }
-    for round in 0..<rounds {
+    for round in 0..<rounds where Self.limitsFiles {
       guard try fill(FileSizeLimit(), in: nil, round, &part) else { return }
     }
   }
+
+  private static func limits(_ rounds: Int) -> String {
+    limitsFiles
+      ? "with RLIMIT_FSIZE (\(rounds) times)"
+      : "without RLIMIT_FSIZE, which the thread sanitizer's own files don't survive"
+  }
+
+  #if HINDSIGHT_TSAN
+    private static let limitsFiles = false
+  #else
+    private static let limitsFiles = true
+  #endif
 
   private func fill(
     _ disk: some SmallDisk, in parent: String?, _ round: Int, _ part: inout Tally.Part

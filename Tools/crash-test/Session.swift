@@ -129,7 +129,8 @@ final class Session {
       model.holdFirm()
       if life.phase != .closing { problems.append("it ended too early: \(life.errors)") }
     case .exited(let code):
-      let isExpected = code != 0 && life.phase == .recovering && mayRefuse
+      // 3: the journal can't be opened.
+      let isExpected = code == 3 && life.phase == .recovering && mayRefuse
       if isExpected { tally.refusedOpenings += 1 }
       if !isExpected, !(hasFaults && life.phase == .closing) {
         problems.append("it ended with code \(code): \(life.errors.suffix(2_000))")
