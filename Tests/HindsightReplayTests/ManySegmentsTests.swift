@@ -15,7 +15,9 @@ struct ManySegmentsTests {
     }
     let storage = SimulatedStorage(injector)
     let peak = Mutex(0)
-    injector.onCall { peak.withLock { $0 = max($0, storage.openFileCount) } }
+    injector.onCall { [weak storage] in
+      peak.withLock { $0 = max($0, storage?.openFileCount ?? 0) }
+    }
     try await lab.open(storage)
     for number in 0..<400 { try await lab.set("k:\(number)", Array("value \(number)".utf8)) }
     try await lab.sync()

@@ -22,13 +22,15 @@ struct RemovalOrderTests {
     injector.enable(.namesMixed, oneIn: 1)
     let storage = lab.storage
     let isPlanned = Mutex(false)
-    injector.onCall {
+    injector.onCall { [weak storage, weak injector] in
       let isFirst = isPlanned.withLock { isPlanned in
-        guard !isPlanned, !storage.names.contains("00000001.journal") else { return false }
+        guard !isPlanned, let storage, !storage.names.contains("00000001.journal") else {
+          return false
+        }
         isPlanned = true
         return true
       }
-      if isFirst { injector.fire(.crashAtDirectorySync) }
+      if isFirst { injector?.fire(.crashAtDirectorySync) }
     }
     try await lab.open(storage)
     let cache = try #require(lab.cache)
