@@ -3,52 +3,40 @@ import HindsightJournal
 import HindsightReplay
 import HindsightStore
 import HindsightTesting
-import Synchronization
 import Testing
 
 /// Clearing everything takes the index away at once, and leaves nothing of it.
 @Suite("S043 clearing everything")
 struct ClearTests {
-  /// Counts how many of its kind there are.
-  private final class Counted: Sendable {
-    static let count = Atomic<Int>(0)
-    init() { Self.count.add(1, ordering: .relaxed) }
-    deinit { Self.count.subtract(1, ordering: .relaxed) }
-  }
-
-  private static let counted = ValueCoder<Counted>(
-    id: 200, encode: { _ in [1] }, decode: { _ in Counted() })
-
   @Test("values are let go, lookups say why, rows go, and what is set afterwards stays")
   func everything() async throws {
     let directory = try TemporaryDirectory()
-    let before = Counted.count.load(ordering: .relaxed)
+    let census = Census()
     let keys = try (0..<3_000).map { try CacheKey("k\($0)") }
     let configuration = configuration(memory: 2_000, store: 5_000)
-    let cache = try await Cache<Counted>.open(
-      at: directory.cache, coder: Self.counted, configuration: configuration)
-    for key in keys { try await cache.set(Counted(), for: key, acknowledgement: .enqueued) }
+    let cache = try await Cache<Census.Member>.open(
+      at: directory.cache, coder: census.coder, configuration: configuration)
+    for key in keys {
+      try await cache.set(Census.Member(census), for: key, acknowledgement: .enqueued)
+    }
     try await cache.settle()
-    for key in keys.suffix(100) { try await cache.set(Counted(), for: key) }
-    #expect(Counted.count.load(ordering: .relaxed) >= before + 2_000)
+    for key in keys.suffix(100) { try await cache.set(Census.Member(census), for: key) }
+    #expect(census.count >= 2_000)
     #expect(try await cache.clear() == TierCounts(memory: 2_000, store: 3_000))
     #expect(cache.count == TierCounts(memory: 0, store: 0))
     for key in [keys[0], keys[2_999]] {
       #expect(reason(try await cache.lookup(key)) == .cleared)
       #expect(cache.memoryValue(for: key) == nil)
     }
-    try await cache.set(Counted(), for: keys[7])
+    try await cache.set(Census.Member(census), for: keys[7])
     #expect(try await cache.clear() == TierCounts(memory: 1, store: 1))
-    try await cache.set(Counted(), for: keys[8])
+    try await cache.set(Census.Member(census), for: keys[8])
     try await cache.settle()
-    let deadline = ContinuousClock.now + .seconds(60)
-    while Counted.count.load(ordering: .relaxed) > before + 1, ContinuousClock.now < deadline {
-      try await Task.sleep(for: .milliseconds(5))
-    }
-    #expect(Counted.count.load(ordering: .relaxed) == before + 1)
+    try await census.wait(for: 1)
+    #expect(census.count == 1)
     try await cache.close()
-    let again = try await Cache<Counted>.open(
-      at: directory.cache, coder: Self.counted, configuration: configuration)
+    let again = try await Cache<Census.Member>.open(
+      at: directory.cache, coder: census.coder, configuration: configuration)
     #expect(again.count == TierCounts(memory: 1, store: 1))
     #expect(try await again.get(keys[8]) != nil)
     try await again.close()

@@ -1,51 +1,34 @@
 import Hindsight
 import HindsightTesting
-import Synchronization
 import Testing
 
 /// What the index holds of a value is one reference, counted by hand.
 @Suite("S041 values in memory")
 struct HeldValueTests {
-  /// Counts how many of its kind there are.
-  private final class Counted: Sendable {
-    static let count = Atomic<Int>(0)
-    init() { Self.count.add(1, ordering: .relaxed) }
-    deinit { Self.count.subtract(1, ordering: .relaxed) }
-  }
-
-  private static let counted = ValueCoder<Counted>(
-    id: 200, encode: { _ in [1] }, decode: { _ in Counted() })
-
-  private func wait(for count: Int) async throws {
-    let deadline = ContinuousClock.now + .seconds(60)
-    while Counted.count.load(ordering: .relaxed) != count, ContinuousClock.now < deadline {
-      try await Task.sleep(for: .milliseconds(5))
-    }
-    #expect(Counted.count.load(ordering: .relaxed) == count)
-  }
-
   @Test("a value is let go when it is replaced, evicted, invalidated, or dropped with the cache")
   func letGo() async throws {
     let directory = try TemporaryDirectory()
+    let census = Census()
     let keys = try (0..<40).map { try CacheKey("k\($0)") }
     for path in [nil, directory.cache] {
       do {
-        let cache = try await Cache<Counted>.open(
-          at: path, coder: Self.counted, configuration: configuration(memory: 10, store: 30))
-        for _ in 0..<2 { for key in keys { try await cache.set(Counted(), for: key) } }
-        #expect(Counted.count.load(ordering: .relaxed) == 10)
+        let cache = try await Cache<Census.Member>.open(
+          at: path, coder: census.coder, configuration: configuration(memory: 10, store: 30))
+        for _ in 0..<2 { for key in keys { try await cache.set(Census.Member(census), for: key) } }
+        #expect(census.count == 10)
         if path != nil {
           try await cache.settle()
           // Promoted: decoded anew, and another one leaves.
           #expect(try await cache.get(keys[20]) != nil)
-          #expect(Counted.count.load(ordering: .relaxed) == 10)
+          #expect(census.count == 10)
         }
         try await cache.invalidate(keys[39])
-        #expect(Counted.count.load(ordering: .relaxed) == 9)
+        #expect(census.count == 9)
         #expect(cache.memoryValue(for: keys[38]) != nil)
       }
       // Whoever has the engine last lets go of the rest.
-      try await wait(for: 0)
+      try await census.wait(for: 0)
+      #expect(census.count == 0)
     }
   }
 
