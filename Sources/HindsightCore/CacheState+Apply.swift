@@ -94,7 +94,7 @@ extension CacheState {
   private mutating func applyOpened(
     _ opened: Opened, _ sequence: SequenceNumber
   ) throws(StateError) {
-    if opened.storeLimit == nil, heaps.store.count > 0 { throw .limitExceeded(.store) }
+    if opened.storeLimit == nil, expiries.store.count > 0 { throw .limitExceeded(.store) }
     head.opened = opened
     rules = Rules(opened)
     head.isClosed = false

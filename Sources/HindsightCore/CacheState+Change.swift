@@ -1,5 +1,5 @@
 // The few ways in which the index changes. Everything that `apply` and a restore do goes through
-// these, so that index, list, heaps and byte counts can't disagree.
+// these, so that index, list, expiries and byte counts can't disagree.
 
 extension CacheState {
   /// Makes an entry. The caller has made sure that neither its key nor its origin is there.
@@ -21,13 +21,13 @@ extension CacheState {
   }
 
   private mutating func beginFirst(_ slot: Slot, _ tier: Tier, _ atFront: Bool) {
-    addToHeap(slot, tier, inOrder: atFront)
+    addExpiry(slot, tier, inOrder: atFront)
     if atFront { recency.began(slot, in: tier) } else { recency.beganAtBack(slot, in: tier) }
   }
 
   /// Makes the entry at the front resident in `tier`, its expiry there set already.
   mutating func beginResidency(_ slot: Slot, _ tier: Tier) {
-    addToHeap(slot, tier, inOrder: true)
+    addExpiry(slot, tier, inOrder: true)
     recency.began(slot, in: tier)
   }
 
@@ -39,7 +39,7 @@ extension CacheState {
     guard entries[slot].isResident(in: other) else { return remove(slot, ending, &effects) }
     capture?.willChange(slot, entries)
     recency.willEnd(slot, in: tier, entries)
-    removeFromHeap(slot, tier)
+    removeExpiry(slot, tier)
     switch tier {
     case .memory: effects.append(.memoryEnded(slot, ending))
     case .store: effects.append(.storeEnded(slot, entries[slot].origin, ending))
@@ -52,11 +52,11 @@ extension CacheState {
     capture?.willLeave(slot, entries)
     recency.remove(slot, &entries)
     if entry.isResident(in: .memory) {
-      removeFromHeap(slot, .memory)
+      removeExpiry(slot, .memory)
       effects.append(.memoryEnded(slot, ending))
     }
     if entry.isResident(in: .store) {
-      removeFromHeap(slot, .store)
+      removeExpiry(slot, .store)
       effects.append(.storeEnded(slot, entry.origin, ending))
     }
     keys.remove(slot, entries)
@@ -71,7 +71,5 @@ extension CacheState {
     let room = IndexRoom(opened)
     keys.reserve(room.entryCount, entries)
     origins.reserve(room.entryCount, entries)
-    heaps.memory.reserve(room.memoryCount)
-    heaps.store.reserve(room.storeCount)
   }
 }

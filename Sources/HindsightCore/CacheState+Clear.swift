@@ -40,7 +40,7 @@ extension CacheState {
     swap(&keys, &empty.keys)
     swap(&origins, &empty.origins)
     swap(&recency, &empty.recency)
-    swap(&heaps, &empty.heaps)
+    swap(&expiries, &empty.expiries)
     byteCounts = (0, 0)
     effects.append(.removedAll)
     if spare == nil, let opened = head.opened { reserve(opened) }

@@ -339,8 +339,8 @@ extension CacheState {
   }
 
   private func firstExpired(at now: Timestamp) -> Slot? {
-    if let slot = heaps.memory.first, entries[slot].memoryExpiry <= now { return slot }
-    if let slot = heaps.store.first, entries[slot].storeExpiry <= now { return slot }
+    if let slot = expiries.memory.first(entries), entries[slot].memoryExpiry <= now { return slot }
+    if let slot = expiries.store.first(entries), entries[slot].storeExpiry <= now { return slot }
     return nil
   }
 
@@ -362,7 +362,7 @@ extension CacheState {
   private mutating func endOne(
     in tier: Tier, keeping old: Slot?, at now: Timestamp, into decision: inout Decision
   ) {
-    let soonest = tier == .memory ? heaps.memory.first : heaps.store.first
+    let soonest = tier == .memory ? expiries.memory.first(entries) : expiries.store.first(entries)
     if let soonest, entries[soonest].expiry(in: tier) <= now {
       return emit(
         .expired(origin: entries[soonest].origin, tier: tier), at: now, into: &decision)

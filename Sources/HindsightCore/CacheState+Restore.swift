@@ -51,8 +51,8 @@ extension CacheState {
 
   /// Ends a restore: nothing else may be done with the state before.
   public mutating func finishRestore() {
-    heaps.memory.order(&entries)
-    heaps.store.order(&entries)
+    expiries.memory.order(&entries)
+    expiries.store.order(&entries)
   }
 
   /// Ends a restore, and compares digests.
@@ -111,7 +111,7 @@ extension CacheState {
     return digest.value
   }
 
-  /// Traps unless index, list, heaps and byte counts agree. O(entries). For tests and tools.
+  /// Traps unless index, list, expiries and byte counts agree. O(entries). For tests and tools.
   public func checkInvariants() {
     var counts = (entries: 0, memory: 0, store: 0)
     var bytes = (memory: UInt64(0), store: UInt64(0))
@@ -119,7 +119,7 @@ extension CacheState {
     forEachSlot { slot in
       let entry = entries[slot]
       counts.entries += 1
-      precondition(entry.memoryHeapPlace != 0 || entry.storeHeapPlace != 0)
+      precondition(entry.isResident)
       precondition(find(entry.keyBytes, hash: hash(of: entry.keyBytes)) == slot)
       precondition(find(origin: entry.origin) == slot)
       if entry.isResident(in: .memory) {
@@ -133,15 +133,15 @@ extension CacheState {
         last.store = slot
       }
     }
-    precondition(counts == (keys.count, heaps.memory.count, heaps.store.count))
+    precondition(counts == (keys.count, expiries.memory.count, expiries.store.count))
     precondition(origins.count == keys.count)
     keys.checkInvariants(entries)
     origins.checkInvariants(entries)
     precondition(bytes == byteCounts)
     precondition(recency.leastRecent(in: .memory) == last.memory)
     precondition(recency.leastRecent(in: .store) == last.store)
-    heaps.memory.checkInvariants(entries)
-    heaps.store.checkInvariants(entries)
+    expiries.memory.checkInvariants(entries)
+    expiries.store.checkInvariants(entries)
     for tier in Tier.allCases {  // INV017
       if let limit = head.opened?.limit(of: tier) {
         precondition(

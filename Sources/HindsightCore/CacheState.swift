@@ -24,7 +24,7 @@ public struct CacheState: ~Copyable, Sendable {
   var keys = SlotTable(.key)
   var origins: SlotTable
   var recency = RecencyRing()
-  var heaps = (memory: ExpiryHeap(tier: .memory), store: ExpiryHeap(tier: .store))
+  var expiries = (memory: ExpiryOrder(tier: .memory), store: ExpiryOrder(tier: .store))
   var byteCounts = (memory: UInt64(0), store: UInt64(0))
   /// What a checkpoint is taken from, while one is.
   var capture: StateCapture?
@@ -53,7 +53,7 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// Entries resident in `tier`, whether or not they are past their expiry.
   public func residentCount(in tier: Tier) -> Int {
-    tier == .memory ? heaps.memory.count : heaps.store.count
+    tier == .memory ? expiries.memory.count : expiries.store.count
   }
 
   /// Bytes of the keys and encoded values resident in `tier`.
@@ -62,20 +62,20 @@ public struct CacheState: ~Copyable, Sendable {
   }
 
   /// About how much memory the index takes, in bytes: keys, and the highest number of entries there
-  /// was, about 96 each.
-  public var indexByteCount: Int { keyArena.byteCount + 96 * Int(entries.end) }
+  /// was, about 100 each.
+  public var indexByteCount: Int { keyArena.byteCount + 100 * Int(entries.end) }
 
   /// Entries in `tier` that are not past their expiry. O(number of those that are).
   public func liveCount(in tier: Tier, at now: Timestamp) -> Int {
     var expired = 0
-    withHeap(tier) { $0.forEachExpired(at: now, entries) { _ in expired += 1 } }
+    withExpiries(tier) { $0.forEachExpired(at: now, entries) { _ in expired += 1 } }
     return residentCount(in: tier) - expired
   }
 
   /// The earliest expiry of any residency; `nil` where there is none.
   public var nextExpiry: Timestamp? {
-    let memory = heaps.memory.first.map { entries[$0].memoryExpiry }
-    let store = heaps.store.first.map { entries[$0].storeExpiry }
+    let memory = expiries.memory.first(entries).map { entries[$0].memoryExpiry }
+    let store = expiries.store.first(entries).map { entries[$0].storeExpiry }
     guard let memory, let store else { return memory ?? store }
     return min(memory, store)
   }
@@ -143,7 +143,7 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// Whether an entry is in `slot`, for a walk over the slots below `slotEnd`.
   public func isOccupied(_ slot: Slot) -> Bool {
-    entries[slot].memoryHeapPlace != 0 || entries[slot].storeHeapPlace != 0
+    entries[slot].isResident
   }
 
   /// Whether the order of use has changed in a way that an event is to tell.
@@ -187,16 +187,16 @@ public struct CacheState: ~Copyable, Sendable {
     return UInt32(truncatingIfNeeded: mixed &>> 32)
   }
 
-  func withHeap<R>(_ tier: Tier, _ body: (borrowing ExpiryHeap) -> R) -> R {
-    tier == .memory ? body(heaps.memory) : body(heaps.store)
+  func withExpiries<R>(_ tier: Tier, _ body: (borrowing ExpiryOrder) -> R) -> R {
+    tier == .memory ? body(expiries.memory) : body(expiries.store)
   }
 
-  mutating func addToHeap(_ slot: Slot, _ tier: Tier, inOrder: Bool) {
+  mutating func addExpiry(_ slot: Slot, _ tier: Tier, inOrder: Bool) {
     switch tier {
-    case .memory where inOrder: heaps.memory.insert(slot, &entries)
-    case .memory: heaps.memory.append(slot, &entries)
-    case .store where inOrder: heaps.store.insert(slot, &entries)
-    case .store: heaps.store.append(slot, &entries)
+    case .memory where inOrder: expiries.memory.insert(slot, &entries)
+    case .memory: expiries.memory.append(slot, &entries)
+    case .store where inOrder: expiries.store.insert(slot, &entries)
+    case .store: expiries.store.append(slot, &entries)
     }
     switch tier {
     case .memory:
@@ -206,13 +206,13 @@ public struct CacheState: ~Copyable, Sendable {
     }
   }
 
-  mutating func removeFromHeap(_ slot: Slot, _ tier: Tier) {
+  mutating func removeExpiry(_ slot: Slot, _ tier: Tier) {
     switch tier {
     case .memory:
-      heaps.memory.remove(slot, &entries)
+      expiries.memory.remove(slot, &entries)
       byteCounts.memory -= entries[slot].byteCount
     case .store:
-      heaps.store.remove(slot, &entries)
+      expiries.store.remove(slot, &entries)
       byteCounts.store -= entries[slot].byteCount
     }
   }

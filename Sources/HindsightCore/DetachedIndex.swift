@@ -11,7 +11,7 @@ public final class DetachedIndex: @unchecked Sendable {
   var keys = SlotTable(.key)
   var origins: SlotTable
   var recency = RecencyRing()
-  var heaps = (memory: ExpiryHeap(tier: .memory), store: ExpiryHeap(tier: .store))
+  var expiries = (memory: ExpiryOrder(tier: .memory), store: ExpiryOrder(tier: .store))
   private let hashSeed: UInt64
 
   /// An empty index with room for all that the limits allow.
@@ -21,8 +21,6 @@ public final class DetachedIndex: @unchecked Sendable {
     let room = IndexRoom(opened)
     keys.reserve(room.entryCount, entries)
     origins.reserve(room.entryCount, entries)
-    heaps.memory.reserve(room.memoryCount)
-    heaps.store.reserve(room.storeCount)
   }
 
   init(hashSeed: UInt64) {
@@ -43,19 +41,13 @@ public final class DetachedIndex: @unchecked Sendable {
   }
 }
 
-/// What an index makes room for at once, so that growing never pauses a set.
+/// For how many entries an index makes room at once, so that growing never pauses a set.
 struct IndexRoom {
   var entryCount: Int
-  var memoryCount: Int
-  var storeCount: Int
 
   init(_ opened: Opened) {
-    let most: UInt64 = 1 << 20
-    let memory = min(opened.memoryLimit.entryCountMax, most)
-    let store = min(opened.storeLimit?.entryCountMax ?? 0, most)
-    memoryCount = Int(memory)
-    storeCount = Int(store)
     // Whoever is in memory is nearly always in the store, too: it leaves that later.
-    entryCount = max(memoryCount, storeCount)
+    let entries = max(opened.memoryLimit.entryCountMax, opened.storeLimit?.entryCountMax ?? 0)
+    entryCount = Int(min(entries, 1 << 20))
   }
 }

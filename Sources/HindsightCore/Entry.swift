@@ -1,10 +1,10 @@
 /// A place in the index. Slots are reused; an origin is not.
 public typealias Slot = UInt32
 
-/// No slot: the head of the recency ring, and "not in this heap".
+/// No slot: the head of the recency ring.
 let noSlot: Slot = 0
 
-/// One key and what the index knows of it. 80 bytes, trivially copyable; the key is a block of the
+/// One key and what the index knows of it. 88 bytes, trivially copyable; the key is a block of the
 /// state's arena.
 struct Entry: @unchecked Sendable {
   // Proof of Sendable: an entry is used by the holder of the state that owns it, never by two.
@@ -14,9 +14,7 @@ struct Entry: @unchecked Sendable {
   private let key: PackedKey
   /// A number of the shell's that stays with the slot; see `CacheState.attachment`.
   var attachment: UInt64
-  /// One-based places in the expiry heaps; 0 where the entry isn't resident in that tier.
-  var memoryHeapPlace: UInt32
-  var storeHeapPlace: UInt32
+  private var memoryPlace: ExpiryPlace
   /// Neighbours in the recency ring: `newer` towards the front, `older` towards the back.
   var newer: Slot
   var older: Slot
@@ -27,11 +25,12 @@ struct Entry: @unchecked Sendable {
   var origin: SequenceNumber
   var setAt: Timestamp
   var storeExpiry: Timestamp
+  private var storePlace: ExpiryPlace
   var valueHash: UInt64
 
   private static let valueBits: UInt32 = 25
 
-  /// An entry with its key in `block`, in no list and no heap.
+  /// An entry with its key in `block`, in no list and no tier.
   init(
     _ fact: SetFact, _ value: LentValue, key block: UnsafeMutableRawPointer, attachment: UInt64
   ) {
@@ -39,7 +38,7 @@ struct Entry: @unchecked Sendable {
     memoryExpiry = fact.memoryExpiry ?? .zero
     key = PackedKey(block, byteCount: value.key.count, coder: fact.coder)
     self.attachment = attachment
-    (memoryHeapPlace, storeHeapPlace, newer, older) = (0, 0, noSlot, noSlot)
+    (memoryPlace, storePlace, newer, older) = (.none, .none, noSlot, noSlot)
     keyTag = UInt32(truncatingIfNeeded: value.keyHash)
     countAndTelling = value.valueByteCount
     origin = fact.sequence
@@ -49,7 +48,7 @@ struct Entry: @unchecked Sendable {
   }
 
   private init() {
-    (memoryExpiry, key, attachment, memoryHeapPlace, storeHeapPlace) = (.zero, .none, 0, 0, 0)
+    (memoryExpiry, key, attachment, memoryPlace, storePlace) = (.zero, .none, 0, .none, .none)
     (newer, older, keyTag, countAndTelling, origin) = (noSlot, noSlot, 0, 0, .zero)
     (setAt, storeExpiry, valueHash) = (.zero, .zero, 0)
   }
@@ -74,12 +73,16 @@ struct Entry: @unchecked Sendable {
   /// What the entry counts for against a limit by bytes: its key and its encoded value.
   var byteCount: UInt64 { UInt64(keyByteCount) + UInt64(valueByteCount) }
 
-  func isResident(in tier: Tier) -> Bool { heapPlace(in: tier) != 0 }
+  func isResident(in tier: Tier) -> Bool { expiryPlace(in: tier).isResident }
 
-  func heapPlace(in tier: Tier) -> UInt32 {
+  /// Whether it is resident in any tier.
+  var isResident: Bool { memoryPlace.isResident || storePlace.isResident }
+
+  /// Where the entry stands in the tier's `ExpiryOrder`.
+  func expiryPlace(in tier: Tier) -> ExpiryPlace {
     switch tier {
-    case .memory: memoryHeapPlace
-    case .store: storeHeapPlace
+    case .memory: memoryPlace
+    case .store: storePlace
     }
   }
 
@@ -95,10 +98,10 @@ struct Entry: @unchecked Sendable {
     isResident(in: tier) && now < expiry(in: tier)
   }
 
-  mutating func setHeapPlace(_ place: UInt32, in tier: Tier) {
+  mutating func setExpiryPlace(_ place: ExpiryPlace, in tier: Tier) {
     switch tier {
-    case .memory: memoryHeapPlace = place
-    case .store: storeHeapPlace = place
+    case .memory: memoryPlace = place
+    case .store: storePlace = place
     }
   }
 }

@@ -1,11 +1,8 @@
-/// The residents of one tier, soonest expiry first: a heap of slots whose entries know their place in
-/// it.
+/// Residents of one tier that fit in no run of `ExpiryOrder`, soonest expiry first: a heap of slots whose
+/// entries know their place in it.
 ///
 /// Each has four children: half as many levels as with two, and the cache misses of comparing four
 /// entries overlap, where those of two levels wait for each other.
-///
-/// Ordered by (expiry, origin), a total order, so that which entry comes first never depends on
-/// how the heap came about: a state rebuilt from a checkpoint decides like the one it replaces.
 struct ExpiryHeap: Sendable {
   let tier: Tier
   private static var childCount: Int { 4 }
@@ -19,9 +16,7 @@ struct ExpiryHeap: Sendable {
   /// The resident that expires first.
   var first: Slot? { slots.first }
 
-  mutating func reserve(_ capacity: Int) { slots.reserveCapacity(capacity) }
-
-  /// Adds a slot whose expiry is set and whose place is 0. O(log n), O(1) where it expires last.
+  /// Adds a slot whose expiry is set and that has no place. O(log n), O(1) where it expires last.
   mutating func insert(_ slot: Slot, _ entries: inout EntryPool) {
     slots.append(slot)
     siftUp(slots.count - 1, &entries)
@@ -31,7 +26,7 @@ struct ExpiryHeap: Sendable {
   /// would otherwise each rise to the top where they come latest expiry first.
   mutating func append(_ slot: Slot, _ entries: inout EntryPool) {
     slots.append(slot)
-    entries[slot].setHeapPlace(UInt32(slots.count), in: tier)
+    entries[slot].setExpiryPlace(.heap(UInt32(slots.count)), in: tier)
   }
 
   /// Puts everything in order. O(n).
@@ -39,7 +34,7 @@ struct ExpiryHeap: Sendable {
     guard slots.count > 1 else { return }
     // Restored, they come nearly latest expiry first: the other way round little has to move.
     slots.reverse()
-    for at in slots.indices { entries[slots[at]].setHeapPlace(UInt32(at + 1), in: tier) }
+    for at in slots.indices { entries[slots[at]].setExpiryPlace(.heap(UInt32(at + 1)), in: tier) }
     for at in stride(from: Self.parent(slots.count - 1), through: 0, by: -1) {
       siftDown(at, &entries)
     }
@@ -47,19 +42,20 @@ struct ExpiryHeap: Sendable {
 
   /// Removes a slot that is in the heap. O(log n).
   mutating func remove(_ slot: Slot, _ entries: inout EntryPool) {
-    let at = Int(entries[slot].heapPlace(in: tier)) - 1
+    let at = Int(entries[slot].expiryPlace(in: tier).after) - 1
     precondition(slots[at] == slot, "an entry's place in the expiry heap is wrong")
-    entries[slot].setHeapPlace(0, in: tier)
+    entries[slot].setExpiryPlace(.none, in: tier)
     let last = slots.removeLast()
     guard last != slot else { return }
     slots[at] = last
-    entries[last].setHeapPlace(UInt32(at + 1), in: tier)
+    entries[last].setExpiryPlace(.heap(UInt32(at + 1)), in: tier)
     siftUp(at, &entries)
-    siftDown(Int(entries[last].heapPlace(in: tier)) - 1, &entries)
+    siftDown(Int(entries[last].expiryPlace(in: tier).after) - 1, &entries)
   }
 
   /// Calls `body` for every resident that is past its expiry. O(number of those).
   func forEachExpired(at now: Timestamp, _ entries: borrowing EntryPool, _ body: (Slot) -> Void) {
+    guard !slots.isEmpty else { return }
     var pending = [0]
     while let at = pending.popLast() {
       guard at < slots.count, entries[slots[at]].expiry(in: tier) <= now else { continue }
@@ -71,8 +67,10 @@ struct ExpiryHeap: Sendable {
   /// Traps unless the heap's order and its entries' places are right. For tests.
   func checkInvariants(_ entries: borrowing EntryPool) {
     for at in slots.indices {
-      precondition(entries[slots[at]].heapPlace(in: tier) == UInt32(at + 1))
-      if at > 0 { precondition(!precedes(slots[at], slots[Self.parent(at)], entries)) }
+      let place = entries[slots[at]].expiryPlace(in: tier)
+      precondition(place.isInHeap && place.after == UInt32(at + 1))
+      guard at > 0 else { continue }
+      precondition(!entries.expires(slots[at], before: slots[Self.parent(at)], in: tier))
     }
   }
 
@@ -84,18 +82,12 @@ struct ExpiryHeap: Sendable {
     childCount * at + 1..<childCount * at + 1 + childCount
   }
 
-  @inline(__always)
-  private func precedes(_ a: Slot, _ b: Slot, _ entries: borrowing EntryPool) -> Bool {
-    let (x, y) = (entries[a].expiry(in: tier), entries[b].expiry(in: tier))
-    return x == y ? entries[a].origin < entries[b].origin : x < y
-  }
-
   private mutating func siftUp(_ start: Int, _ entries: inout EntryPool) {
     let slot = slots[start]
     var at = start
     while at > 0 {
       let parent = Self.parent(at)
-      guard precedes(slot, slots[parent], entries) else { break }
+      guard entries.expires(slot, before: slots[parent], in: tier) else { break }
       put(slots[parent], at, &entries)
       at = parent
     }
@@ -110,10 +102,10 @@ struct ExpiryHeap: Sendable {
       var child = children.lowerBound
       guard child < slots.count else { break }
       for other in child + 1..<min(children.upperBound, slots.count)
-      where precedes(slots[other], slots[child], entries) {
+      where entries.expires(slots[other], before: slots[child], in: tier) {
         child = other
       }
-      guard precedes(slots[child], slot, entries) else { break }
+      guard entries.expires(slots[child], before: slot, in: tier) else { break }
       put(slots[child], at, &entries)
       at = child
     }
@@ -122,6 +114,6 @@ struct ExpiryHeap: Sendable {
 
   private mutating func put(_ slot: Slot, _ at: Int, _ entries: inout EntryPool) {
     slots[at] = slot
-    entries[slot].setHeapPlace(UInt32(at + 1), in: tier)
+    entries[slot].setExpiryPlace(.heap(UInt32(at + 1)), in: tier)
   }
 }

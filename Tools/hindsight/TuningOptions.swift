@@ -17,6 +17,9 @@ struct TuningOptions: ParsableArguments {
   @Option(help: "Seconds between background syncs; 0: only on request.")
   var syncInterval: Double?
 
+  @Option(help: "Seconds between sweeps of what is past its expiry; 0: only on request.")
+  var sweepInterval: Double?
+
   @Flag(help: "Go on in memory while the journal can't be written.")
   var continueInMemory = false
 
@@ -28,6 +31,9 @@ struct TuningOptions: ParsableArguments {
     if let retentionBytes { configuration.retention.byteCountMax = retentionBytes }
     if let syncInterval {
       configuration.syncInterval = syncInterval == 0 ? nil : try .ttl(seconds: syncInterval)
+    }
+    if let sweepInterval {
+      configuration.sweepInterval = sweepInterval == 0 ? nil : try .ttl(seconds: sweepInterval)
     }
     if continueInMemory { configuration.journalFailure = .continueInMemory }
     if failWhenFull { configuration.backpressure = .fail }
