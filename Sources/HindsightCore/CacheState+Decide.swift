@@ -367,8 +367,9 @@ extension CacheState {
       return emit(
         .expired(origin: entries[soonest].origin, tier: tier), at: now, into: &decision)
     }
-    // The entry about to be replaced is about to be the most recent one: it is no victim.
-    if let old { touch(old) }
+    // The entry about to be replaced is about to be the most recent one: it is no victim. Only where
+    // it would be one does the journal have to tell.
+    if let old, recency.leastRecent(in: tier) == old { touch(old) }
     decideTouches(at: now, into: &decision)
     guard let victim = recency.leastRecent(in: tier), victim != old else {
       preconditionFailure("INV017: the \(tier) tier is over its limit, and nothing can leave")

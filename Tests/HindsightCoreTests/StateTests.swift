@@ -158,6 +158,38 @@ struct StateTests {
     }
   }
 
+  // MARK: What a set tells
+
+  /// What a set decides beside its own event: entries of 2 bytes, memory for 2 of them or 10 bytes.
+  private func besideSet(of key: String, byteCount: Int, after keys: [String]) throws -> [Event] {
+    var opened = opened()
+    opened.memoryLimit.byteCountMax = 10
+    var state = CacheState()
+    var decision = Decision()
+    let now = Timestamp(microseconds: 1)
+    func set(_ key: String, _ byteCount: Int) throws {
+      let command = SetCommand(
+        key: Bytes(key.utf8), value: Bytes(repeating: 7, count: byteCount), coder: 2, memoryTTL: nil,
+        storeTTL: nil, reason: nil)
+      try state.decideSet(command, at: now, into: &decision)
+    }
+    state.decideOpen(opened, at: now, into: &decision)
+    for key in keys { try set(key, 1) }
+    decision.removeAll()
+    try set(key, byteCount)
+    return decision.records.dropLast().map(\.event)
+  }
+
+  @Test("INV017 a set tells the order of use only where what it replaces would be the victim")
+  func toldBySet() throws {
+    // a (2), b (3), c (4): a is in the store only, and memory has room for one of the others.
+    let b = Event.evicted(origin: SequenceNumber(3), tier: .memory, cause: .limit)
+    #expect(try besideSet(of: "a", byteCount: 1, after: ["a", "b", "c"]) == [b])
+    // Both in memory, a being the least recent there: b must go, since a becomes the most recent.
+    let toldA = Event.touched([SequenceNumber(2)])
+    #expect(try besideSet(of: "a", byteCount: 8, after: ["a", "b"]) == [toldA, b])
+  }
+
   // MARK: What `apply` refuses
 
   private func opened() -> Opened {
