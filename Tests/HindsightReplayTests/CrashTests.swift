@@ -82,6 +82,8 @@ struct CrashTests {
       }
     }
     lab.kill()
+    // What watches a storage has its images, and the storage what watches it.
+    lab.storage.inject(nil)
   }
 
   private func check(
