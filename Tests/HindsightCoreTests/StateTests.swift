@@ -161,7 +161,9 @@ struct StateTests {
   // MARK: What a set tells
 
   /// What a set decides beside its own event: entries of 2 bytes, memory for 2 of them or 10 bytes.
-  private func besideSet(of key: String, byteCount: Int, after keys: [String]) throws -> [Event] {
+  private func besideSet(
+    of key: String, byteCount: Int, after keys: [String]
+  ) throws -> [Event] {
     var opened = opened()
     opened.memoryLimit.byteCountMax = 10
     var state = CacheState()
@@ -169,8 +171,8 @@ struct StateTests {
     let now = Timestamp(microseconds: 1)
     func set(_ key: String, _ byteCount: Int) throws {
       let command = SetCommand(
-        key: Bytes(key.utf8), value: Bytes(repeating: 7, count: byteCount), coder: 2, memoryTTL: nil,
-        storeTTL: nil, reason: nil)
+        key: Bytes(key.utf8), value: Bytes(repeating: 7, count: byteCount), coder: 2,
+        memoryTTL: nil, storeTTL: nil, reason: nil)
       try state.decideSet(command, at: now, into: &decision)
     }
     state.decideOpen(opened, at: now, into: &decision)
