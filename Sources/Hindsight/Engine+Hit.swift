@@ -74,7 +74,7 @@ extension EngineState {
 
   /// Moves the entries that were hit to the front of the list, in order.
   mutating func settleHits() {
-    guard hits.count > 0 else { return }
+    guard hits.count > 0 || hits.isFull else { return }
     counters.hits.memory += hits.count
     hits.settle(&core)
   }

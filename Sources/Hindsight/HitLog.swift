@@ -10,33 +10,45 @@ import HindsightCore
 /// exact whenever somebody looks at it, and a noted slot can't have been reused. An entry that was
 /// hit repeatedly is moved once, by its last hit: that gives the same list.
 struct HitLog: ~Copyable, @unchecked Sendable {
-  // Proof of Sendable: the memory behind the pointer belongs to this value alone.
+  // Proof of Sendable: the memory behind the pointers belongs to this value alone.
   static let capacity = 2_048
+  /// In a large index, where few hits fall on an entry that is in the log already and each takes longest
+  /// to move, so that nobody waits long for the settling.
+  static let largeCapacity = 512
+  private static let largeEntryCount = 1 << 16
   /// So many entries are moved at a time.
   private static let batchCount = 32
 
   private let slots = UnsafeMutablePointer<Slot>.allocate(capacity: HitLog.capacity)
   private(set) var count = 0
-  /// By slot: the last settling that met it. What isn't as long as the index counts as 0.
-  private var marks: [UInt32] = []
+  private var countMax = HitLog.capacity
+  /// Which entries the settling at hand has met: a hash table of twice the log's length, each cell a
+  /// slot and above it the number of the settling.
+  private let met = UnsafeMutablePointer<UInt64>.allocate(capacity: HitLog.cellCount)
+  private static var cellCount: Int { 2 * capacity }
   private var settling: UInt32 = 0
   /// What reading ahead came to: of no meaning.
   private var read: Slot = 0
 
-  deinit { slots.deallocate() }
+  init() { met.initialize(repeating: 0, count: Self.cellCount) }
 
-  var isFull: Bool { count == Self.capacity }
+  deinit {
+    slots.deallocate()
+    met.deallocate()
+  }
+
+  var isFull: Bool { count >= countMax }
 
   @inline(__always)
   mutating func append(_ slot: Slot) {
-    assert(!isFull)
+    assert(count < Self.capacity)
     slots[count] = slot
     count &+= 1
   }
 
   /// Empties the log: moves each entry in it once, in the order of their last hits.
   mutating func settle(_ core: inout CacheState) {
-    let first = count > 1 ? compact(core.slotEnd) : 0
+    let first = count > 1 ? compact() : 0
     for start in stride(from: first, to: count, by: Self.batchCount) {
       let batch = UnsafeBufferPointer(
         start: slots + start, count: min(Self.batchCount, count - start))
@@ -44,27 +56,46 @@ struct HitLog: ~Copyable, @unchecked Sendable {
       for slot in batch { core.touch(slot) }
     }
     count = 0
+    countMax = core.entryCount > Self.largeEntryCount ? Self.largeCapacity : Self.capacity
+    // Whoever has settled it: the next hit sees to a telling.
+    if core.hasManyUntoldTouches { countMax = 0 }
   }
 
   /// Moves the last hits of all entries to the end of the log, in order.
   /// - Returns: the first one's place.
-  private mutating func compact(_ slotEnd: Slot) -> Int {
-    if marks.count < Int(slotEnd) {
-      marks.append(contentsOf: repeatElement(0, count: Int(slotEnd) - marks.count))
-    }
+  private mutating func compact() -> Int {
     if settling == .max {
-      for slot in marks.indices { marks[slot] = 0 }
+      met.update(repeating: 0, count: Self.cellCount)
       settling = 0
     }
     settling += 1
+    let number = UInt64(settling) << 32
+    let (slots, met) = (slots, met)
     var first = count
-    for place in stride(from: count - 1, through: 0, by: -1) {
+    var place = count
+    while place > 0 {
+      place &-= 1
       let slot = slots[place]
-      guard marks[Int(slot)] != settling else { continue }
-      marks[Int(slot)] = settling
-      first -= 1
+      guard Self.meet(slot, number, met) else { continue }
+      first &-= 1
       slots[first] = slot
     }
     return first
+  }
+
+  /// Whether the settling of this number (in the high half) meets the entry for the first time.
+  @inline(__always)
+  private static func meet(
+    _ slot: Slot, _ number: UInt64, _ met: UnsafeMutablePointer<UInt64>
+  ) -> Bool {
+    let cell = number | UInt64(slot)
+    // Slots are dense: those of a small index each have a cell of their own.
+    var at = Int(truncatingIfNeeded: slot ^ slot &>> 12) & (cellCount - 1)
+    while met[at] >= number {
+      if met[at] == cell { return false }
+      at = (at &+ 1) & (cellCount - 1)
+    }
+    met[at] = cell
+    return true
   }
 }

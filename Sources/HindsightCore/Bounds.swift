@@ -12,7 +12,8 @@ public enum Bounds {
   public static let entryCountMax = UInt64(UInt32.max - 2)
   /// The latest expiry and the longest TTL: 2^53 µs, about 285 years, exact in a `Double`.
   public static let ttlMax = Microseconds(rawValue: 1 << 53)
-  /// So many touched entries are told at once: up to 2 µs each where the index is large.
+  /// So many touched entries are told at once, and up to a full log of hits more. More than a memory
+  /// tier of the default size has: its hits are told once for each frame.
   public static let untoldCountMax = 1_536
   /// Removing an entry takes as long as making so many empty cells of a new index.
   static let cellsPerRemoval = 1_024

@@ -46,13 +46,14 @@ extension CacheState {
     advance(to: sequence, at)
   }
 
-  /// Takes an order of use into the state, whose entries are known already.
+  /// Takes an order of use into the state that it has already: a `touched` of its most recent
+  /// entries, oldest first, which would move each to where it stands.
   /// - Throws: as the other one.
   mutating func apply(
-    touched slots: [Slot], _ sequence: SequenceNumber, _ at: Timestamp
+    toldCount count: Int, _ sequence: SequenceNumber, _ at: Timestamp
   ) throws(StateError) {
     try checkOrder(sequence, at, expected: head.sequence.next, needsOpen: head.opened == nil)
-    applyTouched(slots)
+    noteTold(count)
     advance(to: sequence, at)
   }
 
@@ -214,13 +215,13 @@ extension CacheState {
     var slots: [Slot] = []
     slots.reserveCapacity(origins.count)
     for origin in origins { slots.append(try slot(of: origin)) }
-    applyTouched(slots)
+    for slot in slots { moveToFront(slot) }
+    noteTold(slots.count)
   }
 
-  private mutating func applyTouched(_ slots: [Slot]) {
-    for slot in slots { moveToFront(slot) }
+  private mutating func noteTold(_ count: Int) {
     recency.allTold()
-    if slots.count == entryCount { orderIsTold = head.opened?.accessLog != .off }
+    if count == entryCount { orderIsTold = head.opened?.accessLog != .off }
   }
 
   private mutating func applyLookedUp(

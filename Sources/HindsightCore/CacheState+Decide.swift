@@ -383,18 +383,15 @@ extension CacheState {
     from oldest: Slot, at now: Timestamp, into decision: inout Decision
   ) {
     var origins: [SequenceNumber] = []
-    var slots: [Slot] = []
     origins.reserveCapacity(recency.untoldCount)
-    slots.reserveCapacity(recency.untoldCount)
     var slot = oldest
     while slot != noSlot {
       origins.append(entries[slot].origin)
-      slots.append(slot)
       slot = entries[slot].newer
     }
     let record = Record(sequence: head.sequence.next, at: now, event: .touched(origins))
     do {
-      try apply(touched: slots, record.sequence, now)
+      try apply(toldCount: origins.count, record.sequence, now)
     } catch {
       preconditionFailure("our own decision can't be applied: \(error)")
     }

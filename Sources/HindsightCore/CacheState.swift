@@ -153,6 +153,7 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// Whether so many entries were touched since the last telling that it should not wait longer:
   /// it names all of them at once.
+  @inline(__always)
   public var hasManyUntoldTouches: Bool { recency.untoldCount >= Bounds.untoldCountMax }
 
   /// Everything about the entry in `slot`, its key copied.

@@ -8,9 +8,12 @@ struct RecencyRing: Sendable {
   /// The oldest entry whose place in the list no event tells yet; everything newer is told with it.
   private(set) var untold: Slot = noSlot
   /// How many different entries were moved since the last telling. A number for each telling, kept
-  /// with an entry, counts it once; that it comes round again after 128 of them may leave a few out.
+  /// with an entry, counts it once. That there are 127 of them leaves out one in so many; they follow
+  /// each other irregularly, so that no regular use meets the same number each time.
   private(set) var untoldCount = 0
+  /// 1 to 127; an entry that was never touched has 0.
   private var telling: UInt8 = 1
+  private var tellingCount: UInt64 = 0
 
   /// The least recent resident of `tier`; `nil` where there is none.
   func leastRecent(in tier: Tier) -> Slot? {
@@ -73,7 +76,9 @@ struct RecencyRing: Sendable {
   mutating func allTold() {
     untold = noSlot
     untoldCount = 0
-    telling = (telling + 1) & 127
+    tellingCount &+= 1
+    let next = UInt8(((tellingCount &* 0x9E37_79B9_7F4A_7C15) >> 32) % 127) + 1
+    telling = next == telling ? next % 127 + 1 : next
   }
 
   private mutating func leave(_ slot: Slot, _ entries: borrowing EntryPool) {

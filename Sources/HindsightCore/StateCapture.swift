@@ -195,7 +195,7 @@ extension CacheState {
 /// A table whose parts are allocated when they are first used, so that having a large one costs no
 /// pause.
 private struct LazyTable<Element> {
-  private static var shift: Int { 10 }
+  private static var shift: Int { 7 }
   private static var partCount: Int { 1 << shift }
 
   private var parts: [[Element]]

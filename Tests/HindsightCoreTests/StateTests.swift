@@ -192,6 +192,49 @@ struct StateTests {
     #expect(try besideSet(of: "a", byteCount: 8, after: ["a", "b"]) == [toldA, b])
   }
 
+  @Test("touches are counted as many, however often the order was told before")
+  func manyTouches() throws {
+    var opened = opened()
+    opened.memoryLimit.entryCountMax = 1 << 20
+    opened.storeLimit = nil
+    var state = CacheState()
+    var decision = Decision()
+    let now = Timestamp(microseconds: 1)
+    state.decideOpen(opened, at: now, into: &decision)
+    func touchAll(_ keys: Range<Int>) -> Bool {
+      for key in keys { state.touch(state.find(Bytes("\(key)".utf8))!) }
+      defer {
+        state.decideTouches(at: now, into: &decision)
+        decision.removeAll()
+      }
+      return state.hasManyUntoldTouches
+    }
+    func set(_ keys: Range<Int>) throws {
+      for key in keys {
+        let command = SetCommand(
+          key: Bytes("\(key)".utf8), value: [1], coder: 2, memoryTTL: nil, storeTTL: nil,
+          reason: nil)
+        try state.decideSet(command, at: now, into: &decision)
+      }
+      decision.removeAll()
+    }
+    // New entries each time.
+    let count = Bounds.untoldCountMax + 8
+    for round in 0..<260 {
+      try set(0..<count)
+      #expect(touchAll(1..<count), "round \(round)")
+    }
+    // The same ones at a regular distance: only by chance are they left out.
+    let groups = 128
+    try set(0..<groups * count)
+    var leftOut = 0
+    for round in 0..<3 * groups {
+      let start = round % groups * count
+      if !touchAll(start..<start + count) { leftOut += 1 }
+    }
+    #expect(leftOut < 16, "\(leftOut) groups")
+  }
+
   // MARK: What `apply` refuses
 
   private func opened() -> Opened {
