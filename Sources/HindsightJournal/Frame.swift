@@ -1,7 +1,17 @@
 public import HindsightCore
 
 /// The frame that events are appended to: encoded as they come, cut between decisions.
+///
+/// It is appended to under the cache's lock, and grows to megabytes while the disk is behind: so it grows
+/// in parts, none of which is ever copied to a larger place.
 public struct OpenFrame: Sendable {
+  /// A part is full once it has so many bytes; a large event goes beyond.
+  static let partByteCount = 256 << 10
+
+  /// Full parts.
+  private var parts: [[UInt8]] = []
+  private var partsByteCount = 0
+  /// The part at the end.
   private var body: [UInt8] = []
   private var previousAt = Timestamp.zero
   private var first = SequenceNumber.zero
@@ -11,7 +21,7 @@ public struct OpenFrame: Sendable {
   public init() {}
 
   /// Bytes of encoded events so far.
-  public var byteCount: Int { body.count }
+  public var byteCount: Int { partsByteCount + body.count }
   public var isEmpty: Bool { count == 0 }
 
   /// Appends an event. A `gap` must be a frame's first event.
@@ -40,13 +50,23 @@ public struct OpenFrame: Sendable {
     previousAt = at
     last = sequence
     count += 1
+    if body.count >= Self.partByteCount { endPart() }
+  }
+
+  private mutating func endPart() {
+    partsByteCount += body.count
+    parts.append(body)
+    body = []
+    body.reserveCapacity(Self.partByteCount)
   }
 
   /// Hands the events over without copying them, and starts anew.
   public mutating func take() -> SealedFrame {
-    let sealed = SealedFrame(body: body, first: first, last: last, count: count)
+    let sealed = SealedFrame(parts: parts, end: body, first: first, last: last, count: count)
+    parts = []
+    partsByteCount = 0
     body = []
-    body.reserveCapacity(sealed.body.count)
+    body.reserveCapacity(min(sealed.byteCount, Self.partByteCount))
     count = 0
     return sealed
   }
@@ -54,13 +74,35 @@ public struct OpenFrame: Sendable {
 
 /// A frame's events, encoded and not yet compressed.
 public struct SealedFrame: Sendable {
-  let body: [UInt8]
+  /// Those before the last one; nearly always there are none.
+  private let parts: [[UInt8]]
+  private let end: [UInt8]
+  /// Bytes of encoded events.
+  public let byteCount: Int
   public let first: SequenceNumber
   public let last: SequenceNumber
   public let count: UInt32
 
-  /// Bytes of encoded events.
-  public var byteCount: Int { body.count }
+  init(
+    parts: [[UInt8]] = [], end: [UInt8], first: SequenceNumber, last: SequenceNumber, count: UInt32
+  ) {
+    self.parts = parts
+    self.end = end
+    byteCount = parts.reduce(end.count) { $0 + $1.count }
+    self.first = first
+    self.last = last
+    self.count = count
+  }
+
+  /// The encoded events in one piece; copied where there are several parts.
+  var body: [UInt8] {
+    guard !parts.isEmpty else { return end }
+    var body: [UInt8] = []
+    body.reserveCapacity(byteCount)
+    for part in parts { body.append(contentsOf: part) }
+    body.append(contentsOf: end)
+    return body
+  }
 }
 
 /// The fixed part of a frame; see Format.swift.

@@ -267,7 +267,7 @@ public struct JournalRecovery {
       let body = try header.body(frame.stored, decoder)
       return StampedFrame(
         sealed: SealedFrame(
-          body: body, first: header.first, last: header.last, count: header.count),
+          end: body, first: header.first, last: header.last, count: header.count),
         durable: header.durable, bootTime: header.bootTime)
     } catch {
       return nil

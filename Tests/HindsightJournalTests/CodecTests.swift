@@ -122,6 +122,36 @@ struct CodecTests {
     #expect(seen[.stored, default: 0] > 0, "\(seen)")
   }
 
+  @Test("a frame that has grown in several parts, and beyond one at once, comes back the same")
+  mutating func manyParts() throws {
+    var records: [Record] = []
+    for sequence in 1...300 as ClosedRange<UInt64> {
+      // A large value every now and then: larger than what is left of a part, and than a part.
+      let byteCount = sequence % 100 == 0 ? 3 * OpenFrame.partByteCount : 4_000
+      let set = ValueSet(
+        key: Bytes("k:\(sequence)".utf8),
+        value: Bytes(repeating: UInt8(sequence % 251), count: byteCount),
+        coder: 2, memoryExpiry: Timestamp(rawValue: 9), storeExpiry: nil, reason: nil)
+      records.append(
+        Record(sequence: SequenceNumber(sequence), at: Timestamp(rawValue: 5), event: .set(set)))
+    }
+    var frame = OpenFrame()
+    for record in records {
+      let before = frame.byteCount
+      frame.append(record)
+      #expect(frame.byteCount > before)
+    }
+    let byteCount = frame.byteCount
+    let sealed = frame.take()
+    #expect(sealed.byteCount == byteCount && sealed.body.count == byteCount)
+    #expect(byteCount > 12 * OpenFrame.partByteCount)
+    #expect(frame.isEmpty && frame.byteCount == 0)
+    #expect(try decode(try encode(records)) == records)
+    // The next one begins anew.
+    frame.append(records[0])
+    #expect(frame.take().body == seal([records[0]]).body)
+  }
+
   @Test("a body that continues a run is refused where the one before it was not decoded")
   mutating func middleOfRun() throws {
     let compressor = RunCompressor()
