@@ -53,7 +53,7 @@ struct BenchMemory {
     try await withCache(at: directory, coder: .jsonText, configuration: configuration) { cache in
       for operation in fill { try await cache.set(operation.withOwnValue, .enqueued) }
       if directory != nil { try await cache.settle() }
-      if count == 100_000 { reportHeap(fill, before: before, peer) }
+      if count == 100_000 { try await reportHeap(fill, before: before, peer) }
       let metric = "mem_get_hit_\(label)"
       _ = try await walk(cache, gets, tasks: 1)
       tools.sink.emit(
@@ -71,9 +71,18 @@ struct BenchMemory {
     }
   }
 
-  /// What the heap has grown by: with keys and values, and without them an entry.
-  private func reportHeap(_ fill: ArraySlice<BenchOperation>, before: Int, _ peer: String) {
-    let grown = BenchTools.heapByteCount - before
+  /// What the heap has grown by, once a checkpoint on its way is written: with keys and values, and
+  /// without them an entry.
+  private func reportHeap(
+    _ fill: ArraySlice<BenchOperation>, before: Int, _ peer: String
+  ) async throws {
+    var grown = BenchTools.heapByteCount - before
+    for _ in 0..<20 {
+      try await Task.sleep(for: .milliseconds(250))
+      let last = grown
+      grown = BenchTools.heapByteCount - before
+      if abs(grown - last) < 64 << 10 { break }
+    }
     let payload = fill.reduce(0) { $0 + $1.key.rawValue.utf8.count + $1.value.count }
     tools.sink.emit("heap_100k_entries", Double(grown) / 1_048_576, "MiB", peer: peer)
     tools.sink.emit(
