@@ -18,12 +18,20 @@ final class Projector: @unchecked Sendable {
   // What the opening found may not be synced.
   private var isWALCheckpointDue = true
   private var lastSync: Microseconds
+  /// A transaction that was reported as failed: the store may have it all the same.
+  private var doubtful: Transaction?
   /// When the next transaction may begin, unless it is urgent.
   private var nextTransaction = Microseconds(rawValue: 0)
   /// The log is moved into the database once it has so many bytes …
   private var nextLogByteCount = EngineBounds.walByteCount
   /// … and a log that can't be moved is spoken of once it has so many, each time twice as many.
   private var loggedLogByteCount = EngineBounds.walByteCount
+
+  private struct Transaction {
+    var batch: Projection.Batch
+    /// Origins whose values the store has with it.
+    var inserted: [SequenceNumber]
+  }
 
   init(engine: Engine, writer: any StoreWriter, journalID: JournalID) {
     self.engine = engine
@@ -42,6 +50,10 @@ final class Projector: @unchecked Sendable {
     do throws(StoreError) {
       if let backlog {
         try gather(backlog)
+        return .again
+      }
+      if let doubtful {
+        try resolve(doubtful)
         return .again
       }
       if let waiting {
@@ -106,15 +118,40 @@ final class Projector: @unchecked Sendable {
 
   private func apply(_ batch: Projection.Batch) throws(StoreError) {
     let rows = Projection.Rows(batch)
-    try writer.apply(
-      rows.operations, mark: StoreMark(journalID: journalID, applied: batch.applied))
+    let transaction = Transaction(batch: batch, inserted: rows.inserted)
+    do throws(StoreError) {
+      try writer.apply(rows.operations, mark: mark(batch))
+    } catch {
+      doubtful = transaction
+      throw error
+    }
+    try committed(transaction)
+  }
+
+  private func mark(_ batch: Projection.Batch) -> StoreMark {
+    StoreMark(journalID: journalID, applied: batch.applied)
+  }
+
+  /// Asks the store whether it has a transaction that was reported as failed. If so and it were made
+  /// again, rows would be inserted twice, or stay for ever that are deleted by now: what comes and
+  /// goes within one transaction is left out of it.
+  private func resolve(_ doubtful: Transaction) throws(StoreError) {
+    let found = try writer.mark()
+    self.doubtful = nil
+    // One that doesn't move the mark is a part of a clear: deletes, which may be made again.
+    let applied = engine.locked { state in state.projection.applied }
+    guard doubtful.batch.applied > applied, found == mark(doubtful.batch) else { return }
+    try committed(doubtful)
+  }
+
+  private func committed(_ transaction: Transaction) throws(StoreError) {
     let logByteCount = writer.walByteCount
     engine.locked { state in
       state.projection.trouble = nil
       state.projection.logByteCount = logByteCount
-      state.projection.committed(batch)
+      state.projection.committed(transaction.batch)
     }
-    unpin(rows.inserted)
+    unpin(transaction.inserted)
     engine.locked { state in state.takeSettled() }.resume()
     engine.resumeRoomWaiters()
     if engine.locked({ state in state.projection.backlogEnd == nil }) {

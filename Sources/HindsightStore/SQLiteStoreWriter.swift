@@ -21,7 +21,10 @@ final class SQLiteStoreWriter: StoreWriter {
 
   func mark() throws(StoreError) -> StoreMark? {
     try state.withLock { (state) throws(StoreError) in
-      try state.open(.readMark).storedMark.read()
+      let state = try state.open(.readMark)
+      // What a failed transaction has left open isn't committed.
+      try state.rollBack()
+      return try state.storedMark.read()
     }
   }
 

@@ -85,8 +85,8 @@ struct WriterState {
     }
   }
 
-  /// Undoes what the failed statement left. SQLite may have done it already.
-  private func rollBack() throws(StoreError) {
+  /// Undoes what a failed statement left. SQLite may have done it already.
+  func rollBack() throws(StoreError) {
     if !connection.isAutocommit { try connection.execute("ROLLBACK", .apply) }
   }
 

@@ -33,18 +33,18 @@ class SimulatedConnection: @unchecked Sendable {
     }
   }
 
-  /// - Returns: whether a read in place is refused.
+  /// - Returns: what the call does besides, or instead.
   @discardableResult
   func check(
     _ call: StoreCall, _ operation: StoreError.Operation
-  ) throws(StoreError) -> Bool {
+  ) throws(StoreError) -> StoreFault? {
     let isAlive = store.state.withLock { $0.generation } == generation
     guard isAlive, isOpen.withLock({ $0 }) else {
       throw SimulatedStore.error(.closed, operation, "the store is closed")
     }
-    let isRefused = try store.check(call)
+    let fault = try store.check(call)
     try database.checkHealth(operation)
-    return isRefused
+    return fault
   }
 }
 
@@ -59,11 +59,14 @@ final class SimulatedStoreWriter: SimulatedConnection, StoreWriter, @unchecked S
   }
 
   func apply(_ operations: [RowOperation], mark: StoreMark) throws(StoreError) {
-    try check(.apply, .apply)
+    let fault = try check(.apply, .apply)
     try database.contents.withLock { (contents) throws(StoreError) in
       try contents.committed.apply(operations, mark: mark)
       contents.unsynced.append(.init(operations: operations, mark: mark))
       contents.logByteCount += operations.reduce(4_120) { $0 + $1.logByteCount }
+    }
+    if case .doneThenError(let code) = fault {
+      throw SimulatedStore.error(code, .apply, "injected after the commit")
     }
   }
 
@@ -112,8 +115,9 @@ final class SimulatedStoreWriter: SimulatedConnection, StoreWriter, @unchecked S
 final class SimulatedStoreReader: SimulatedConnection, StoreReader, @unchecked Sendable {
   // Proof of Sendable: as the superclass.
   func read(origin: SequenceNumber, mode: ReadMode) throws(StoreError) -> StoreReadResult {
-    let isRefused = try check(mode == .inPlace ? .readInPlace : .read, .read)
-    if isRefused { return .wouldBlock }
+    if try check(mode == .inPlace ? .readInPlace : .read, .read) == .wouldBlock {
+      return .wouldBlock
+    }
     guard let row = database.contents.withLock({ $0.committed.row(origin) }) else {
       return .missing
     }

@@ -78,14 +78,12 @@ public final class SimulatedStore: StoreBackend {
 
   // MARK: Parts
 
-  /// - Returns: whether a read in place is refused.
+  /// - Returns: what the call does besides, or instead.
   @discardableResult
-  func check(_ call: StoreCall) throws(StoreError) -> Bool {
-    switch injector?.storeFault(call) {
-    case .error(let code): throw Self.error(code, call.operation, "injected")
-    case .wouldBlock: true
-    case .delay, nil: false
-    }
+  func check(_ call: StoreCall) throws(StoreError) -> StoreFault? {
+    let fault = injector?.storeFault(call)
+    if case .error(let code) = fault { throw Self.error(code, call.operation, "injected") }
+    return fault
   }
 
   static func error(

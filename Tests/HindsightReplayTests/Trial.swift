@@ -347,11 +347,12 @@ final class Trial {
     #expect(isDamaged || verified.isSound, "\(what): \(verified.problems)")
     #expect(verified.lastSequence == digest.sequence + 1, "\(what)")
     let rows = Dictionary(
-      uniqueKeysWithValues: store.rows.map {
-        (String(decoding: $0.key, as: UTF8.self), Array($0.value))
-      })
-    let isRight = rows == values
-    #expect(isRight, "\(what): rows \(rows.keys.sorted()) for \(values.keys.sorted())")
+      store.rows.map { (String(decoding: $0.key, as: UTF8.self), Array($0.value)) },
+      uniquingKeysWith: { $1 })
+    let isRight = rows == values && rows.count == store.rows.count
+    #expect(
+      isRight,
+      "\(what): \(store.rows.count) rows, \(rows.keys.sorted()) for \(values.keys.sorted())")
     #expect(store.connectionCount == 0 && storage.openFileCount == 0, "\(what): a leak")
   }
 

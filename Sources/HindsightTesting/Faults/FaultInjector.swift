@@ -253,6 +253,8 @@ enum StorageFault: Equatable {
 /// What a call of the store does instead of what it should.
 enum StoreFault: Equatable {
   case error(StoreError.Code)
+  /// It is done, and an error is thrown all the same.
+  case doneThenError(StoreError.Code)
   /// A read in place is refused.
   case wouldBlock
   case delay(Duration)
@@ -260,6 +262,7 @@ enum StoreFault: Equatable {
   init(_ kind: FaultKind, _ dice: inout FaultDice) {
     switch kind {
     case .storeCold: self = .wouldBlock
+    case .storeCommitUnclear: self = .doneThenError(.ioError)
     case .storeSlow: self = .delay(.milliseconds(Int64(dice.random() % 5_000)))
     default:
       guard let code = kind.storeCode else {

@@ -71,6 +71,7 @@ extension FaultKind {
     case .storeCorrupt, .storeNotADatabase: StoreCall.allCases.filter { $0 != .quarantine }
     case .storeReadOnly: [.openWriter, .apply, .checkpoint, .quarantine]
     case .storeCantOpen: [.openWriter, .openReader]
+    case .storeCommitUnclear: [.apply]
     case .storeCold: [.readInPlace]
     default: []
     }

@@ -99,6 +99,7 @@ extension FaultKind {
     case .storeNotADatabase: "a call of the store says SQLITE_NOTADB"
     case .storeReadOnly: "a call of the store says SQLITE_READONLY"
     case .storeCantOpen: "the database can't be opened (SQLITE_CANTOPEN, EMFILE among others)"
+    case .storeCommitUnclear: "a transaction of the store is committed, and reported as failed"
     case .storeCold: "a row isn't in the page cache, so a read in place is refused"
     case .storeSlow: "a call of the store takes long"
     case .storeExternalReader: "a reader of another process keeps the log from being emptied"

@@ -105,6 +105,7 @@ public enum FaultKind: String, CaseIterable, Sendable, Hashable, Codable {
   case storeNotADatabase = "store-notadb"
   case storeReadOnly = "store-read-only"
   case storeCantOpen = "store-cant-open"
+  case storeCommitUnclear = "store-commit-unclear"
 
   // What else happens to a store.
   case storeCold = "store-cold"
@@ -163,7 +164,7 @@ extension FaultKind: CustomStringConvertible {
       .damage
     case .clockBack, .clockFrozen, .clockJump: .clock
     case .storeBusy, .storeFull, .storeIOError, .storeCorrupt, .storeNotADatabase,
-      .storeReadOnly, .storeCantOpen, .storeCold, .storeSlow:
+      .storeReadOnly, .storeCantOpen, .storeCommitUnclear, .storeCold, .storeSlow:
       .storeCall
     case .storeExternalReader, .storeDeleted, .storeTruncated, .storeReplaced, .storeAhead,
       .storeBehind, .storeRowDamaged, .storeRowMissing:
