@@ -29,6 +29,7 @@ extension Simulation {
     }
     let last = result.lastSequence
     note("the disk has event \(last), digest \(result.digest)")
+    try lookForStrayRows()
     guard last >= expected else {
       throw failure("durability", "\(expected) must be there, and the disk has \(last)")
     }

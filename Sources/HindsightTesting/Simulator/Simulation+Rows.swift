@@ -41,6 +41,21 @@ extension Simulation {
     return applied
   }
 
+  /// With a journal: whatever row is there belongs to the store tier as of the store's mark. Some may be
+  /// missing, which the next clear removes; what has expired by then may be there yet.
+  func lookForStrayRows() throws(SimulationFailure) {
+    // Rows whose mark is nobody's (0) are compared one by one when a cache opens.
+    guard settings.usesStore, !isStoreDamaged, !isDamaged, lastStored > 0,
+      let snapshot = history[lastStored]
+    else { return }
+    let known = Set(snapshot.model.entries.map(\.origin))
+    let most = max(time.now.most, snapshot.at)
+    let stray = rows.filter { $0.expiry.rawValue > most && !known.contains($0.origin.rawValue) }
+    guard stray.isEmpty else {
+      throw failure("rows", "as of \(lastStored) the store has \(stray.map(Self.entry)), too")
+    }
+  }
+
   /// The cache is open: it holds the rows, the last set as the most recent, as far as they fit.
   func recoveredFromRows(
     _ view: CacheView, _ attempt: Attempt
