@@ -69,7 +69,6 @@ struct FaultCrashTests {
         try await trial.cut()
         try await trial.set("k:3")
         try await trial.cut()
-        // Its last commits are synced once time passes, which it does at times on a slow machine.
         if kind == .storeCommitsLost { try await trial.settle() }
       }
       trial.crash()
@@ -82,7 +81,10 @@ struct FaultCrashTests {
       try await trial.checkRecovered(what)
       try await trial.finish(what)
     }
-    #expect(hits >= 1, "\(kind) came in \(hits) times")
+    // Time passes while nothing happens, and once it has, the store's last commits are synced: under a
+    // sanitizer an operation is slow enough for that.
+    let mayNotCome = kind == .storeCommitsLost && Thinning.step > 1
+    #expect(hits >= 1 || mayNotCome, "\(kind) came in \(hits) times")
   }
 
   /// Durable data may be gone: what is left is a prefix, or is refused and named.
