@@ -85,9 +85,11 @@ extension Engine {
     }
     let retryAt = clock.reading().boot
     let durable = journal.writer.durable
+    let unsynced = journal.writer.unsyncedByteCount
     let position = journal.writer.position
     let resume = locked { state -> [CommitState.Resumption] in
       state.commit.isWriting = false
+      state.commit.unsyncedByteCount = unsynced
       if let failure {
         // What was synced before it failed is durable all the same.
         let resume = state.commit.synced(through: durable)
@@ -119,9 +121,12 @@ extension Engine {
       return logger.error("the journal can't be synced", metadata: ["error": "\(error)"])
     }
     let durable = journal.writer.durable
+    let unsynced = journal.writer.unsyncedByteCount
     let next = nextSync()
     let resume = locked { state in
       state.commit.nextSync = next
+      // Before anybody is answered: who is finds the room that there is now.
+      state.commit.unsyncedByteCount = unsynced
       return state.commit.synced(through: durable)
     }
     let arrivalCount = gathering.count
@@ -152,9 +157,11 @@ extension Engine {
       return resumeRoomWaiters()
     }
     let durable = journal.writer.durable
+    let unsynced = journal.writer.unsyncedByteCount
     let position = journal.writer.position
     let resume = locked { state in
       state.commit.isWriting = false
+      state.commit.unsyncedByteCount = unsynced
       state.commit.recover()
       state.commit.isRotationDue = false
       if state.checkpointing.capture?.position == nil {
@@ -198,8 +205,6 @@ extension Engine {
   }
 
   private func becameDurable(_ journal: Journal) {
-    let unsynced = journal.writer.unsyncedByteCount
-    locked { state in state.commit.unsyncedByteCount = unsynced }
     resumeRoomWaiters()
     signalProjector()
     if locked({ state in state.checkpointing.isReady(durable: state.commit.durable) }) {
