@@ -226,8 +226,7 @@ public final class Cache<Value: Sendable>: Sendable {
 
   /// Boxes let the engine be concrete; see there.
   @usableFromInline
-  final class Box: ValueBox, @unchecked Sendable {
-    // Proof of Sendable: as that of `ValueBox`.
+  final class Box: ValueBox, @unchecked Sendable {  // never changes; values are Sendable
     @usableFromInline let value: Value
     @usableFromInline init(_ value: Value, _ bytes: [UInt8]) {
       self.value = value

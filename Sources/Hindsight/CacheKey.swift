@@ -22,8 +22,7 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
   private typealias Inline = (UInt64, UInt64, UInt64, UInt64, UInt64)
 
   /// A longer one's bytes.
-  private final class Long: @unchecked Sendable {
-    // Proof of Sendable: the bytes are written by `init` and freed by `deinit`, nothing else.
+  private final class Long: @unchecked Sendable {  // `init` writes the bytes, nobody else
     let bytes: UnsafeMutableRawPointer
 
     init(_ source: String.UTF8View) {

@@ -232,7 +232,7 @@ struct SetInForce: ~Copyable {
 }
 
 /// An empty index with no values; after a clear, the one that it replaced, with its values.
-final class ClearedContents: @unchecked Sendable {
+final class ClearedContents: @unchecked Sendable {  // the engine's lock, then one owner
   // Proof of Sendable: changed by the holder of the engine's lock only, and let go of by one.
   let index: DetachedIndex
 

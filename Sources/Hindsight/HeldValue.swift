@@ -3,8 +3,7 @@ typealias BoxedValue = AnyObject & Sendable
 
 /// What a box has besides the caller's value: that encoded, in the same object.
 @usableFromInline
-class ValueBox: @unchecked Sendable {
-  // Proof of Sendable: nothing in it ever changes, and values are Sendable.
+class ValueBox: @unchecked Sendable {  // never changes; values are Sendable
   @usableFromInline let bytes: [UInt8]
   @usableFromInline init(_ bytes: [UInt8]) { self.bytes = bytes }
 }

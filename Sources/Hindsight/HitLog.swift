@@ -9,8 +9,7 @@ import HindsightCore
 /// hit had done so itself. So nothing but hits ever happens between a hit and its move, the list is
 /// exact whenever somebody looks at it, and a noted slot can't have been reused. An entry that was
 /// hit repeatedly is moved once, by its last hit: that gives the same list.
-struct HitLog: ~Copyable, @unchecked Sendable {
-  // Proof of Sendable: the memory behind the pointers belongs to this value alone.
+struct HitLog: ~Copyable, @unchecked Sendable {  // owns the memory behind its pointers
   static let capacity = 2_048
   /// In a large index, where few hits fall on an entry that is in the log already and each takes longest
   /// to move, so that nobody waits long for the settling.

@@ -5,7 +5,7 @@ import HindsightStore
 /// Materializes the store: durable events → one transaction (rows and applied sequence) → unpin.
 ///
 /// Owns the one writing connection; nothing else writes.
-final class Projector: @unchecked Sendable {
+final class Projector: @unchecked Sendable {  // `step` alone uses it, never twice at once
   // Proof of Sendable: `writer` and the fields below are used by `step` alone, which the scheduler
   // never runs on two threads at once, and by `init`, before that.
   private let engine: Engine

@@ -23,7 +23,7 @@ import Synchronization
 /// Where that doesn't help, the holder was descheduled. Then the waiter sleeps in naps between its
 /// attempts, so that nobody burns a core that the holder needs. Waking a sleeper by a signal costs
 /// as much as a nap lasts, and would put a second atomic operation on every unlock.
-struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
+struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {  // is the lock
   // Proof of Sendable: the memory behind both pointers belongs to this value alone, from `init` to
   // `deinit`; `guarded` is touched by the holder of `isHeld` only, and an acquiring exchange that
   // follows a releasing store makes what one holder did visible to the next.

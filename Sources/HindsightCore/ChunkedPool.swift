@@ -2,8 +2,7 @@
 /// handed out and taken back; one that isn't in use holds whatever its last user left.
 ///
 /// Place 0 is never handed out: it stands for "none", and is there to be read.
-public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {
-  // Proof of Sendable: the memory behind the pointers belongs to this value alone.
+public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {  // owns its memory
   @usableFromInline static var chunkShift: UInt32 { 10 }
   @usableFromInline static var chunkCount: Int { 1 << 10 }
 

@@ -6,9 +6,7 @@ let noSlot: Slot = 0
 
 /// One key and what the index knows of it. 88 bytes, trivially copyable; the key is a block of the
 /// state's arena.
-struct Entry: @unchecked Sendable {
-  // Proof of Sendable: an entry is used by the holder of the state that owns it, never by two.
-
+struct Entry: @unchecked Sendable {  // used only by the holder of the state that owns it
   // What a hit reads comes first, so that it often is in one cache line.
   var memoryExpiry: Timestamp
   private let key: PackedKey

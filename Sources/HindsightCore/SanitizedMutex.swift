@@ -9,7 +9,7 @@
   import Synchronization
 
   /// `Synchronization.Mutex`, known to the thread sanitizer.
-  package struct SanitizedMutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
+  package struct SanitizedMutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {  // a mutex
     // Proof of Sendable: `name` is never written through, and the mutex is Sendable itself.
     private let mutex: Mutex<Value>
     /// An address by which the sanitizer knows the mutex; a struct has none that lasts.

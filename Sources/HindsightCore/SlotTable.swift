@@ -7,8 +7,7 @@
 /// the slot, because slots are handed out densely: with 2^k cells there are fewer than 2^k slots.
 ///
 /// Its order is never observable: only look-ups by tag are offered.
-struct SlotTable: ~Copyable, @unchecked Sendable {
-  // Proof of Sendable: the memory behind the pointer belongs to this value alone.
+struct SlotTable: ~Copyable, @unchecked Sendable {  // owns the memory behind its pointer
   /// What the entries are filed under.
   enum Tag {
     case key

@@ -20,7 +20,7 @@ public struct CapturedEntry: Sendable {
 ///
 /// So the walk gives every entry once, in the order of that moment. A change costs one picture an
 /// entry at most; a slice costs what it holds.
-public final class StateCapture: @unchecked Sendable {
+public final class StateCapture: @unchecked Sendable {  // only its state reaches it: see below
   // Proof of Sendable: reachable only through the one state that it belongs to, or by whoever took
   // it out of there to let it go.
   private struct Picture {

@@ -188,8 +188,7 @@ struct ToldLengths {
 }
 
 /// The codes that a reader knows without being told.
-struct FixedCodes: @unchecked Sendable {
-  // Proof of Sendable: never changed once made, and never let go.
+struct FixedCodes: @unchecked Sendable {  // never changes once made, and is never let go
   static let shared = FixedCodes()
   let literals = HuffmanCode(symbolCount: 288, lengthMax: 15)
   let distances = HuffmanCode(symbolCount: 30, lengthMax: 15)
@@ -201,7 +200,7 @@ struct FixedCodes: @unchecked Sendable {
 }
 
 /// The symbols of lengths, which count from 0 for 257, and of distances.
-struct DeflateSymbols: @unchecked Sendable {
+struct DeflateSymbols: @unchecked Sendable {  // filled once, never let go
   // Proof of Sendable, and of the pointers: filled once, never changed or let go; lengths are at most
   // 258, distances at most 32,768.
   static let shared = DeflateSymbols()

@@ -120,7 +120,7 @@ public struct PosixStorage: JournalStorage {
 }
 
 /// One wrapper a system call, retried on EINTR.
-private final class PosixFile: JournalFile, @unchecked Sendable {
+private final class PosixFile: JournalFile, @unchecked Sendable {  // its owner closes it last
   // Proof of Sendable: `descriptor` changes in `close` and `deinit` only, after which the owner
   // makes no call; the system calls themselves may run on any thread.
   private(set) var descriptor: Int32

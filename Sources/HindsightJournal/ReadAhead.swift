@@ -9,7 +9,7 @@
 /// A replay has two halves of about the same cost: reading, decompressing and decoding, and applying.
 /// This puts them on two cores, and changes nothing else: the same elements come in the same order,
 /// errors among them. What waits is bounded by its cost, as the producer states it.
-final class ReadAhead<Element: Sendable>: @unchecked Sendable {
+final class ReadAhead<Element: Sendable>: @unchecked Sendable {  // behind `mutex`, or one's
   // Proof of Sendable: `waiting`, `cost` and `isStopped` are touched only with `mutex` held; the
   // producer is run by the one thread only; `thread` and `taken` belong to who made this object, who
   // also calls `next` and `stop`. The pthread objects are made for sharing, and outlive the thread,

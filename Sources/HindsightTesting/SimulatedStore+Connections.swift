@@ -4,8 +4,7 @@ import Synchronization
 
 /// What the connections of a `SimulatedStore` have in common. One counts as open until it is
 /// closed or let go of.
-class SimulatedConnection: @unchecked Sendable {
-  // Proof of Sendable: all stored properties are constants, and Sendable themselves.
+class SimulatedConnection: @unchecked Sendable {  // constants only, all Sendable
   let store: SimulatedStore
   let database: SimulatedStore.Database
   private let generation: Int
