@@ -33,7 +33,7 @@ struct ChunkedQueue<Element> {
     return slices
   }
 
-  mutating func append(_ element: Element) {
+  mutating func append(_ element: consuming Element) {
     if chunks.last.map({ $0.count == Self.chunkCount }) ?? true {
       var chunk: [Element] = []
       chunk.reserveCapacity(Self.chunkCount)

@@ -3,25 +3,18 @@ import HindsightJournal
 
 extension Engine {
   /// Waits until the journal holds everything up to `sequence` as firmly as `level` says.
-  ///
-  /// A caller that wants `.written` and finds nobody writing writes one frame for all that wait
-  /// (DESIGN §4): no hand-off, no suspension.
+  /// - Parameter step: what whoever appended that event found to do for it, under the same lock.
   /// - Throws: `.outcomeUnknown` if the journal failed or the task was cancelled meanwhile. What
   ///   was done stays in force.
   nonisolated(nonsending) func acknowledge(
-    _ sequence: SequenceNumber, _ level: Acknowledgement
+    _ sequence: SequenceNumber, _ level: Acknowledgement, _ step: AcknowledgementStep
   ) async throws(CacheError) {
-    guard level != .enqueued, let journal else { return }
-    let reading = clock.reading()
-    let (cut, isInMemoryOnly) = locked { state -> (CutFrame?, Bool) in
-      guard level == .written, !state.commit.isAcknowledged(sequence, level) else {
-        return (nil, false)
-      }
-      guard state.commit.takeRoleForCaller() else { return (nil, state.isInMemoryOnly) }
-      return (state.cut(journal.writer, reading), false)
+    guard let journal else { return }
+    switch step {
+    case .done: return
+    case .write(let cut): return try await writeForAll(cut, journal)
+    case .wait: break
     }
-    if isInMemoryOnly { return }
-    if let cut { return try await writeForAll(cut, journal) }
     switch await wait(for: sequence, level) {
     case .acknowledged: return
     case .failed(let error): throw error
@@ -38,19 +31,19 @@ extension Engine {
     _ level: Acknowledgement
   ) async throws(CacheError) -> SequenceNumber {
     let reading = clock.reading()
-    let sequence = try locked { (state) throws(CacheError) in
+    let (sequence, step) = try locked { (state) throws(CacheError) in
       try state.checkOpen()
       state.core.decideTouches(at: state.now(reading), into: &state.decision)
       state.absorb(reading)
-      return state.core.head.sequence
+      return (state.core.head.sequence, state.beginAcknowledging(level, journal, reading))
     }
-    try await acknowledge(sequence, level)
+    try await acknowledge(sequence, level, step)
     return sequence
   }
 
   /// Writes a cut frame, holding the write role, and hands the role on.
-  /// - Parameter gathers: whether to give those who were answered a moment to come back.
-  func write(_ cut: CutFrame, _ journal: Journal, gathers: Bool = false) -> CacheError? {
+  /// - Parameter isThread: whether the journal's thread does, which then looks for what is next.
+  func write(_ cut: CutFrame, _ journal: Journal, isThread: Bool = false) -> CacheError? {
     do throws(StorageError) {
       try journal.writer.append(
         cut.frame, durable: cut.durable, bootTime: cut.bootTime, endsRun: cut.isCaptured)
@@ -64,11 +57,9 @@ extension Engine {
       state.commit.unsyncedByteCount = unsynced
       return (state.commit.wrote(through: cut.frame.last), state.commit.trouble?.error)
     }
-    let arrivalCount = gathering.count
     resume.resume()
-    if signal || cut.isCaptured, !gathers { signalJournal() }
+    if signal || cut.isCaptured, !isThread { signalJournal() }
     resumeRoomWaiters()
-    if gathers { gathering.gather(resume.count, since: arrivalCount, configuration.scheduler) }
     return trouble
   }
 
@@ -128,6 +119,14 @@ extension Engine {
   }
 }
 
+/// What a caller has to do until its last event is as firm as it wants.
+enum AcknowledgementStep: Sendable {
+  case done
+  case wait
+  /// It has the write role, and writes this for all that wait.
+  case write(CutFrame)
+}
+
 /// A frame cut from the open one, on its way to the segment.
 struct CutFrame: Sendable {
   var frame: SealedFrame
@@ -139,6 +138,17 @@ struct CutFrame: Sendable {
 }
 
 extension EngineState {
+  /// What is to be done for the last event. A caller that wants `.written` and finds nobody writing
+  /// writes one frame for all that wait (DESIGN §4): no hand-off, no suspension.
+  mutating func beginAcknowledging(
+    _ level: Acknowledgement, _ journal: Engine.Journal?, _ reading: ClockReading
+  ) -> AcknowledgementStep {
+    guard level != .enqueued, let journal else { return .done }
+    guard level == .written, !commit.isAcknowledged(core.head.sequence, level) else { return .wait }
+    if commit.takeRoleForCaller() { return .write(cut(journal.writer, reading)) }
+    return isInMemoryOnly ? .done : .wait
+  }
+
   /// Cuts the open frame, `touched` included, and captures a checkpoint where one is due. The
   /// caller holds the write role.
   mutating func cut(_ writer: JournalWriter, _ reading: ClockReading) -> CutFrame {

@@ -25,7 +25,7 @@ extension Engine {
     case .idle(let wait): return wait
     case .write(let cut):
       // A failure is remembered as trouble, which the next step attends to.
-      _ = write(cut, journal, gathers: true)
+      _ = write(cut, journal, isThread: true)
     case .rotate: attempt(journal) { (writer) throws(StorageError) in try writer.rotate() }
     case .sync: sync(journal)
     case .rescue: rescue(journal)

@@ -223,7 +223,7 @@ private struct Opening {
       do throws(StoreError) {
         readers = Engine.Store(
           backend: store.backend, readers: try StoreReaders(backend: store.backend),
-          requests: RowRequests(), backlog: backlog)
+          backlog: backlog)
       } catch {
         throw CacheError(store: error)
       }

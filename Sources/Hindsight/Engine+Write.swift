@@ -13,7 +13,7 @@ extension Engine {
     // All that needn't be done with the lock held.
     let valueHash = XXH64.hash(bytes[...])
     let rowKey = store == nil ? nil : key.bytes
-    let (_, sequence) = try await writeWhenRoom(level) { (state, reading) throws(CacheError) in
+    let written = try await writeWhenRoom(level) { (state, reading) throws(CacheError) in
       try key.withBytes { (keyBytes) throws(CacheError) in
         let lent = LentValue(
           key: keyBytes, keyHash: key.hash, coder: coder, valueByteCount: UInt32(bytes.count),
@@ -32,23 +32,23 @@ extension Engine {
           reading)
       }
     }
-    if level != .enqueued { try await acknowledge(sequence, level) }
-    return sequence
+    if level != .enqueued { try await acknowledge(written.sequence, level, written.step) }
+    return written.sequence
   }
 
   /// S043.
   nonisolated(nonsending) func invalidate(
     _ key: CacheKey, reason: String?, _ level: Acknowledgement
   ) async throws(CacheError) -> Bool {
-    let (wasThere, sequence) = try await writeWhenRoom(level) {
+    let written = try await writeWhenRoom(level) {
       (state, reading) throws(CacheError) in
       let wasThere = state.core.decideInvalidate(
         key.bytes, reason: reason, at: state.now(reading), into: &state.decision)
       state.absorb(reading)
       return wasThere
     }
-    try await acknowledge(sequence, level)
-    return wasThere
+    try await acknowledge(written.sequence, level, written.step)
+    return written.result
   }
 
   nonisolated(nonsending) func clear(
@@ -56,7 +56,7 @@ extension Engine {
   ) async throws(CacheError) -> TierCounts {
     // Made without the lock: tables for a million entries take milliseconds to be filled with zeros.
     let empty = prefix.isEmpty ? ClearedContents(locked { state in state.opened }) : nil
-    let (counts, sequence) = try await writeWhenRoom(level) {
+    let written = try await writeWhenRoom(level) {
       (state, reading) throws(CacheError) in
       state.cleared = empty
       defer { state.cleared = nil }
@@ -68,8 +68,8 @@ extension Engine {
       return TierCounts(memory: Int(counts.memory), store: Int(counts.store))
     }
     if empty != nil { signalUpkeep() }
-    try await acknowledge(sequence, level)
-    return counts
+    try await acknowledge(written.sequence, level, written.step)
+    return written.result
   }
 
   /// Removes everything past its expiry, in slices, so that nobody waits long for the lock.
@@ -79,59 +79,80 @@ extension Engine {
     var total = 0
     while true {
       try await waitForRoom()
-      let (swept, sequence) = try sweep()
-      total += swept
-      guard swept == EngineBounds.sweepSliceCount else {
-        try await acknowledge(sequence, level)
+      let slice = try sweep()
+      total += slice.result
+      guard slice.result == EngineBounds.sweepSliceCount else {
+        let reading = clock.reading()
+        let step = locked { state in state.beginAcknowledging(level, journal, reading) }
+        try await acknowledge(slice.sequence, level, step)
         return total
       }
     }
   }
 
   /// One slice of the sweep.
-  func sweep() throws(CacheError) -> (result: Int, sequence: SequenceNumber) {
+  func sweep() throws(CacheError) -> Written<Int> {
     let reading = clock.reading()
-    return try write(.enqueued) { (state) throws(CacheError) in
-      let swept = state.core.decideSweep(
-        at: state.now(reading), entryCountMax: EngineBounds.sweepSliceCount,
-        into: &state.decision)
-      state.absorb(reading)
-      return swept
+    let written = try locked { (state) throws(CacheError) in
+      try state.checkWritable()
+      return state.write(.enqueued, journal, reading) { (state, reading) in
+        let swept = state.core.decideSweep(
+          at: state.now(reading), entryCountMax: EngineBounds.sweepSliceCount,
+          into: &state.decision)
+        state.absorb(reading)
+        return swept
+      }
     }
+    if written.wantsCut { signalJournal() }
+    return written
   }
 
   /// Decides something under the lock, as soon as no queue is full. That takes the lock once, where
   /// there is room, as there nearly always is.
   private nonisolated(nonsending) func writeWhenRoom<R: Sendable>(
     _ level: Acknowledgement, _ decide: (inout EngineState, ClockReading) throws(CacheError) -> R
-  ) async throws(CacheError) -> (result: R, sequence: SequenceNumber) {
+  ) async throws(CacheError) -> Written<R> {
     while true {
       let reading = clock.reading()
-      let written = try write(level) { (state) throws(CacheError) -> R? in
-        state.obstacle == nil ? try decide(&state, reading) : nil
+      let written = try locked { (state) throws(CacheError) -> Written<R>? in
+        try state.checkWritable()
+        guard state.obstacle == nil else { return nil }
+        return try state.write(level, journal, reading, decide)
       }
-      if let result = written.result { return (result, written.sequence) }
+      if let written {
+        if written.wantsCut { signalJournal() }
+        return written
+      }
       try await waitForRoom()
     }
   }
+}
 
-  /// Decides something under the lock, unless writes are refused at present.
-  /// - Parameter level: what the caller will wait for. If for anything, it sees to the frame itself.
-  private func write<R: Sendable>(
-    _ level: Acknowledgement, _ decide: (inout EngineState) throws(CacheError) -> R
-  ) throws(CacheError) -> (result: R, sequence: SequenceNumber) {
-    let (result, sequence, wantsCut) = try locked { (state) throws(CacheError) in
-      try state.checkWritable()
-      let result = try decide(&state)
-      let isUnattended = level == .enqueued || !state.hasJournal
-      return (result, state.core.head.sequence, isUnattended && state.wantsCut())
-    }
-    if wantsCut { signalJournal() }
-    return (result, sequence)
-  }
+/// A decision that is in force.
+struct Written<Result: Sendable>: Sendable {
+  var result: Result
+  /// Its last event.
+  var sequence: SequenceNumber
+  /// What is to be done for that.
+  var step: AcknowledgementStep
+  /// Whether the journal's thread has to be told of the open frame.
+  fileprivate var wantsCut: Bool
 }
 
 extension EngineState {
+  /// Decides something, and what its caller has to do for the acknowledgement that it wants. One that
+  /// wants any sees to the frame itself.
+  fileprivate mutating func write<R: Sendable, E: Error>(
+    _ level: Acknowledgement, _ journal: Engine.Journal?, _ reading: ClockReading,
+    _ decide: (inout EngineState, ClockReading) throws(E) -> R
+  ) throws(E) -> Written<R> {
+    let result = try decide(&self, reading)
+    let isUnattended = level == .enqueued || !hasJournal
+    return Written(
+      result: result, sequence: core.head.sequence,
+      step: beginAcknowledging(level, journal, reading), wantsCut: isUnattended && wantsCut())
+  }
+
   /// Whether the journal's thread has to look at the open frame: it is new, or it is full.
   fileprivate mutating func wantsCut() -> Bool {
     let isFull = frame.byteCount >= EngineBounds.frameByteCount

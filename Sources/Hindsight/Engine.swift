@@ -36,19 +36,31 @@ final class Engine: Sendable {
   private let launch = Atomic(Launch.pending)
 
   /// What belongs to whoever holds the write role, and to the journal's thread.
-  struct Journal: Sendable {
+  final class Journal: Sendable {
     let writer: JournalWriter
     let storage: any JournalStorage
     let id: JournalID
+
+    init(writer: JournalWriter, storage: any JournalStorage, id: JournalID) {
+      self.writer = writer
+      self.storage = storage
+      self.id = id
+    }
   }
 
   /// The store's readers; its writer belongs to the projector.
-  struct Store: Sendable {
+  final class Store: Sendable {
     let backend: any StoreBackend
     let readers: StoreReaders
-    let requests: RowRequests
+    let requests = RowRequests()
     /// What the store lacks at first, and the journal has.
-    var backlog: Backlog?
+    let backlog: Backlog?
+
+    init(backend: any StoreBackend, readers: StoreReaders, backlog: Backlog?) {
+      self.backend = backend
+      self.readers = readers
+      self.backlog = backlog
+    }
   }
 
   private struct Background {

@@ -1,8 +1,9 @@
 import Synchronization
 
-/// Callers that were answered together tend to come back together, and a frame for all of them costs
-/// little more than one for the first. So the journal's thread gives way for a moment before it cuts
-/// the next frame, where that has paid off before.
+/// Callers that a sync answered together tend to come back together, and a sync for all of them costs
+/// what it does for the first. So the journal's thread gives way for a moment before it begins the
+/// next one, where that has paid off before. After a write alone it doesn't: writing and compressing a
+/// smaller frame takes less than the wait.
 final class Gathering: Sendable {
   private let arrivals = Atomic<Int>(0)
   /// In vain so often that it is left out for a while: the journal thread's alone.

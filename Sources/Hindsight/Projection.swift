@@ -31,10 +31,9 @@ struct Projection {
 
   /// A transaction's rows.
   struct Rows: Sendable {
-    var operations: [RowOperation] = []
+    private(set) var operations: [RowOperation] = []
     /// Origins whose values the store has once the transaction is committed.
-    var inserted: [SequenceNumber] = []
-    private var cancelled: [SequenceNumber] = []
+    private(set) var inserted: [SequenceNumber] = []
   }
 
   /// Committed in the store, and synced there: what retention counts on. What an opening finds
@@ -190,60 +189,99 @@ extension Projection.Rows {
   /// The rows of a batch, without those that come and go within it, which are never written. O(rows):
   /// not with the lock held.
   init(_ batch: Projection.Batch) {
-    operations.reserveCapacity(batch.taken)
-    inserted.reserveCapacity(batch.taken)
+    let leftOut = LeftOut(batch)
+    let count = batch.taken - leftOut.count
+    operations.reserveCapacity(count)
+    inserted.reserveCapacity(count)
+    var at = 0
     for slice in batch.slices {
-      for item in slice { add(item.operation) }
-    }
-    leaveOutCancelled()
-  }
-
-  private mutating func add(_ operation: RowOperation) {
-    switch operation {
-    case .insert(let row):
-      inserted.append(row.origin)
-    case .delete(let origin):
-      // Origins come in ascending order.
-      if let first = inserted.first, origin >= first, inserted.containsSorted(origin) {
-        cancelled.append(origin)
+      let items = slice.span
+      for item in items.indices {
+        defer { at += 1 }
+        if leftOut.contains(at) { continue }
+        let operation = items[item].operation
+        if case .insert(let row) = operation { inserted.append(row.origin) }
+        operations.append(operation)
       }
-    case .deleteAll:
-      // What came before it in this transaction needn't be written.
-      operations.removeAll(keepingCapacity: true)
-      inserted.removeAll(keepingCapacity: true)
-      cancelled.removeAll()
     }
-    operations.append(operation)
+  }
+}
+
+/// Which of a batch's operations needn't be made: insertions of rows that are deleted within it, and
+/// those deletions.
+private struct LeftOut {
+  private var flags: [Bool]
+  private(set) var count = 0
+  /// The rows inserted so far, in ascending order, and where they stand in the batch.
+  private var origins: [SequenceNumber] = []
+  private var places: [Int32] = []
+
+  init(_ batch: Projection.Batch) {
+    flags = Array(repeating: false, count: batch.taken)
+    origins.reserveCapacity(batch.taken)
+    places.reserveCapacity(batch.taken)
+    var at = 0
+    for slice in batch.slices {
+      let items = slice.span
+      for item in items.indices {
+        note(items[item].operation, at)
+        at += 1
+      }
+    }
   }
 
-  /// Leaves out rows that come and go within this transaction.
-  private mutating func leaveOutCancelled() {
-    guard !cancelled.isEmpty else { return }
-    cancelled.sort()
-    operations.removeAll { $0.origin.map { cancelled.containsSorted($0) } ?? false }
-    inserted.removeAll { cancelled.containsSorted($0) }
+  func contains(_ at: Int) -> Bool { flags[at] }
+
+  private mutating func note(_ operation: borrowing RowOperation, _ at: Int) {
+    switch operation.kind {
+    case .insert(let origin):
+      origins.append(origin)
+      places.append(Int32(at))
+    case .delete(let origin):
+      guard let first = origins.first, origin >= first,
+        let inserted = origins.firstIndexSorted(of: origin)
+      else { return }
+      leaveOut(Int(places[inserted]))
+      leaveOut(at)
+    case .deleteAll:
+      for before in 0..<at { leaveOut(before) }
+      origins.removeAll(keepingCapacity: true)
+      places.removeAll(keepingCapacity: true)
+    }
+  }
+
+  private mutating func leaveOut(_ at: Int) {
+    if !flags[at] { count += 1 }
+    flags[at] = true
   }
 }
 
 extension RowOperation {
-  fileprivate var origin: SequenceNumber? {
+  /// What is done to which row, without what is in it.
+  fileprivate enum Kind {
+    case insert(SequenceNumber)
+    case delete(SequenceNumber)
+    case deleteAll
+  }
+
+  fileprivate var kind: Kind {
     switch self {
-    case .insert(let row): row.origin
-    case .delete(let origin): origin
-    case .deleteAll: nil
+    case .insert(let row): .insert(row.origin)
+    case .delete(let origin): .delete(origin)
+    case .deleteAll: .deleteAll
     }
   }
 }
 
 extension [SequenceNumber] {
-  /// Whether it holds `element`; it must be in ascending order.
-  fileprivate func containsSorted(_ element: SequenceNumber) -> Bool {
+  /// Where `element` is; it must be in ascending order.
+  fileprivate func firstIndexSorted(of element: SequenceNumber) -> Int? {
     var low = 0
     var high = count
     while low < high {
       let middle = (low + high) / 2
       if self[middle] < element { low = middle + 1 } else { high = middle }
     }
-    return low < count && self[low] == element
+    return low < count && self[low] == element ? low : nil
   }
 }
