@@ -3,17 +3,21 @@
 extension Deflater {
   /// Writes a block in the shortest of its three forms.
   func write(_ block: DeflateBlock, _ writer: inout BitWriter) {
+    let fixed = FixedCodes.shared
+    let stored = 8 * block.byteCount + 40 * (block.byteCount / 0xFFFF + 1)
+    guard block.tokenCount >= Bounds.ownCodesTokenCountMin else {
+      return writeShort(block, orStored: stored, &writer)
+    }
     literals.make()
     distances.make()
     let told = tellLengths()
     lengths.make()
-    let fixed = FixedCodes.shared
-    let literalBits = literals.bitCounts(fixed.literals)
-    let distanceBits = distances.bitCounts(fixed.distances)
     let extraBits = extraBitCount
-    let dynamic = told.bitCount(lengths) + literalBits.own + distanceBits.own + extraBits
-    let fixedly = literalBits.other + distanceBits.other + extraBits
-    let stored = 8 * block.byteCount + 40 * (block.byteCount / 0xFFFF + 1)
+    let fixedly =
+      literals.bitCount(in: fixed.literals) + distances.bitCount(in: fixed.distances) + extraBits
+    let dynamic =
+      told.bitCount(lengths) + literals.bitCount(in: literals) + distances.bitCount(in: distances)
+      + extraBits
     if stored <= min(dynamic, fixedly) {
       writeStored(block, &writer)
     } else if fixedly <= dynamic {
@@ -24,6 +28,21 @@ extension Deflater {
       told.write(lengths, &writer)
       writeTokens(block.tokenCount, literals, distances, &writer)
     }
+  }
+
+  /// Writes a block without codes of its own: telling them would take about what they save, and making
+  /// them longer than all the rest.
+  /// - Parameter storedBitCount: what it takes if it is stored.
+  private func writeShort(
+    _ block: DeflateBlock, orStored storedBitCount: Int, _ writer: inout BitWriter
+  ) {
+    let fixed = FixedCodes.shared
+    let start = writer
+    writer.put(0b010, 3)
+    writeTokens(block.tokenCount, fixed.literals, fixed.distances, &writer)
+    guard writer.bitCount(since: start) > storedBitCount else { return }
+    writer = start
+    writeStored(block, &writer)
   }
 
   /// The extra bits of all lengths and distances that were counted.
@@ -46,27 +65,28 @@ extension Deflater {
       let token = Int(tokens[at])
       if token < 256 {
         let code = literalCodes[token]
-        writer.put(UInt64(code & 0xFFFF), Int(code >> 16))
+        writer.put(UInt64(code & 0xFFFF), Int(code &>> 16))
         continue
       }
-      let (length, distance) = (token & 0x1FF, token &>> 9)
-      let lengthSymbol = symbols.ofLength(length)
+      let (length, distance) = (symbols.length(token & 0x1FF), token &>> 9)
       let distanceSymbol = symbols.ofDistance(distance)
-      let near = literalCodes[257 &+ lengthSymbol]
+      let near = literalCodes[257 &+ length.symbol]
       let far = distanceCodes[distanceSymbol]
       // 15 + 5 + 15 + 13 bits at most.
       var bits = UInt64(near & 0xFFFF)
-      var count = Int(near >> 16)
-      bits |= UInt64(length &- DeflateSymbols.lengthBase(lengthSymbol)) &<< UInt64(count)
-      count &+= DeflateSymbols.lengthExtra(lengthSymbol)
-      bits |= UInt64(far & 0xFFFF) &<< UInt64(count)
-      count &+= Int(far >> 16)
-      bits |= UInt64(distance &- DeflateSymbols.distanceBase(distanceSymbol)) &<< UInt64(count)
-      count &+= DeflateSymbols.distanceExtra(distanceSymbol)
-      writer.put(bits, count)
+      var count = Int(near &>> 16)
+      bits |= UInt64(truncatingIfNeeded: length.excess) &<< UInt64(truncatingIfNeeded: count)
+      count &+= length.extra
+      bits |= UInt64(far & 0xFFFF) &<< UInt64(truncatingIfNeeded: count)
+      count &+= Int(far &>> 16)
+      let extra = DeflateSymbols.distanceExtra(distanceSymbol)
+      // A symbol's distances, less one, begin at a multiple of how many there are.
+      let excess = (distance &- 1) & (1 &<< extra &- 1)
+      bits |= UInt64(truncatingIfNeeded: excess) &<< UInt64(truncatingIfNeeded: count)
+      writer.put(bits, count &+ extra)
     }
     let code = literalCodes[256]
-    writer.put(UInt64(code & 0xFFFF), Int(code >> 16))
+    writer.put(UInt64(code & 0xFFFF), Int(code &>> 16))
   }
 
   private func writeStored(_ block: DeflateBlock, _ writer: inout BitWriter) {
@@ -204,18 +224,18 @@ struct DeflateSymbols: @unchecked Sendable {  // filled once, never let go
   // Proof of Sendable, and of the pointers: filled once, never changed or let go; lengths are at most
   // 258, distances at most 32,768.
   static let shared = DeflateSymbols()
-  private let lengths: UnsafeMutablePointer<UInt8>
+  private let lengths: UnsafeMutablePointer<Length>
   /// Of a distance less one below 256; behind those, of every 128th.
   private let distances: UnsafeMutablePointer<UInt8>
 
   private init() {
     lengths = .allocate(capacity: 259)
-    lengths.initialize(repeating: 0, count: 259)
+    lengths.initialize(repeating: Length(0, of: 0), count: 259)
     distances = .allocate(capacity: 512)
     distances.initialize(repeating: 0, count: 512)
     // A later symbol takes what an earlier one claimed: 258 has one of its own.
     for symbol in 0..<29 {
-      for length in Self.lengthBase(symbol)...258 { lengths[length] = UInt8(symbol) }
+      for length in Self.lengthBase(symbol)...258 { lengths[length] = Length(length, of: symbol) }
     }
     for symbol in 0..<30 {
       for less in Self.distanceBase(symbol) - 1..<Self.distanceBase(symbol + 1) - 1 {
@@ -224,8 +244,27 @@ struct DeflateSymbols: @unchecked Sendable {  // filled once, never let go
     }
   }
 
+  /// How a length is written.
+  struct Length {
+    private let bits: UInt32
+
+    /// Where a length of 3 to 258 isn't the symbol's, it is not looked up.
+    fileprivate init(_ length: Int, of symbol: Int) {
+      let excess = max(0, length - DeflateSymbols.lengthBase(symbol))
+      bits = UInt32(symbol | DeflateSymbols.lengthExtra(symbol) << 8 | excess << 16)
+    }
+
+    @inline(__always)
+    var symbol: Int { Int(bits & 0xFF) }
+    /// By how much it exceeds the shortest of its symbol, in so many bits.
+    @inline(__always)
+    var excess: Int { Int(bits &>> 16) }
+    @inline(__always)
+    var extra: Int { Int(bits &>> 8 & 0xFF) }
+  }
+
   @inline(__always)
-  func ofLength(_ length: Int) -> Int { Int(lengths[length]) }
+  func length(_ length: Int) -> Length { lengths[length] }
 
   @inline(__always)
   func ofDistance(_ distance: Int) -> Int {
@@ -294,6 +333,9 @@ struct BitWriter {
     next.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
     next += bytes.count
   }
+
+  /// How many bits were written since a copy was made.
+  func bitCount(since start: BitWriter) -> Int { 8 * (next - start.next) + count - start.count }
 
   /// - Returns: how many bytes were written, the last one filled up with zeros.
   mutating func finish() -> Int {

@@ -11,7 +11,9 @@ final class Deflater {
   // - Places in `table` count only from `runStart` on, at most `Bounds.distanceMax` back: bytes from
   //   there on are in the window, for `take` keeps so many and `base` never passes `runStart` otherwise.
   // - `findMatches` ends a block at `Bounds.tokenCountMax`.
-  // - `deflate` checks that the output has `bound` bytes, and no block takes more than if it were stored.
+  // - `deflate` checks that the output has `bound` bytes, and no block takes more than if it were stored;
+  //   while a short one is tried, it takes at most 9 bits for each of its bytes, of which it has fewer than
+  //   `ownCodesTokenCountMin` where it takes more than 8.
   let window: UnsafeMutablePointer<UInt8>
   /// Where a hash was last seen, counted through all that was ever compressed.
   private let table: UnsafeMutablePointer<UInt32>
@@ -34,6 +36,8 @@ final class Deflater {
     static let pieceByteCount = 128 << 10
     static let windowByteCount = distanceMax + pieceByteCount
     static let tokenCountMax = 32 << 10
+    /// A shorter block gets no codes of its own: one event of a few hundred bytes has about 100.
+    static let ownCodesTokenCountMin = 192
     static let hashBitCount = 15
     static let matchMin = 4
     static let matchMax = 258
@@ -72,6 +76,7 @@ final class Deflater {
   static func bound(_ count: Int) -> Int {
     // Each block has at least `tokenCountMax` bytes, but for the last one of a piece.
     count + 16 * (count / Bounds.tokenCountMax + count / Bounds.pieceByteCount + 2) + 8
+      + Bounds.ownCodesTokenCountMin / 8
   }
 
   /// Compresses the stream's next part.
@@ -171,7 +176,7 @@ final class Deflater {
         continue
       }
       let length = Self.match(here - back, here, min(Bounds.matchMax, end &- at))
-      literalCounts[257 &+ symbols.ofLength(length)] &+= 1
+      literalCounts[257 &+ symbols.length(length).symbol] &+= 1
       let far = symbols.ofDistance(back)
       distanceCounts[far] &+= 1
       token.pointee = UInt32(truncatingIfNeeded: back &<< 9 | length)

@@ -122,26 +122,29 @@ struct FrameHeader: Equatable {
   /// The sequence of the last event.
   var last: SequenceNumber { SequenceNumber(first.rawValue + UInt64(count) - 1) }
 
-  /// The header's bytes, and their checksum, which the next frame repeats.
-  func encoded() -> (bytes: [UInt8], checksum: UInt32) {
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(Format.frameHeaderByteCount)
-    bytes.append(fixed: Format.frameMagic)
-    bytes.append(version)
-    bytes.append(encoding.rawValue)
-    bytes.append(fixed: UInt16(0))
-    bytes.append(fixed: storedByteCount)
-    bytes.append(fixed: rawByteCount)
-    bytes.append(fixed: count)
-    bytes.append(fixed: bodyChecksum)
-    bytes.append(fixed: first.rawValue)
-    bytes.append(fixed: durable.rawValue)
-    bytes.append(fixed: bootTime)
-    bytes.append(fixed: salt)
-    bytes.append(fixed: previousChecksum)
-    let checksum = bytes.checksum(0..<60)
-    bytes.append(fixed: checksum)
-    return (bytes, checksum)
+  /// Puts the header into 64 bytes.
+  /// - Returns: its checksum, which the next frame repeats.
+  func encode(into bytes: UnsafeMutableRawBufferPointer) -> UInt32 {
+    precondition(bytes.count == Format.frameHeaderByteCount)
+    func put<T: FixedWidthInteger>(_ value: T, at offset: Int) {
+      bytes.storeBytes(of: value.littleEndian, toByteOffset: offset, as: T.self)
+    }
+    put(Format.frameMagic, at: 0)
+    put(version, at: 4)
+    put(encoding.rawValue, at: 5)
+    put(UInt16(0), at: 6)
+    put(storedByteCount, at: 8)
+    put(rawByteCount, at: 12)
+    put(count, at: 16)
+    put(bodyChecksum, at: 20)
+    put(first.rawValue, at: 24)
+    put(durable.rawValue, at: 32)
+    put(bootTime, at: 40)
+    put(salt, at: 48)
+    put(previousChecksum, at: 56)
+    let checksum = crc32(UnsafeRawBufferPointer(rebasing: bytes[..<60]))
+    put(checksum, at: 60)
+    return checksum
   }
 
   /// Decodes 64 bytes. The lengths are within bounds when this returns.
@@ -210,8 +213,19 @@ struct StampedFrame: Sendable {
       rawByteCount: UInt32(sealed.byteCount), count: sealed.count,
       bodyChecksum: stored.withUnsafeBytes { crc32($0) }, first: sealed.first, durable: durable,
       bootTime: bootTime, salt: salt, previousChecksum: previousChecksum)
-    let (bytes, checksum) = header.encoded()
-    return (bytes + stored, checksum)
+    var checksum: UInt32 = 0
+    let headerByteCount = Format.frameHeaderByteCount
+    let bytes = [UInt8](unsafeUninitializedCapacity: headerByteCount + stored.count) {
+      bytes, count in
+      // The closure fills all that it says it does.
+      let room = UnsafeMutableRawBufferPointer(bytes)
+      checksum = header.encode(into: UnsafeMutableRawBufferPointer(rebasing: room[..<headerByteCount]))
+      stored.withUnsafeBytes {
+        UnsafeMutableRawBufferPointer(rebasing: room[headerByteCount...]).copyMemory(from: $0)
+      }
+      count = headerByteCount + stored.count
+    }
+    return (bytes, checksum)
   }
 }
 

@@ -1,8 +1,8 @@
 /// A Huffman code of deflate (RFC 1951, 3.2.2), made anew for each block in memory that is allocated
 /// once.
 struct HuffmanCode {
-  // Proof of the pointers: `init` allocates `symbolCount` elements of each (`countCount` of `counts`,
-  // 1 of `usedCount`), and the owner calls `deallocate` once, when it ends. Symbols come from the
+  // Proof of the pointers: `init` allocates `symbolCount` elements of each (`countCount` of
+  // `counts`), and the owner calls `deallocate` once, when it ends. Symbols come from the
   // deflater's own tables and lie below `symbolCount`; ranks lie below the number of symbols that
   // occur, of which `sortUsed` makes at least two. Lengths are below `countCount`.
   let symbolCount: Int
@@ -13,7 +13,6 @@ struct HuffmanCode {
   let codes: UnsafeMutablePointer<UInt32>
   /// The symbols that have a code, rarest first.
   private let order: UnsafeMutablePointer<UInt32>
-  private let usedCount: UnsafeMutablePointer<Int>
   private let keys: UnsafeMutablePointer<Int>
   /// How many codes have so many bits; then the next code of each length.
   private let counts: UnsafeMutablePointer<Int>
@@ -26,13 +25,11 @@ struct HuffmanCode {
     frequencies = .allocate(capacity: symbolCount)
     codes = .allocate(capacity: symbolCount)
     order = .allocate(capacity: symbolCount)
-    usedCount = .allocate(capacity: 1)
     keys = .allocate(capacity: symbolCount)
     counts = .allocate(capacity: Self.countCount)
     frequencies.initialize(repeating: 0, count: symbolCount)
     codes.initialize(repeating: 0, count: symbolCount)
     order.initialize(repeating: 0, count: symbolCount)
-    usedCount.initialize(to: 0)
     keys.initialize(repeating: 0, count: symbolCount)
     counts.initialize(repeating: 0, count: Self.countCount)
   }
@@ -41,7 +38,6 @@ struct HuffmanCode {
     frequencies.deallocate()
     codes.deallocate()
     order.deallocate()
-    usedCount.deallocate()
     keys.deallocate()
     counts.deallocate()
   }
@@ -56,7 +52,6 @@ struct HuffmanCode {
   /// reads it then never meets an incomplete code.
   func make() {
     let count = sortUsed()
-    usedCount.pointee = count
     measureLengths(count)
     limitLengths()
     codes.update(repeating: 0, count: symbolCount)
@@ -80,16 +75,15 @@ struct HuffmanCode {
     assignBits()
   }
 
-  /// How many bits everything that was counted takes, in this code and in another one.
-  func bitCounts(_ other: HuffmanCode) -> (own: Int, other: Int) {
-    var (own, others) = (0, 0)
-    for rank in 0..<usedCount.pointee {
-      let symbol = Int(order[rank])
-      let frequency = Int(frequencies[symbol])
-      own += frequency * length(symbol)
-      others += frequency * other.length(symbol)
+  /// How many bits everything that was counted takes, in this code or in another one.
+  func bitCount(in code: HuffmanCode) -> Int {
+    let (frequencies, codes) = (frequencies, code.codes)
+    // A block has at most 2^15 tokens, of 15 bits at most.
+    var bits: UInt32 = 0
+    for symbol in 0..<min(symbolCount, code.symbolCount) {
+      bits &+= frequencies[symbol] &* (codes[symbol] &>> 16)
     }
-    return (own, others)
+    return Int(bits)
   }
 
   // MARK: Steps
