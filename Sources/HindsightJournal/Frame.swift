@@ -219,7 +219,8 @@ struct StampedFrame: Sendable {
       bytes, count in
       // The closure fills all that it says it does.
       let room = UnsafeMutableRawBufferPointer(bytes)
-      checksum = header.encode(into: UnsafeMutableRawBufferPointer(rebasing: room[..<headerByteCount]))
+      checksum = header.encode(
+        into: UnsafeMutableRawBufferPointer(rebasing: room[..<headerByteCount]))
       stored.withUnsafeBytes {
         UnsafeMutableRawBufferPointer(rebasing: room[headerByteCount...]).copyMemory(from: $0)
       }
