@@ -213,14 +213,35 @@ struct StampedFrame: Sendable {
       rawByteCount: UInt32(sealed.byteCount), count: sealed.count,
       bodyChecksum: stored.withUnsafeBytes { crc32($0) }, first: sealed.first, durable: durable,
       bootTime: bootTime, salt: salt, previousChecksum: previousChecksum)
+    return header.followed(by: stored)
+  }
+}
+
+/// A frame as it stands in another segment of the same version. What continues a run must stand behind
+/// what it continues here, too.
+struct CopiedFrame {
+  var header: FrameHeader
+  var stored: [UInt8]
+
+  /// The frame's bytes at its place in a segment, and its header's checksum.
+  func encoded(salt: UInt64, previousChecksum: UInt32) -> (bytes: [UInt8], checksum: UInt32) {
+    var header = header
+    header.salt = salt
+    header.previousChecksum = previousChecksum
+    return header.followed(by: stored)
+  }
+}
+
+extension FrameHeader {
+  /// Header and body in one piece, and the header's checksum.
+  fileprivate func followed(by stored: [UInt8]) -> (bytes: [UInt8], checksum: UInt32) {
     var checksum: UInt32 = 0
     let headerByteCount = Format.frameHeaderByteCount
     let bytes = [UInt8](unsafeUninitializedCapacity: headerByteCount + stored.count) {
       bytes, count in
       // The closure fills all that it says it does.
       let room = UnsafeMutableRawBufferPointer(bytes)
-      checksum = header.encode(
-        into: UnsafeMutableRawBufferPointer(rebasing: room[..<headerByteCount]))
+      checksum = encode(into: UnsafeMutableRawBufferPointer(rebasing: room[..<headerByteCount]))
       stored.withUnsafeBytes {
         UnsafeMutableRawBufferPointer(rebasing: room[headerByteCount...]).copyMemory(from: $0)
       }
@@ -228,9 +249,7 @@ struct StampedFrame: Sendable {
     }
     return (bytes, checksum)
   }
-}
 
-extension FrameHeader {
   /// A stored body, whose checksum is right, as it was before compression.
   /// - Throws: `FormatError` where it doesn't give the stated length.
   func body(_ stored: [UInt8], _ decoder: BodyDecoder) throws(FormatError) -> [UInt8] {

@@ -186,7 +186,7 @@ public struct JournalRecovery {
     let unproven = try frames(of: last, end)
     let segment = try JournalWriter.createSegment(
       storage, options, last.header.journalID, number: last.header.number + 1,
-      follows: unproven.follows, frames: unproven.frames)
+      follows: unproven.follows, frames: unproven.frames, copied: unproven.copied)
     try last.file.truncate(to: unproven.offset)
     try last.file.sync()
     return RecoveredJournal(writer: try writer(directory, segment, end.last), report: report)
@@ -233,7 +233,9 @@ public struct JournalRecovery {
   }
 
   private struct Unproven {
-    var frames: [StampedFrame]
+    var frames: [StampedFrame] = []
+    /// From the first run on that begins among them: compressed already.
+    var copied: [CopiedFrame] = []
     /// Where the first of them begins in the old segment, and after which event.
     var offset: UInt64
     var follows: SequenceNumber
@@ -243,19 +245,27 @@ public struct JournalRecovery {
   private func frames(
     of segment: JournalDirectory.Segment, _ end: ReplayEnd
   ) throws(StorageError) -> Unproven {
-    var unproven = Unproven(frames: [], offset: end.position.byteOffset, follows: end.last)
+    var unproven = Unproven(offset: end.position.byteOffset, follows: end.last)
     guard let first = end.firstUnproven else { return unproven }
     unproven.offset = end.frames[first].offset
     unproven.follows = end.frames[first].follows
+    let isCopied = segment.header.version == Format.version
+    let copied = isCopied ? end.frames[first...].firstIndex { $0.encoding == .begins } : nil
     // What continues a run can be decoded only behind what came before it.
-    let start = end.frames[...first].lastIndex { $0.encoding == .begins } ?? 0
+    let start =
+      first == copied ? first : end.frames[...first].lastIndex { $0.encoding == .begins } ?? 0
+    let copiedOffset = copied.map { end.frames[$0].offset } ?? .max
     var reader = FrameReader(segment, offset: end.frames[start].offset)
     let decoder = BodyDecoder()
     while reader.offset < end.position.byteOffset {
-      guard case .frame(let frame) = try reader.next(), let stamped = stamped(frame, decoder) else {
-        // The replay has just decoded it.
-        throw StorageError("read again", segment.name, .ioError)
+      // The replay has just decoded it.
+      let damage = StorageError("read again", segment.name, .ioError)
+      guard case .frame(let frame) = try reader.next() else { throw damage }
+      if frame.offset >= copiedOffset {
+        unproven.copied.append(CopiedFrame(header: frame.header, stored: frame.stored))
+        continue
       }
+      guard let stamped = stamped(frame, decoder) else { throw damage }
       if frame.offset >= unproven.offset { unproven.frames.append(stamped) }
     }
     return unproven

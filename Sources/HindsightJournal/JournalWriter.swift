@@ -302,9 +302,10 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
   }
 
   /// Creates a segment by write, sync, rename, directory sync: it is there whole, or not at all.
+  /// - Parameter copied: frames behind those, the first of which begins a run.
   static func createSegment(
     _ storage: any JournalStorage, _ options: JournalOptions, _ journalID: JournalID,
-    number: UInt32, follows: SequenceNumber, frames: [StampedFrame]
+    number: UInt32, follows: SequenceNumber, frames: [StampedFrame], copied: [CopiedFrame] = []
   ) throws(StorageError) -> OpenSegment {
     let name = FileName.segment(number)
     if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
@@ -320,6 +321,10 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
     try file.write(bytes, at: 0)
     let compressor = RunCompressor()
     for frame in frames { try write(frame, to: &segment, compressor) }
+    for frame in copied {
+      try append(
+        frame.encoded(salt: segment.salt, previousChecksum: segment.previousChecksum), to: &segment)
+    }
     try file.sync()
     try storage.rename(name + ".tmp", to: name)
     try storage.syncDirectory()
@@ -330,11 +335,17 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
   private static func write(
     _ frame: StampedFrame, to segment: inout OpenSegment, _ compressor: RunCompressor
   ) throws(StorageError) {
-    let (bytes, checksum) = frame.encoded(
-      compressor, salt: segment.salt, previousChecksum: segment.previousChecksum)
-    try segment.file.write(bytes, at: segment.offset)
-    segment.offset += UInt64(bytes.count)
-    segment.previousChecksum = checksum
+    try append(
+      frame.encoded(
+        compressor, salt: segment.salt, previousChecksum: segment.previousChecksum), to: &segment)
+  }
+
+  private static func append(
+    _ frame: (bytes: [UInt8], checksum: UInt32), to segment: inout OpenSegment
+  ) throws(StorageError) {
+    try segment.file.write(frame.bytes, at: segment.offset)
+    segment.offset += UInt64(frame.bytes.count)
+    segment.previousChecksum = frame.checksum
   }
 }
 
