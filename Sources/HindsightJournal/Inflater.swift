@@ -1,22 +1,36 @@
-import CZlib
 import HindsightCore
 
-/// Raw inflate into a buffer of exactly the stated length: a stream of its own (format 1), or a part
-/// of a stream that was flushed behind it (format 2).
+/// Raw inflate (RFC 1951) into a buffer of exactly the stated length: a stream of its own (format 1), or
+/// a part of a stream that was flushed behind it (format 2).
+///
+/// What a part may refer to lies in front of it in one piece of memory, so that a match is copied with two
+/// comparisons; zlib, which takes and gives any number of bytes at a time, needs twice as long. For use by
+/// one owner at a time. What it refuses, zlib refuses, and the other way round (tests compare them); only
+/// a part that doesn't end with a flush is refused here alone.
 final class Inflater {
-  private let stream: UnsafeMutablePointer<z_stream>
+  // Proof of the pointers: `window` has `capacity` bytes, of which the first `filled` are the run's so far;
+  // `room` sees to it that `Bounds.slack` bytes are left behind what is to be filled. `BlockReader` has the
+  // rest of the proof. Window and codes live until `deinit`.
+  private var window: UnsafeMutablePointer<UInt8>
+  private var capacity = 0
+  private var filled = 0
+  /// The run's first part, not yet in the window: there may be no other.
+  private var lead: [UInt8]?
+  private let codes = InflateCodes()
 
-  init() {
-    stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
-    stream.initialize(to: z_stream())
-    let result = inflateInit2_(
-      stream, -15, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))
-    precondition(result == Z_OK, "zlib gives no stream (\(result))")
+  enum Bounds {
+    static let distanceMax = 32 << 10
+    /// A run of ours has 1 MiB at most; where one is longer, its end is moved to the front.
+    static let windowByteCount = distanceMax + (1 << 20)
+    /// A match may be begun with one byte of room, and is copied 16 bytes at a time.
+    static let slack = 258 + 16
   }
 
+  init() { window = .allocate(capacity: 0) }
+
   deinit {
-    inflateEnd(stream)
-    stream.deallocate()
+    window.deallocate()
+    codes.deallocate()
   }
 
   /// A whole stream.
@@ -24,27 +38,30 @@ final class Inflater {
   ///   `.lengthOutOfBounds` where the length can't be, before anything is allocated.
   func inflate(_ stored: [UInt8], count: Int) throws(FormatError) -> [UInt8] {
     try check(count, of: stored)
-    inflateReset(stream)
-    return try fill(count, room: 0) { isFull in
-      let result = feed(stored, Z_FINISH)
-      return result == Z_STREAM_END && isFull() && stream.pointee.avail_in == 0
-    }
+    return try first(stored, count: count, isFlushed: false)
   }
 
   /// What follows belongs to another stream.
-  func beginRun() { inflateReset(stream) }
+  func beginRun() {
+    filled = 0
+    lead = nil
+  }
 
   /// The next part of a stream, less the marker of the flush that ended it.
   /// - Throws: as `inflate`; the rest of the stream is void then.
   func inflateInRun(_ stored: [UInt8], count: Int) throws(FormatError) -> [UInt8] {
     try check(count, of: stored)
-    // One byte of room beyond what is stated shows whether there is more.
-    return try fill(count, room: 1) { isFull in
-      // A run's stream has no end, so only Z_OK will do.
-      guard feed(stored, Z_SYNC_FLUSH) == Z_OK, stream.pointee.avail_in == 0 else { return false }
-      let result = feed(Format.flushMarker, Z_SYNC_FLUSH)
-      return result == Z_OK && isFull() && stream.pointee.avail_in == 0
+    guard filled > 0 || lead != nil else {
+      let part = try first(stored, count: count, isFlushed: true)
+      lead = part
+      return part
     }
+    room(for: count)
+    let start = window + filled
+    let isWell = read(stored, into: start, count: count, behind: filled, isFlushed: true)
+    guard isWell else { throw .inflation }
+    filled += count
+    return [UInt8](UnsafeBufferPointer(start: start, count: count))
   }
 
   private func check(_ count: Int, of stored: [UInt8]) throws(FormatError) {
@@ -53,28 +70,278 @@ final class Inflater {
     else { throw .lengthOutOfBounds(UInt64(count)) }
   }
 
-  /// A buffer of `count` bytes that `body` fills.
-  /// - Parameter body: is given whether exactly so many were filled; says whether all is well.
-  private func fill(
-    _ count: Int, room: Int, _ body: (_ isFull: () -> Bool) -> Bool
+  /// A stream's first part, or all of it: into an array at once.
+  private func first(
+    _ stored: [UInt8], count: Int, isFlushed: Bool
   ) throws(FormatError) -> [UInt8] {
     var isWell = false
-    let raw = [UInt8](unsafeUninitializedCapacity: count + room) { raw, initialized in
-      stream.pointee.next_out = raw.baseAddress
-      stream.pointee.avail_out = UInt32(count + room)
-      isWell = body { stream.pointee.avail_out == UInt32(room) }
-      initialized = min(count, count + room - Int(stream.pointee.avail_out))
+    let part = [UInt8](unsafeUninitializedCapacity: count + Bounds.slack) { part, initialized in
+      isWell = read(stored, into: part.baseAddress!, count: count, behind: 0, isFlushed: isFlushed)
+      initialized = isWell ? count : 0
     }
     guard isWell else { throw .inflation }
-    return raw
+    return part
   }
 
-  private func feed(_ bytes: [UInt8], _ flush: Int32) -> Int32 {
-    bytes.withUnsafeBufferPointer { bytes in
-      // zlib reads next_in only; the buffer outlives the call.
-      stream.pointee.next_in = UnsafeMutablePointer(mutating: bytes.baseAddress)
-      stream.pointee.avail_in = UInt32(bytes.count)
-      return CZlib.inflate(stream, flush)
+  /// - Parameters:
+  ///   - output: `count + Bounds.slack` bytes, with so many in front of them that may be referred to.
+  /// - Returns: whether the bytes gave exactly `count` bytes.
+  private func read(
+    _ stored: [UInt8], into output: UnsafeMutablePointer<UInt8>, count: Int, behind: Int,
+    isFlushed: Bool
+  ) -> Bool {
+    stored.withUnsafeBufferPointer { stored in
+      var reader = BlockReader(stored, output, count: count, behind: behind, codes)
+      return reader.readAll(isFlushed: isFlushed) && reader.isFull
     }
+  }
+
+  /// Makes room for so many bytes behind what they may refer to, and puts that in front of it.
+  private func room(for count: Int) {
+    guard lead != nil || filled + count + Bounds.slack > capacity else { return }
+    let kept = min(lead?.count ?? filled, Bounds.distanceMax)
+    let wanted = max(kept + count + Bounds.slack, Bounds.windowByteCount)
+    let target = wanted == capacity ? window : .allocate(capacity: wanted)
+    if let lead {
+      lead.withUnsafeBufferPointer {
+        // A part without bytes has no address, and none are kept of it.
+        if kept > 0 { target.update(from: $0.baseAddress! + (lead.count - kept), count: kept) }
+      }
+    } else {
+      target.update(from: window + (filled - kept), count: kept)
+    }
+    if target != window { window.deallocate() }
+    (window, capacity, filled, lead) = (target, wanted, kept, nil)
+  }
+}
+
+/// Reads the blocks of one part.
+private struct BlockReader {
+  // Proof of the pointers: `next` goes from the input's beginning to `end`; eight bytes are read at once
+  // only where there are so many. `output` goes from `start` to `outputEnd`, behind which there are
+  // `Inflater.Bounds.slack` bytes: it passes that by one match at most, and what is copied 16 bytes at a time
+  // by 15 more. `behind` bytes in front of `start` were written before, so a distance of at most `behind`
+  // and what was written since leads to bytes that were written.
+  private var next: UnsafePointer<UInt8>
+  private let end: UnsafePointer<UInt8>
+  private var bits: UInt64 = 0
+  /// How many of `bits` are the input's; below 0 once more was taken than there is.
+  private var count = 0
+  private let start: UnsafeMutablePointer<UInt8>
+  private var output: UnsafeMutablePointer<UInt8>
+  private let outputEnd: UnsafeMutablePointer<UInt8>
+  private let behind: Int
+  private let codes: InflateCodes
+
+  init(
+    _ input: UnsafeBufferPointer<UInt8>, _ output: UnsafeMutablePointer<UInt8>, count: Int,
+    behind: Int, _ codes: InflateCodes
+  ) {
+    // An empty array may have no address, and is not read then.
+    next = input.baseAddress ?? UnsafePointer(output)
+    end = next + input.count
+    start = output
+    self.output = output
+    outputEnd = output + count
+    self.behind = behind
+    self.codes = codes
+  }
+
+  var isFull: Bool { output == outputEnd }
+
+  /// - Parameter isFlushed: whether the part ends within a flush, not with the stream.
+  /// - Returns: whether all of it was read, and nothing was wrong.
+  mutating func readAll(isFlushed: Bool) -> Bool {
+    while true {
+      let header = take(3)
+      guard count >= 0 else { return false }
+      let isLast = header & 1 == 1
+      if isLast, isFlushed { return false }
+      switch header >> 1 {
+      case 0:
+        align()
+        // The rest of the flush was left out.
+        if isFlushed, next == end { return true }
+        guard copyStored() else { return false }
+      case 1: guard readSymbols(InflateCodes.fixed) else { return false }
+      case 2: guard readCodes(), readSymbols(codes) else { return false }
+      default: return false
+      }
+      if isLast {
+        align()
+        return next == end
+      }
+    }
+  }
+
+  // MARK: Bits
+
+  /// At least 56 bits, where the input has so many.
+  @inline(__always)
+  private mutating func refill() {
+    if end - next >= 8 {
+      let word = UnsafeRawPointer(next).loadUnaligned(as: UInt64.self)
+      bits |= UInt64(littleEndian: word) &<< UInt64(truncatingIfNeeded: count)
+      next += (63 &- count) &>> 3
+      count |= 56
+    } else {
+      while count < 56, next < end {
+        bits |= UInt64(next.pointee) &<< UInt64(truncatingIfNeeded: count)
+        next += 1
+        count &+= 8
+      }
+    }
+  }
+
+  /// So many bits, at most 16. Behind the input's end they are 0, and `count` falls below 0.
+  @inline(__always)
+  private mutating func take(_ wanted: Int) -> Int {
+    if count < wanted, count >= 0 { refill() }
+    let value = Int(truncatingIfNeeded: bits & (1 &<< UInt64(truncatingIfNeeded: wanted) &- 1))
+    drop(wanted)
+    return value
+  }
+
+  @inline(__always)
+  private mutating func drop(_ dropped: Int) {
+    bits = bits &>> UInt64(truncatingIfNeeded: dropped)
+    count &-= dropped
+  }
+
+  /// Goes to the next byte's beginning, and gives whole bytes back.
+  private mutating func align() {
+    next -= count >> 3
+    bits = 0
+    count = 0
+  }
+
+  // MARK: Blocks
+
+  private mutating func copyStored() -> Bool {
+    guard end - next >= 4 else { return false }
+    let length = Int(next[0]) | Int(next[1]) << 8
+    let complement = Int(next[2]) | Int(next[3]) << 8
+    next += 4
+    guard length ^ complement == 0xFFFF, length <= end - next, length <= outputEnd - output else {
+      return false
+    }
+    output.update(from: next, count: length)
+    output += length
+    next += length
+    return true
+  }
+
+  /// The codes that a block tells.
+  private mutating func readCodes() -> Bool {
+    let literalCount = take(5) + 257
+    let distanceCount = take(5) + 1
+    let lengthCount = take(4) + 4
+    guard count >= 0, literalCount <= 286, distanceCount <= 30 else { return false }
+    var lengths: InlineArray<320, UInt8> = .init(repeating: 0)
+    for at in 0..<lengthCount { lengths[InflateCodes.lengthOrder[at]] = UInt8(take(3)) }
+    guard count >= 0, codes.lengths.make(lengths, 0..<19) else { return false }
+    lengths = .init(repeating: 0)
+    let total = literalCount + distanceCount
+    var at = 0
+    while at < total {
+      refill()
+      let entry = codes.lengths.find(bits)
+      drop(entry.length)
+      guard count >= 0, !entry.isInvalid else { return false }
+      if entry.value < 16 {
+        lengths[at] = UInt8(entry.value)
+        at += 1
+        continue
+      }
+      if entry.value == 16, at == 0 { return false }
+      let repeated = entry.value == 16 ? lengths[at - 1] : 0
+      let times =
+        entry.value == 16 ? 3 + take(2) : entry.value == 17 ? 3 + take(3) : 11 + take(7)
+      guard count >= 0, times <= total - at else { return false }
+      for _ in 0..<times {
+        lengths[at] = repeated
+        at += 1
+      }
+    }
+    // A block that can't end is none.
+    guard lengths[256] > 0 else { return false }
+    return codes.literals.make(lengths, 0..<literalCount)
+      && codes.distances.make(lengths, literalCount..<total)
+  }
+
+  /// What a block's symbols stand for, up to its end.
+  private mutating func readSymbols(_ codes: InflateCodes) -> Bool {
+    let (literals, distances) = (codes.literals, codes.distances)
+    // On a copy, which the compiler keeps in registers.
+    var reader = self
+    defer { self = reader }
+    while true {
+      reader.refill()
+      var entry = literals.find(reader.bits)
+      // Two literals of 15 bits at most leave enough for a length and its extra bits.
+      if entry.isLiteral {
+        reader.drop(entry.length)
+        reader.put(entry)
+        entry = literals.find(reader.bits)
+        if entry.isLiteral {
+          reader.drop(entry.length)
+          reader.put(entry)
+          guard reader.count >= 0, reader.output <= reader.outputEnd else { return false }
+          continue
+        }
+      }
+      reader.drop(entry.length)
+      if entry.isSpecial {
+        return !entry.isInvalid && reader.count >= 0 && reader.output <= reader.outputEnd
+      }
+      let length = entry.value &+ reader.extra(entry)
+      // A distance takes 15 bits and 13 extra ones at most.
+      if reader.count < 28 { reader.refill() }
+      let far = distances.find(reader.bits)
+      reader.drop(far.length)
+      if far.isSpecial { return false }
+      let distance = far.value &+ reader.extra(far)
+      guard reader.count >= 0, reader.output < reader.outputEnd,
+        distance <= reader.output - reader.start &+ reader.behind
+      else { return false }
+      reader.copy(length, distance)
+      guard reader.output <= reader.outputEnd else { return false }
+    }
+  }
+
+  @inline(__always)
+  private mutating func extra(_ entry: InflateCode.Entry) -> Int {
+    let wanted = UInt64(truncatingIfNeeded: entry.extra)
+    let value = Int(truncatingIfNeeded: bits & (1 &<< wanted &- 1))
+    drop(entry.extra)
+    return value
+  }
+
+  @inline(__always)
+  private mutating func put(_ literal: InflateCode.Entry) {
+    output.pointee = UInt8(truncatingIfNeeded: literal.value)
+    output += 1
+  }
+
+  @inline(__always)
+  private mutating func copy(_ length: Int, _ distance: Int) {
+    var from = UnsafeRawPointer(output - distance)
+    var to = UnsafeMutableRawPointer(output)
+    let last = output + length
+    if distance >= 16 {
+      repeat {
+        to.storeBytes(of: from.loadUnaligned(as: SIMD16<UInt8>.self), as: SIMD16<UInt8>.self)
+        from += 16
+        to += 16
+      } while to < UnsafeMutableRawPointer(last)
+    } else {
+      // Each byte may be the copy of one just made.
+      var at = output
+      while at < last {
+        at.pointee = (at - distance).pointee
+        at += 1
+      }
+    }
+    output = last
   }
 }

@@ -16,6 +16,22 @@ package enum JournalProbe {
     return (records.count, again == records)
   }
 
+  /// What a flush ends with, and bodies leave out.
+  package static var flushMarker: [UInt8] { Format.flushMarker }
+
+  /// Inflates a stream, or a part of one that ends with a flush but for its marker.
+  /// - Returns: exactly so many bytes; `nil` where it doesn't give them.
+  package static func inflate(_ stored: [UInt8], isFlushed: Bool, count: Int) -> [UInt8]? {
+    let inflater = Inflater()
+    do throws(FormatError) {
+      return isFlushed
+        ? try inflater.inflateInRun(stored, count: count)
+        : try inflater.inflate(stored, count: count)
+    } catch {
+      return nil
+    }
+  }
+
   private static func records(_ bytes: [UInt8], _ first: SequenceNumber) -> [Record]? {
     var decoder = EventDecoder(bytes, first: first)
     var records: [Record] = []

@@ -3,7 +3,7 @@ import Testing
 
 @testable import HindsightJournal
 
-/// What the deflater writes is read by zlib, which knows nothing of it.
+/// What the deflater writes is read by zlib, which knows nothing of it, and by our own inflater.
 @Suite("Deflate: every input comes back the same")
 struct DeflaterTests {
   private var random = SplitMix64(seed: 1_951)
@@ -17,12 +17,17 @@ struct DeflaterTests {
     deflater.reset()
     let inflater = Inflater()
     inflater.beginRun()
-    return try parts.map { part in
+    var stream: [UInt8] = []
+    let stored = try parts.map { part in
       let stored = deflate(part, deflater)
       let back = try inflater.inflateInRun(stored, count: part.count)
       #expect(back == part)
+      stream += stored + Format.flushMarker
       return stored
     }
+    let raw = Array(parts.joined())
+    #expect(ZlibInflater.inflate(stream, isFlushed: true, countMax: raw.count) == .bytes(raw))
+    return stored
   }
 
   private func deflate(_ part: [UInt8], _ deflater: Deflater) -> [UInt8] {

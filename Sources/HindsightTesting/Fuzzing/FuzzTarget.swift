@@ -6,6 +6,8 @@ import HindsightStore
 /// Everything that reads bytes, as a fuzzer calls it. A target says what property bytes have broken;
 /// a trap, a hang or boundless memory is for whoever runs it to notice.
 public enum FuzzTarget: String, CaseIterable, Sendable {
+  /// A byte that says whether it ends with a flush, then a raw deflate stream.
+  case inflate
   /// A frame's events.
   case events
   /// A segment, as it is and with its checksums made right.
@@ -26,6 +28,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   /// - Returns: the property that the bytes have broken; `nil` if none.
   public func run(_ bytes: [UInt8]) -> String? {
     switch self {
+    case .inflate: return Self.inflate(bytes)
     case .events:
       for first in [1, 1 << 20, 1 << 62] as [UInt64] {
         let trip = JournalProbe.roundTrip(events: bytes, first: SequenceNumber(first))
@@ -45,6 +48,33 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .json: return json(bytes)
     case .exec: return FuzzedLines.check(operations: bytes)
     case .lookups: return FuzzedLines.check(lookups: bytes)
+    }
+  }
+
+  // MARK: Compression
+
+  /// Compares with zlib, which may take what ends in the middle of a block for flushed; we don't.
+  private static func inflate(_ bytes: [UInt8]) -> String? {
+    guard let kind = bytes.first else { return nil }
+    let isFlushed = kind & 1 == 1
+    let stream = Array(bytes.dropFirst())
+    let marked = isFlushed ? stream + JournalProbe.flushMarker : stream
+    switch ZlibInflater.inflate(marked, isFlushed: isFlushed, countMax: 1 << 20) {
+    case .tooLong: return nil
+    case .refused:
+      let taken = [0, 1, 100, 10_000].contains {
+        JournalProbe.inflate(stream, isFlushed: isFlushed, count: $0) != nil
+      }
+      return taken ? "zlib refuses what is taken" : nil
+    case .bytes(let expected):
+      for count in [expected.count - 1, expected.count + 1] where count >= 0 {
+        if JournalProbe.inflate(stream, isFlushed: isFlushed, count: count) != nil {
+          return "a wrong length is taken"
+        }
+      }
+      let found = JournalProbe.inflate(stream, isFlushed: isFlushed, count: expected.count)
+      if found == nil, isFlushed { return nil }
+      return found == expected ? nil : "zlib inflates it otherwise"
     }
   }
 
