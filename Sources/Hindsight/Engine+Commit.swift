@@ -123,8 +123,9 @@ extension Engine {
 enum AcknowledgementStep: Sendable {
   case done
   case wait
-  /// It has the write role, and writes this for all that wait.
-  case write(CutFrame)
+  /// It has the write role, and writes this for all that wait. Boxed, so that the others, which are what
+  /// nearly every set comes to, are a word that nobody has to take care of.
+  indirect case write(CutFrame)
 }
 
 /// A frame cut from the open one, on its way to the segment.

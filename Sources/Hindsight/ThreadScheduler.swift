@@ -17,8 +17,8 @@ public struct ThreadScheduler: BackgroundScheduler {
   public func start(
     _ name: String, step: @escaping @Sendable () -> BackgroundWait
   ) throws(CacheError) -> any BackgroundActivity {
-    let activity = ThreadActivity(step: step)
-    try activity.start(name)
+    let activity = ThreadActivity(name, step: step)
+    try activity.start()
     return activity
   }
 
@@ -72,17 +72,20 @@ private enum Pause {
 /// A thread that runs a step, then sleeps until its time or a signal. It ends by itself when the
 /// step says `finished`; it holds what the step captures until then.
 private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {  // one thread's
-  // Proof of Sendable: `alertness` is atomic; `step`, `penalty` and `skips` are the one thread's; the
-  // pthread objects are made for sharing and live as long as this object, which the thread retains.
+  // Proof of Sendable: `alertness` is atomic; `name` never changes; `step`, `penalty` and `skips` are
+  // the one thread's; the pthread objects are made for sharing and live as long as this object, which the
+  // thread retains.
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private let alertness = Atomic(Alertness.awake)
   /// Short waits for a signal that were in vain make the thread sleep at once so many times.
   private var penalty = 0
   private var skips = 0
+  private let name: String
   private let step: @Sendable () -> BackgroundWait
 
-  init(step: @escaping @Sendable () -> BackgroundWait) {
+  init(_ name: String, step: @escaping @Sendable () -> BackgroundWait) {
+    self.name = name
     self.step = step
     pthread_mutex_init(mutex, nil)
     var attributes = pthread_condattr_t()
@@ -107,7 +110,7 @@ private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {  /
     pthread_mutex_unlock(mutex)
   }
 
-  func start(_ name: String) throws(CacheError) {
+  func start() throws(CacheError) {
     var thread = pthread_t()
     var attributes = pthread_attr_t()
     pthread_attr_init(&attributes)
@@ -131,6 +134,7 @@ private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {  /
   }
 
   private func run() {
+    showName()
     while true {
       switch step() {
       case .again: continue
@@ -139,6 +143,16 @@ private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {  /
       case .finished: return
       }
     }
+  }
+
+  /// Names the thread for `top -H` and debuggers (proc(5)), which is of no use to the cache itself.
+  private func showName() {
+    let descriptor = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    // The kernel cuts it after 15 bytes.
+    let shown = Array("hindsight-\(name)".utf8)
+    _ = write(descriptor, shown, shown.count)
+    close(descriptor)
   }
 
   private func sleep(_ time: Microseconds?) {
