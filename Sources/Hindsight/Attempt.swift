@@ -30,20 +30,20 @@ struct Attempt {
 
   mutating func run(
     salvages: Bool,
-    makeSink: (_ applied: SequenceNumber, _ keepsValues: Bool) -> RecoverySink
+    makeSink: (_ applied: SequenceNumber, _ collectsRows: Bool) -> RecoverySink
   ) throws(CacheError) -> (RecoveredJournal, RecoverySink) {
     let recovery = JournalRecovery(
       storage, options, store: store.map { ($0.journalID, $0.applied) })
     if let store, let start = try start(store) {
       do throws(JournalError) {
-        let sink = makeSink(store.applied, false)
+        let sink = makeSink(store.applied, start != .newest)
         return (try recovery.open(from: start, salvages: false, into: sink), sink)
       } catch {
         if case .storage(let error) = error { throw CacheError(storage: error) }
       }
     }
     needsReconciling = usesStore
-    let sink = makeSink(.init(.max), false)
+    let sink = makeSink(.init(.max), true)
     do throws(JournalError) {
       return (try recovery.open(from: .newest, salvages: salvages, into: sink), sink)
     } catch {

@@ -3,8 +3,8 @@ import HindsightJournal
 import HindsightStore
 import Synchronization
 
-/// What the store lacks of what the checkpoint contains that an opening began with: the events after
-/// `applied` and up to `end`.
+/// What the store lacks at an opening that begins with a checkpoint after that: the events after `applied`
+/// and up to `end`, the last one.
 ///
 /// An index needs no values of the store's, and so an opening doesn't wait for these. The projector
 /// gathers the rows with a replay of its own, before it does anything else; until the store has
@@ -38,7 +38,7 @@ final class Backlog: Sendable {
     guard reached.last == end else {
       throw .structure(
         file: reached.position.segmentName,
-        "the journal ends at event \(reached.last), before a checkpoint's \(end)")
+        "the journal ends at event \(reached.last), and the cache was opened at \(end)")
     }
     return sink.projection
   }

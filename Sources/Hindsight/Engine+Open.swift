@@ -122,7 +122,8 @@ private struct Opening {
       backlogByteCountMin: configuration.backlogByteCountMin)
     attempt.usesStore = store != nil
     let (recovered, sink) = try attempt.run(salvages: configuration.corruption == .salvage) {
-      RecoverySink(hashSeed: CacheKey.hashSeed, applied: $0, keepsValues: $1)
+      RecoverySink(
+        hashSeed: CacheKey.hashSeed, applied: $0, keepsValues: false, collectsRows: $1)
     }
     note(recovered.report)
     var assembly = Assembly(opened, configuration, sink, recovered, clock)
@@ -145,15 +146,15 @@ private struct Opening {
     return try start(began, state, journal, store, lock, backlog)
   }
 
-  /// Leaves for later what the store lacks of a checkpoint; but where memory is to have values of
-  /// that, it is gathered at once.
+  /// Leaves for later what the store lacks, where the replay didn't collect it; but where memory is to have
+  /// values of that, it is gathered at once.
   private mutating func backlog(
     _ sink: RecoverySink, _ store: OpenedStore, _ storage: any JournalStorage,
     _ assembly: inout Assembly, _ values: HistoricValues
   ) throws(CacheError) -> Backlog? {
-    let applied = assembly.projection.applied
-    guard sink.restored > applied else { return nil }
-    let backlog = Backlog(storage, applied: applied, end: sink.restored)
+    guard !sink.collectsRows else { return nil }
+    let backlog = Backlog(
+      storage, applied: assembly.projection.applied, end: assembly.core.head.sequence)
     guard assembly.lacksMemoryValue(of: backlog) else {
       assembly.projection.awaitBacklog(through: backlog.end)
       return backlog

@@ -10,21 +10,28 @@ final class RecoverySink: ReplaySink {
   /// Whether values of store residents are kept although the store should have them: for a store
   /// that is to be compared row by row.
   private let keepsValues: Bool
+  /// Whether what the store lacks is collected; if not, somebody gathers it afterwards.
+  let collectsRows: Bool
   // Unchecked: one thread has the sink, and nothing that a method of it calls calls it back. Checked, each
   // use of a field in a class takes 80 instructions, an eighth of a replay's.
   @exclusivity(unchecked) private(set) var state: CacheState
   @exclusivity(unchecked) private(set) var payloads: [Payload] = []
   @exclusivity(unchecked) private(set) var projection: Projection
-  /// The last event of the checkpoint that the replay began with; zero without one.
-  private(set) var restored = SequenceNumber.zero
   @exclusivity(unchecked) private var effects: [Effect] = []
+  /// Sets of the frame under way whose values memory is to have, if it still is to at the frame's end: most
+  /// are gone by then where a frame is large.
+  @exclusivity(unchecked) private var fresh: [(slot: Slot, origin: SequenceNumber, value: Bytes)] =
+    []
   /// What reading ahead came to: of no meaning.
   private var read: UInt32 = 0
 
-  init(hashSeed: UInt64, applied: SequenceNumber, keepsValues: Bool) {
+  init(
+    hashSeed: UInt64, applied: SequenceNumber, keepsValues: Bool, collectsRows: Bool = true
+  ) {
     self.hashSeed = hashSeed
     self.applied = applied
     self.keepsValues = keepsValues
+    self.collectsRows = collectsRows
     state = CacheState(hashSeed: hashSeed)
     projection = Projection(applied: applied)
   }
@@ -32,12 +39,11 @@ final class RecoverySink: ReplaySink {
   func begin() {
     state = CacheState(hashSeed: hashSeed)
     payloads = []
+    fresh = []
     projection = Projection(applied: applied)
-    restored = .zero
   }
 
   func restore(_ head: StateHead) {
-    restored = head.sequence
     payloads.reserveCapacity(head.opened.map(Self.entryCountMax) ?? 0)
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }
@@ -79,7 +85,14 @@ final class RecoverySink: ReplaySink {
     for effect in effects { absorb(effect, record) }
   }
 
-  func endFrame(at position: JournalPosition) {}
+  func endFrame(at position: JournalPosition) {
+    for (slot, origin, value) in fresh
+    where state.origin(of: slot) == origin && state.isResident(slot, in: .memory) {
+      // A slice would keep the whole frame.
+      payloads[Int(slot)] = Payload(bytes: Array(value), isPinned: false)
+    }
+    fresh.removeAll(keepingCapacity: true)
+  }
 
   /// Hands the state over.
   func take() -> CacheState {
@@ -115,23 +128,29 @@ final class RecoverySink: ReplaySink {
     case .storeEnded(let slot, let origin, _):
       payloads[Int(slot)].isPinned = false
       dropUnneeded(slot, isStoreResident: false)
-      if record.sequence > applied {
-        projection.append(.delete(origin: origin), at: record.sequence)
-      }
+      if lacks(record) { projection.append(.delete(origin: origin), at: record.sequence) }
     case .removed(let slot, _, _): payloads[Int(slot)] = Payload()
     case .removedAll:
       payloads = []
-      if record.sequence > applied { projection.append(.deleteAll, at: record.sequence) }
+      // Their slots are gone.
+      fresh.removeAll(keepingCapacity: true)
+      if lacks(record) { projection.append(.deleteAll, at: record.sequence) }
     }
   }
+
+  /// Whether what an event does to the store is to be collected.
+  private func lacks(_ record: Record) -> Bool { collectsRows && record.sequence > applied }
 
   private func insert(_ slot: Slot, _ record: Record) {
     guard case .set(let set) = record.event else {
       preconditionFailure("only a set makes an entry")
     }
     grow()
-    let isLacking = set.storeExpiry != nil && record.sequence > applied
-    guard set.memoryExpiry != nil || isLacking || keepsValues else { return }
+    let isLacking = set.storeExpiry != nil && lacks(record)
+    guard isLacking || keepsValues else {
+      if set.memoryExpiry != nil { fresh.append((slot, record.sequence, set.value)) }
+      return
+    }
     // A slice would keep the whole frame.
     let bytes = Array(set.value)
     payloads[Int(slot)] = Payload(bytes: bytes, isPinned: isLacking)

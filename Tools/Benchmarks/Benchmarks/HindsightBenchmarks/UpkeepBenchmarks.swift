@@ -1,12 +1,14 @@
 import Benchmark
 import Foundation
 import Hindsight
+import HindsightJournal
+import HindsightReplay
 import HindsightTesting
 
-/// What happens beside reads and writes: expiry, projection, checkpoints, recovery.
+/// What happens beside reads and writes: expiry, projection, checkpoints, recovery, readers of journals.
 ///
-/// Frames, events and `apply` by themselves have no public interface; their costs are part of "frame"
-/// and "recovery" here, and are counted in instructions by Tools/instruction-counts.
+/// Encoding a frame and `apply` by themselves have no public interface: the first is part of "frame", the
+/// second of "decode and apply"; Tools/instruction-counts counts their instructions.
 func addUpkeepBenchmarks() {
   let count = 10_000
   Benchmark("expiry sweep: 10,000 entries") { benchmark in
@@ -39,6 +41,45 @@ func addUpkeepBenchmarks() {
     try scratch.remove()
   }
   addRecovery(count)
+  addReaders(count)
+}
+
+private func addReaders(_ count: Int) {
+  Benchmark("checkpoint: 10,000 entries, at the close") { benchmark in
+    let scratch = Scratch()
+    var configuration = CacheConfiguration()
+    configuration.usesStore = false
+    configuration.memoryLimit = TierLimit(entryCountMax: UInt64(count))
+    let cache = try await TextCache.open(
+      at: scratch.path, coder: .jsonText, configuration: configuration)
+    try await fill(cache, try Input.keys(0..<count))
+    try await cache.flush()
+    try await benchmark.timed(count) { try await cache.close() }
+    try scratch.remove()
+  }
+  for verifies in [false, true] {
+    let name = verifies ? "verify" : "decode and apply"
+    Benchmark("\(name): 10,000 sets and what they entail") { benchmark in
+      let scratch = Scratch()
+      var configuration = CacheConfiguration()
+      configuration.usesStore = false
+      try await withCache(
+        at: scratch.path, coder: .jsonText, configuration: configuration
+      ) { try await fill($0, try Input.keys(0..<count)) }
+      let storage = try PosixStorage(path: scratch.path)
+      var found = 0
+      try await benchmark.timed(count) {
+        if verifies {
+          let verification = Verifier(storage) { nil }.run()
+          found = verification.problems.isEmpty ? verification.events : 0
+        } else {
+          _ = try EventStream(storage).replay { _ in found += 1 }
+        }
+      }
+      guard found > count else { throw BenchmarkFailure(message: "\(name): \(found) events") }
+      try scratch.remove()
+    }
+  }
 }
 
 private func fill(_ cache: TextCache, _ keys: [CacheKey]) async throws {
