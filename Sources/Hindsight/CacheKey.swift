@@ -21,20 +21,9 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
   private static let inlineByteCountMax = 40
   private typealias Inline = (UInt64, UInt64, UInt64, UInt64, UInt64)
 
-  /// A longer one's bytes.
-  private final class Long: @unchecked Sendable {  // `init` writes the bytes, nobody else
-    let bytes: UnsafeMutableRawPointer
-
-    init(_ source: String.UTF8View) {
-      bytes = .allocate(byteCount: source.count, alignment: 1)
-      UnsafeMutableRawBufferPointer(start: bytes, count: source.count).copyBytes(from: source)
-    }
-
-    deinit { bytes.deallocate() }
-  }
-
   private var inline: Inline = (0, 0, 0, 0, 0)
-  private let long: Long?
+  /// A longer one's bytes.
+  private let long: [UInt8]?
   private let byteCount: UInt32
 
   /// The hash under which every cache of this process files the key: computed once, when the key is
@@ -56,7 +45,7 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
           + "\(contiguous.utf8.count)")
     }
     byteCount = UInt32(contiguous.utf8.count)
-    long = byteCount > Self.inlineByteCountMax ? Long(contiguous.utf8) : nil
+    long = byteCount > Self.inlineByteCountMax ? Array(contiguous.utf8) : nil
     hash = contiguous.withUTF8 { XXH64.hash(UnsafeRawBufferPointer($0), seed: Self.hashSeed) }
     guard long == nil else { return }
     withUnsafeMutableBytes(of: &inline) { $0.copyBytes(from: contiguous.utf8) }
@@ -99,8 +88,7 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
   @inline(__always)
   func withBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
     if let long {
-      defer { withExtendedLifetime(long) {} }
-      return try body(UnsafeRawBufferPointer(start: long.bytes, count: Int(byteCount)))
+      return try long.span.bytes.withUnsafeBytes { (long) throws(E) in try body(long) }
     }
     return try withUnsafeBytes(of: inline) { (inline) throws(E) in
       try body(UnsafeRawBufferPointer(start: inline.baseAddress, count: Int(byteCount)))

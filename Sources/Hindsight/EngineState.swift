@@ -232,8 +232,7 @@ struct SetInForce: ~Copyable {
 }
 
 /// An empty index with no values; after a clear, the one that it replaced, with its values.
-final class ClearedContents: @unchecked Sendable {  // the engine's lock, then one owner
-  // Proof of Sendable: changed by the holder of the engine's lock only, and let go of by one.
+final class ClearedContents: Sendable {
   let index: DetachedIndex
 
   init(_ opened: Opened) { index = DetachedIndex(opened, hashSeed: CacheKey.hashSeed) }

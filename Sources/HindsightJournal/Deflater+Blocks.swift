@@ -136,14 +136,6 @@ struct ToldLengths {
   var literalCount = 286
   var distanceCount = 30
 
-  /// The order in which the lengths of the code for lengths are told.
-  private static func order(_ at: Int) -> Int {
-    let order: InlineArray<19, UInt8> = [
-      16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
-    ]
-    return Int(order[at])
-  }
-
   private static func extra(_ symbol: Int) -> Int {
     symbol < 16 ? 0 : symbol == 16 ? 2 : symbol == 17 ? 3 : 7
   }
@@ -180,7 +172,7 @@ struct ToldLengths {
   /// How many lengths of `lengths` are told.
   private func lengthCount(_ lengths: HuffmanCode) -> Int {
     var count = 19
-    while count > 4, lengths.length(Self.order(count - 1)) == 0 { count -= 1 }
+    while count > 4, lengths.length(DeflateSymbols.toldSymbol(count - 1)) == 0 { count -= 1 }
     return count
   }
 
@@ -198,7 +190,9 @@ struct ToldLengths {
     writer.put(UInt64(literalCount - 257), 5)
     writer.put(UInt64(distanceCount - 1), 5)
     writer.put(UInt64(lengthCount - 4), 4)
-    for at in 0..<lengthCount { writer.put(UInt64(lengths.length(Self.order(at))), 3) }
+    for at in 0..<lengthCount {
+      writer.put(UInt64(lengths.length(DeflateSymbols.toldSymbol(at))), 3)
+    }
     for at in 0..<count {
       let symbol = Int(items[at] & 31)
       writer.put(UInt64(lengths.codes[symbol] & 0xFFFF), lengths.length(symbol))
@@ -214,8 +208,8 @@ struct FixedCodes: @unchecked Sendable {  // never changes once made, and is nev
   let distances = HuffmanCode(symbolCount: 30, lengthMax: 15)
 
   private init() {
-    literals.make { $0 < 144 ? 8 : $0 < 256 ? 9 : $0 < 280 ? 7 : 8 }
-    distances.make { _ in 5 }
+    literals.make(lengths: DeflateSymbols.fixedLength)
+    distances.make { _ in DeflateSymbols.fixedDistanceLength }
   }
 }
 
@@ -270,6 +264,21 @@ struct DeflateSymbols: @unchecked Sendable {  // filled once, never let go
   func ofDistance(_ distance: Int) -> Int {
     let less = distance &- 1
     return Int(distances[less < 256 ? less : 256 &+ less &>> 7])
+  }
+
+  /// How many bits a literal or a length takes in the code that readers know without being told …
+  static func fixedLength(_ symbol: Int) -> Int {
+    symbol < 144 ? 8 : symbol < 256 ? 9 : symbol < 280 ? 7 : 8
+  }
+  /// … and a distance.
+  static let fixedDistanceLength = 5
+
+  /// The symbols of the code for lengths, in the order in which their own lengths are told.
+  static func toldSymbol(_ at: Int) -> Int {
+    let order: InlineArray<19, UInt8> = [
+      16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
+    ]
+    return Int(order[at])
   }
 
   /// The shortest length of a symbol.

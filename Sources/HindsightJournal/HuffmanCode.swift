@@ -199,17 +199,18 @@ struct HuffmanCode {
     }
     for symbol in 0..<symbolCount where codes[symbol] > 0 {
       let length = Int(codes[symbol] >> 16)
-      let bits = Self.reversed(UInt16(truncatingIfNeeded: counts[length])) >> UInt16(16 - length)
+      let bits = Self.reversed(counts[length], length)
       counts[length] += 1
       codes[symbol] |= UInt32(bits)
     }
   }
 
-  private static func reversed(_ bits: UInt16) -> UInt16 {
-    var bits = bits
+  /// The lowest `length` bits of a code, at most 15, the other way round: as they are written.
+  static func reversed(_ code: Int, _ length: Int) -> Int {
+    var bits = UInt16(truncatingIfNeeded: code)
     bits = (bits & 0x5555) << 1 | (bits >> 1) & 0x5555
     bits = (bits & 0x3333) << 2 | (bits >> 2) & 0x3333
     bits = (bits & 0x0F0F) << 4 | (bits >> 4) & 0x0F0F
-    return bits.byteSwapped
+    return Int(bits.byteSwapped >> UInt16(16 - length))
   }
 }

@@ -10,19 +10,12 @@ struct InflateCodes: @unchecked Sendable {  // the fixed ones never change; othe
   /// Those that a reader knows without being told. They are never let go.
   static let fixed: InflateCodes = {
     let codes = InflateCodes()
-    var lengths = Lengths(repeating: 5)
-    for symbol in 0..<288 {
-      lengths[symbol] = symbol < 144 ? 8 : symbol < 256 ? 9 : symbol < 280 ? 7 : 8
-    }
+    var lengths = Lengths(repeating: UInt8(DeflateSymbols.fixedDistanceLength))
+    for symbol in 0..<288 { lengths[symbol] = UInt8(DeflateSymbols.fixedLength(symbol)) }
     let isWhole = codes.literals.make(lengths, 0..<288) && codes.distances.make(lengths, 288..<320)
     precondition(isWhole, "the fixed codes are complete")
     return codes
   }()
-
-  /// The order in which the lengths of the code for lengths are told.
-  static let lengthOrder: InlineArray<19, Int> = [
-    16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
-  ]
 
   func deallocate() {
     for code in [literals, distances, lengths] { code.deallocate() }
@@ -118,7 +111,7 @@ struct InflateCode {
       let length = Int(lengths[range.lowerBound + symbol])
       code <<= length - last
       last = length
-      file(entry(symbol, length), Self.reversed(code, length), length, longest, &end)
+      file(entry(symbol, length), HuffmanCode.reversed(code, length), length, longest, &end)
       code += 1
     }
     return true
@@ -163,14 +156,5 @@ struct InflateCode {
     default: (value, extra, flags) = (0, 0, Entry.invalid)
     }
     return UInt32(length) | UInt32(extra) << 8 | flags | UInt32(value) << 16
-  }
-
-  private static func reversed(_ code: Int, _ length: Int) -> Int {
-    var (rest, bits) = (code, 0)
-    for _ in 0..<length {
-      bits = bits << 1 | rest & 1
-      rest >>= 1
-    }
-    return bits
   }
 }

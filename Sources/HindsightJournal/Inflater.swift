@@ -238,7 +238,7 @@ private struct BlockReader {
     let lengthCount = take(4) + 4
     guard count >= 0, literalCount <= 286, distanceCount <= 30 else { return false }
     var lengths: InlineArray<320, UInt8> = .init(repeating: 0)
-    for at in 0..<lengthCount { lengths[InflateCodes.lengthOrder[at]] = UInt8(take(3)) }
+    for at in 0..<lengthCount { lengths[DeflateSymbols.toldSymbol(at)] = UInt8(take(3)) }
     guard count >= 0, codes.lengths.make(lengths, 0..<19) else { return false }
     lengths = .init(repeating: 0)
     let total = literalCount + distanceCount
