@@ -233,6 +233,8 @@ private struct LeftOut {
   /// The rows inserted so far, in ascending order, and where they stand in the batch.
   private var origins: [SequenceNumber] = []
   private var places: [Int32] = []
+  /// Operations before the last one that deletes all.
+  private var clearedCount = 0
 
   init(_ batch: Projection.Batch) {
     flags = Array(repeating: false, count: batch.taken)
@@ -262,7 +264,8 @@ private struct LeftOut {
       leaveOut(Int(places[inserted]))
       leaveOut(at)
     case .deleteAll:
-      for before in 0..<at { leaveOut(before) }
+      for before in clearedCount..<at { leaveOut(before) }
+      clearedCount = at
       origins.removeAll(keepingCapacity: true)
       places.removeAll(keepingCapacity: true)
     }
