@@ -13,7 +13,7 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // owns the memory behind its p
   static let capacity = 2_048
   /// In a large index, where few hits fall on an entry that is in the log already and each takes longest
   /// to move, so that nobody waits long for the settling.
-  static let largeCapacity = 512
+  static let largeCapacity = 128
   private static let largeEntryCount = 1 << 16
   /// So many entries are moved at a time.
   private static let batchCount = 32
