@@ -17,7 +17,7 @@ final class CheckpointStream {
   private var digest: StateDigest
   /// Without a told order the digest goes by origins, which come in no order.
   private var unordered: [EntryImage] = []
-  private var slice: [CapturedEntry] = []
+  private var slice = CapturedSlice()
 
   /// - Precondition: the capture's place in the journal is known.
   /// - Throws: `StorageError`.
@@ -43,8 +43,8 @@ final class CheckpointStream {
       try writer.abandon()
       return .void
     }
-    for entry in slice { try append(entry) }
-    slice.removeAll(keepingCapacity: true)
+    try slice.forEachEntry { (key, entry) throws(StorageError) in try append(key, entry) }
+    slice.removeAll()
     if hasMore { return .more }
     unordered.sort { $0.origin < $1.origin }
     for image in unordered { digest.add(image) }
@@ -55,9 +55,15 @@ final class CheckpointStream {
   /// - Throws: `StorageError`.
   func abandon() throws(StorageError) { try writer.abandon() }
 
-  private func append(_ entry: CapturedEntry) throws(StorageError) {
-    if capture.orderIsTold { digest.add(entry.image) } else { unordered.append(entry.image) }
-    let isWanted = entry.image.memoryExpiry != nil || capture.withPins
-    try writer.append(entry.image, value: isWanted ? entry.value : nil)
+  private func append(
+    _ key: UnsafeRawBufferPointer, _ entry: CapturedSlice.Entry
+  ) throws(StorageError) {
+    if capture.orderIsTold {
+      digest.add(key: key, entry.numbers)
+    } else {
+      unordered.append(EntryImage(key: Bytes(key), numbers: entry.numbers))
+    }
+    let isWanted = capture.wantsValue(of: entry.numbers)
+    try writer.append(key: key, entry.numbers, value: isWanted ? entry.value : nil)
   }
 }

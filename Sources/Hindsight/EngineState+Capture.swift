@@ -25,13 +25,15 @@ extension EngineState {
   /// Takes the next slice of a capture.
   /// - Returns: whether there is more; `nil`: another capture has taken its place.
   mutating func takeSlice(
-    of capture: Checkpointing.Capture, into slice: inout [CapturedEntry]
+    of capture: Checkpointing.Capture, into slice: inout CapturedSlice
   ) -> Bool? {
     guard checkpointing.isUnderWay(capture) else { return nil }
     giveCapturedValues()
     let hasMore = core.takeCaptured(EngineBounds.captureSliceCount, into: &slice)
-    for at in slice.indices {
-      if let slot = slice[at].slot { slice[at].value = payload(slot).bytes }
+    for at in slice.entries.indices {
+      guard let slot = slice.entries[at].slot, capture.wantsValue(of: slice.entries[at].numbers)
+      else { continue }
+      slice.entries[at].value = payload(slot).bytes
     }
     return hasMore
   }
@@ -52,6 +54,12 @@ extension EngineState {
     checkpointing.capture = nil
     return core.endCapture()
   }
+}
+
+extension Checkpointing.Capture {
+  /// Whether an entry's value belongs to the checkpoint. The others aren't even touched: while the store is
+  /// behind there are values of most entries, each a cache miss away.
+  func wantsValue(of numbers: EntryNumbers) -> Bool { numbers.memoryExpiry != nil || withPins }
 }
 
 extension Checkpointing {

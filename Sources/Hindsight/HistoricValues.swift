@@ -51,7 +51,8 @@ private final class ValueCollector: ReplaySink {
   }
 
   func restore(_ head: StateHead) { sink.restore(head) }
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
+  var hashSeed: UInt64 { sink.hashSeed }
+  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
     try sink.restore(image, value: value)
   }
   func finishRestore(digest: UInt64) throws(StateError) { try sink.finishRestore(digest: digest) }

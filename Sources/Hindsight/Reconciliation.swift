@@ -126,9 +126,11 @@ extension Assembly {
     try writer.forEachRow(detail: .hashes) { (row) throws(StoreError) in
       images.append(
         EntryImage(
-          key: row.key, origin: row.origin, setAt: row.createdAt, coder: row.coder,
-          valueByteCount: row.valueByteCount, valueHash: row.valueHash ?? 0, memoryExpiry: nil,
-          storeExpiry: row.expiry))
+          key: row.key,
+          numbers: EntryNumbers(
+            origin: row.origin, setAt: row.createdAt, coder: row.coder,
+            valueByteCount: row.valueByteCount, valueHash: row.valueHash ?? 0, memoryExpiry: nil,
+            storeExpiry: row.expiry)))
     }
     let sequence = max(images.last?.origin ?? .zero, projection.applied)
     let at = images.map(\.setAt).max() ?? .zero

@@ -48,21 +48,14 @@ final class RecoverySink: ReplaySink {
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }
 
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
-    let hash = image.key.withUnsafeBytes { state.hash(of: $0) }
-    try restore(image, value: value, keyHash: hash)
-  }
-
-  func restore(_ image: EntryImage, value: Bytes?, keyHash: UInt64) throws(StateError) {
-    let slot = try state.restore(image, keyHash: keyHash)
-    guard image.memoryExpiry == nil || value != nil else {
-      throw .impossibleResidency(image.origin)
-    }
+  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
+    let slot = try state.restore(image)
+    let isInMemory = image.numbers.memoryExpiry != nil
+    guard !isInMemory || value != nil else { throw .impossibleResidency(image.numbers.origin) }
     // A checkpoint may have more values than are needed here.
-    guard image.memoryExpiry != nil || keepsValues else { return }
+    guard isInMemory || keepsValues else { return }
     grow()
-    // A slice would keep the whole block.
-    if let value { payloads[Int(slot)].set(Bytes(Array(value))) }
+    if let value { payloads[Int(slot)].set(Bytes(value)) }
   }
 
   func willRestore(_ filings: borrowing Span<Filing>) { read = state.readAhead(filings) }

@@ -52,7 +52,7 @@ extension CacheState {
   mutating func apply(
     toldCount count: Int, _ sequence: SequenceNumber, _ at: Timestamp
   ) throws(StateError) {
-    try checkOrder(sequence, at, expected: head.sequence.next, needsOpen: head.opened == nil)
+    try checkOrder(sequence, at, expected: head.sequence.next, needsOpen: !head.hasOpened)
     noteTold(count)
     advance(to: sequence, at)
   }
@@ -76,7 +76,7 @@ extension CacheState {
       expected = gap.last.next
       needsOpen = false
     case .opened, .recovered: needsOpen = false
-    case .expired, .evicted, .touched: needsOpen = head.opened == nil
+    case .expired, .evicted, .touched: needsOpen = !head.hasOpened
     default: break
     }
     try checkOrder(record.sequence, record.at, expected: expected, needsOpen: needsOpen)

@@ -15,36 +15,35 @@ extension CacheState {
   /// - Throws: `StateError` where the entry can't be part of this state.
   @discardableResult
   public mutating func restore(_ image: EntryImage) throws(StateError) -> Slot {
-    try restore(image, keyHash: image.key.withUnsafeBytes { hash(of: $0) })
+    try image.key.withUnsafeBytes { key in
+      Result { () throws(StateError) in
+        try restore(LentImage(key: key, keyHash: hash(of: key), numbers: image.numbers))
+      }
+    }.get()
   }
 
-  /// The same with the hash of the key, as `hash(of:)` gives it.
+  /// The same with a key that is lent.
   @discardableResult
-  public mutating func restore(
-    _ image: EntryImage, keyHash hash: UInt64
-  ) throws(StateError) -> Slot {
-    guard (1...Bounds.keyByteCountMax).contains(image.key.count) else {
-      throw .keyLength(image.key.count)
-    }
-    guard image.memoryExpiry != nil || image.storeExpiry != nil,
-      image.storeExpiry == nil || rules.storeLimit != nil,
-      image.valueByteCount <= UInt32(Bounds.valueByteCountMax),
-      image.origin > .zero, image.setAt >= .zero, image.setAt <= head.at
-    else { throw .impossibleResidency(image.origin) }
-    assert(hash == image.key.withUnsafeBytes { self.hash(of: $0) })
-    guard image.key.withUnsafeBytes({ find($0, hash: hash) }) == nil,
-      find(origin: image.origin) == nil, image.origin <= head.sequence
-    else { throw .duplicateKey(image.origin) }
+  public mutating func restore(_ image: LentImage) throws(StateError) -> Slot {
+    let (key, numbers) = (image.key, image.numbers)
+    guard (1...Bounds.keyByteCountMax).contains(key.count) else { throw .keyLength(key.count) }
+    guard numbers.memoryExpiry != nil || numbers.storeExpiry != nil,
+      numbers.storeExpiry == nil || rules.storeLimit != nil,
+      numbers.valueByteCount <= UInt32(Bounds.valueByteCountMax),
+      numbers.origin > .zero, numbers.setAt >= .zero, numbers.setAt <= head.at
+    else { throw .impossibleResidency(numbers.origin) }
+    assert(image.keyHash == hash(of: key))
+    guard find(key, hash: image.keyHash) == nil, find(origin: numbers.origin) == nil,
+      numbers.origin <= head.sequence
+    else { throw .duplicateKey(numbers.origin) }
     try checkRoom()
     let fact = SetFact(
-      sequence: image.origin, at: image.setAt, coder: image.coder,
-      memoryExpiry: image.memoryExpiry, storeExpiry: image.storeExpiry)
-    let slot = image.key.withUnsafeBytes { key in
-      let value = LentValue(
-        key: key, keyHash: hash, coder: image.coder, valueByteCount: image.valueByteCount,
-        valueHash: image.valueHash)
-      return insert(fact, value, atFront: false)
-    }
+      sequence: numbers.origin, at: numbers.setAt, coder: numbers.coder,
+      memoryExpiry: numbers.memoryExpiry, storeExpiry: numbers.storeExpiry)
+    let value = LentValue(
+      key: key, keyHash: image.keyHash, coder: numbers.coder,
+      valueByteCount: numbers.valueByteCount, valueHash: numbers.valueHash)
+    let slot = insert(fact, value, atFront: false)
     for tier in Tier.allCases { try checkLimit(tier) }
     return slot
   }

@@ -30,7 +30,8 @@ public struct CacheState: ~Copyable, Sendable {
   var capture: StateCapture?
   /// An empty index for the decision under way, which may clear everything.
   var spare: DetachedIndex?
-  let hashSeed: UInt64
+  /// What keys and origins are hashed with.
+  public let hashSeed: UInt64
 
   /// Always `nil`. A type that holds an opaque existential is passed by its address; one of this
   /// size would else be copied to the stack by every call that borrows it and isn't inlined, which

@@ -1,10 +1,45 @@
-/// An entry as it was when a capture began.
-public struct CapturedEntry: Sendable {
-  public var image: EntryImage
-  /// Its encoded value, as the shell gave it (see `CacheState.takeCaptured`).
-  public var value: Bytes?
-  /// Where the entry still is, unchanged: the shell fills in its value from there.
-  public var slot: Slot?
+/// Entries as they were when a capture began. Their keys lie one behind the other in a buffer that is used
+/// again: an array for each took a quarter of a checkpoint's time, most of it under the lock.
+public struct CapturedSlice: Sendable {
+  public struct Entry: Sendable {
+    fileprivate var key: Range<Int>
+    public var numbers: EntryNumbers
+    /// Its encoded value, as the shell gave it (see `CacheState.takeCaptured`).
+    public var value: Bytes?
+    /// Where the entry still is, unchanged: the shell fills in its value from there.
+    public var slot: Slot?
+  }
+
+  private var keys: [UInt8] = []
+  public var entries: [Entry] = []
+
+  public init() {}
+
+  /// Calls `body` with each entry and its key, which is valid during the call only.
+  public func forEachEntry<E: Error>(
+    _ body: (UnsafeRawBufferPointer, Entry) throws(E) -> Void
+  ) throws(E) {
+    let entries = entries.span
+    try keys.span.bytes.withUnsafeBytes { (keys) throws(E) in
+      for at in entries.indices {
+        try body(UnsafeRawBufferPointer(rebasing: keys[entries[at].key]), entries[at])
+      }
+    }
+  }
+
+  /// Empties it, keeping its storage.
+  public mutating func removeAll() {
+    keys.removeAll(keepingCapacity: true)
+    entries.removeAll(keepingCapacity: true)
+  }
+
+  fileprivate mutating func append(
+    _ key: UnsafeRawBufferPointer, _ numbers: EntryNumbers, value: Bytes?, slot: Slot?
+  ) {
+    keys.append(contentsOf: key)
+    entries.append(
+      Entry(key: keys.count - key.count..<keys.count, numbers: numbers, value: value, slot: slot))
+  }
 }
 
 /// The state as it was at one moment, walked in slices while the state goes on (DESIGN §6).
@@ -110,7 +145,7 @@ public final class StateCapture: @unchecked Sendable {  // only its state reache
   /// Takes up to `count` further entries.
   /// - Returns: whether there may be more.
   func take(
-    _ count: Int, _ entries: borrowing EntryPool, into slice: inout [CapturedEntry]
+    _ count: Int, _ entries: borrowing EntryPool, into slice: inout CapturedSlice
   ) -> Bool {
     precondition(unvalued == nil, "a picture without its value")
     for _ in 0..<count {
@@ -135,7 +170,8 @@ public final class StateCapture: @unchecked Sendable {  // only its state reache
       }
       if cursor == noSlot { return false }
       if mark.place == 0 {
-        slice.append(CapturedEntry(image: EntryImage(entries[cursor]), value: nil, slot: cursor))
+        slice.append(
+          entries[cursor].keyBytes, EntryNumbers(entries[cursor]), value: nil, slot: cursor)
       } else {
         emit(mark.place - 2, &slice)
       }
@@ -145,10 +181,12 @@ public final class StateCapture: @unchecked Sendable {  // only its state reache
     return true
   }
 
-  private func emit(_ place: UInt32, _ slice: inout [CapturedEntry]) {
+  private func emit(_ place: UInt32, _ slice: inout CapturedSlice) {
     guard let picture = pictures[Int(place)] else { preconditionFailure("a picture taken twice") }
     pictures[Int(place)] = nil
-    slice.append(CapturedEntry(image: picture.image, value: picture.value, slot: nil))
+    picture.image.key.withUnsafeBytes {
+      slice.append($0, picture.image.numbers, value: picture.value, slot: nil)
+    }
   }
 }
 
@@ -162,7 +200,7 @@ extension CacheState {
   /// picture must have its value (`unvaluedSlot`); where `slot` is set, the shell adds the value
   /// before it unlocks.
   /// - Returns: whether there may be more.
-  public mutating func takeCaptured(_ count: Int, into slice: inout [CapturedEntry]) -> Bool {
+  public mutating func takeCaptured(_ count: Int, into slice: inout CapturedSlice) -> Bool {
     capture?.take(count, entries, into: &slice) ?? false
   }
 

@@ -23,26 +23,13 @@ public struct StateDigest: Sendable {
 
   /// Adds the next entry.
   public mutating func add(_ image: EntryImage) {
-    image.key.withUnsafeBytes { key in
-      add(
-        key, image.origin, image.setAt, image.coder, image.valueByteCount, image.valueHash,
-        image.memoryExpiry, image.storeExpiry)
-    }
+    image.key.withUnsafeBytes { add(key: $0, image.numbers) }
   }
 
-  mutating func add(_ entry: Entry) {
-    add(
-      entry.keyBytes, entry.origin, entry.setAt, entry.coder, entry.valueByteCount,
-      entry.valueHash, entry.isResident(in: .memory) ? entry.memoryExpiry : nil,
-      entry.isResident(in: .store) ? entry.storeExpiry : nil)
-  }
+  mutating func add(_ entry: Entry) { add(key: entry.keyBytes, EntryNumbers(entry)) }
 
-  @inline(__always)
-  private mutating func add(
-    _ key: UnsafeRawBufferPointer, _ origin: SequenceNumber, _ setAt: Timestamp, _ coder: UInt8,
-    _ valueByteCount: UInt32, _ valueHash: UInt64, _ memoryExpiry: Timestamp?,
-    _ storeExpiry: Timestamp?
-  ) {
+  /// Adds the next entry, its key lent.
+  public mutating func add(key: UnsafeRawBufferPointer, _ numbers: EntryNumbers) {
     withUnsafeTemporaryAllocation(
       byteCount: key.count + Self.numberCount * MemoryLayout<UInt64>.size, alignment: 8
     ) { part in
@@ -52,16 +39,19 @@ public struct StateDigest: Sendable {
         part.storeBytes(of: word.littleEndian, toByteOffset: at, as: UInt64.self)
         at += MemoryLayout<UInt64>.size
       }
+      func put(_ expiry: Timestamp?) {
+        put(expiry.map { UInt64(bitPattern: $0.rawValue) } ?? .max)
+      }
       put(UInt64(key.count))
       UnsafeMutableRawBufferPointer(rebasing: part[at...]).copyMemory(from: key)
       at += key.count
-      put(origin.rawValue)
-      put(UInt64(bitPattern: setAt.rawValue))
-      put(UInt64(coder))
-      put(UInt64(valueByteCount))
-      put(valueHash)
-      put(memoryExpiry.map { UInt64(bitPattern: $0.rawValue) } ?? .max)
-      put(storeExpiry.map { UInt64(bitPattern: $0.rawValue) } ?? .max)
+      put(numbers.origin.rawValue)
+      put(UInt64(bitPattern: numbers.setAt.rawValue))
+      put(UInt64(numbers.coder))
+      put(UInt64(numbers.valueByteCount))
+      put(numbers.valueHash)
+      put(numbers.memoryExpiry)
+      put(numbers.storeExpiry)
       value = XXH64.hash(UnsafeRawBufferPointer(part), seed: value)
     }
   }

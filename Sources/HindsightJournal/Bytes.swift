@@ -67,6 +67,19 @@ extension [UInt8] {
   }
 }
 
+extension UnsafeRawBufferPointer {
+  /// Whether there is nothing but zeros. 64 bytes at a time: what was allocated in advance behind a segment's last
+  /// frame is megabytes.
+  var isZero: Bool {
+    var at = 0
+    while count - at >= 64 {
+      if loadUnaligned(fromByteOffset: at, as: SIMD8<UInt64>.self) != .zero { return false }
+      at += 64
+    }
+    return self[at...].allSatisfy { $0 == 0 }
+  }
+}
+
 /// Reads numbers and bytes from a buffer, checking every length before it believes it.
 struct ByteReader {
   let bytes: [UInt8]
@@ -102,18 +115,28 @@ struct ByteReader {
     return bytes.fixed(at - 8)
   }
 
-  /// So many bytes, sharing the buffer.
-  mutating func slice(_ count: UInt64) throws(FormatError) -> Bytes {
+  /// The places of so many bytes.
+  mutating func range(_ count: UInt64) throws(FormatError) -> Range<Int> {
     guard count <= UInt64(remaining) else { throw .truncated }
     at += Int(count)
-    return bytes[at - Int(count)..<at]
+    return at - Int(count)..<at
+  }
+
+  /// The places of length-prefixed bytes, of at most `max`.
+  mutating func prefixedRange(max: Int, _ field: String) throws(FormatError) -> Range<Int> {
+    let count = try varint()
+    guard count <= UInt64(max) else { throw .badField(field) }
+    return try range(count)
+  }
+
+  /// So many bytes, sharing the buffer.
+  mutating func slice(_ count: UInt64) throws(FormatError) -> Bytes {
+    bytes[try range(count)]
   }
 
   /// Length-prefixed bytes of at most `max`.
   mutating func prefixed(max: Int, _ field: String) throws(FormatError) -> Bytes {
-    let count = try varint()
-    guard count <= UInt64(max) else { throw .badField(field) }
-    return try slice(count)
+    bytes[try prefixedRange(max: max, field)]
   }
 
   /// Bytes as UTF-8 text.

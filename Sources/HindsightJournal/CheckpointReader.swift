@@ -10,11 +10,13 @@ public struct CheckpointReader {
   private let file: any JournalFile
   private let firstEntryOffset: UInt64
 
-  /// An entry with the hash of its key.
+  /// An entry, its key and value as places in the block: one that referred to them would be retained by
+  /// one thread and released by the other.
   private struct Entry: Sendable {
-    var image: EntryImage
-    var value: Bytes?
+    var key: Range<Int>
+    var value: Range<Int>?
     var keyHash: UInt64
+    var numbers: EntryNumbers
   }
 
   /// A block's entries, or what is wrong with it.
@@ -29,12 +31,27 @@ public struct CheckpointReader {
   private struct Step: Sendable {
     var found: Found
     var offset: UInt64
-    /// The last one first: each is moved out of the array, which copies nothing.
+    var block: [UInt8] = []
     var entries: [Entry] = []
     /// Where the index will file them, in order.
     var filings: [Filing] = []
     /// The digest of all entries, at the end.
     var digest: UInt64 = 0
+
+    func forEachEntry(
+      _ body: (LentImage, UnsafeRawBufferPointer?) throws(StateError) -> Void
+    ) throws(StateError) {
+      let entries = entries.span
+      try block.span.bytes.withUnsafeBytes { (block) throws(StateError) in
+        for at in entries.indices {
+          let entry = entries[at]
+          let image = LentImage(
+            key: UnsafeRawBufferPointer(rebasing: block[entry.key]), keyHash: entry.keyHash,
+            numbers: entry.numbers)
+          try body(image, entry.value.map { UnsafeRawBufferPointer(rebasing: block[$0]) })
+        }
+      }
+    }
   }
 
   /// How far the decoding is.
@@ -89,22 +106,17 @@ public struct CheckpointReader {
     }
   }
 
-  /// Calls `body` for every entry, most recent first. Blocks are decoded ahead, on another core.
-  /// - Throws: `DamageError`; whatever `body` throws, wrapped with the place.
-  public func forEachEntry(
-    _ body: (EntryImage, Bytes?) throws(StateError) -> Void
-  ) throws(DamageError) {
-    _ = try forEachEntry(
-      hashSeed: 0, ahead: { _ in },
-      body: { (image, value, _) throws(StateError) in try body(image, value) })
-  }
-
-  /// The same, with each key's hash, and `ahead` called before some of them with where they belong.
-  /// - Parameter hashSeed: that of the state.
+  /// Calls `body` for every entry, most recent first, lending its value where there is one. Blocks are
+  /// decoded ahead, on another core.
+  /// - Parameters:
+  ///   - hashSeed: what keys are hashed with: that of the state which takes them.
+  ///   - ahead: is called before some of them with where they belong.
   /// - Returns: the digest of a state with these entries, if their order is told.
-  func forEachEntry(
-    hashSeed: UInt64, ahead: (borrowing Span<Filing>) -> Void,
-    body: (EntryImage, Bytes?, UInt64) throws(StateError) -> Void
+  /// - Throws: `DamageError`; whatever `body` throws, wrapped with the place.
+  @discardableResult
+  public func forEachEntry(
+    hashSeed: UInt64, ahead: (borrowing Span<Filing>) -> Void = { _ in },
+    body: (LentImage, UnsafeRawBufferPointer?) throws(StateError) -> Void
   ) throws(DamageError) -> UInt64 {
     let decoder = BodyDecoder()
     var place = Place(offset: firstEntryOffset, header.head)
@@ -114,17 +126,15 @@ public struct CheckpointReader {
     defer { readAhead?.stop() }
     var count: UInt64 = 0
     while true {
-      var step = readAhead?.next() ?? produce().element
+      let step = readAhead?.next() ?? produce().element
       switch step.found {
       case .entries:
         count += UInt64(step.entries.count)
         ahead(step.filings.span)
-        while let entry = step.entries.popLast() {
-          do throws(StateError) {
-            try body(entry.image, entry.value, entry.keyHash)
-          } catch {
-            throw .state(file: name, offset: step.offset, error)
-          }
+        do throws(StateError) {
+          try step.forEachEntry(body)
+        } catch {
+          throw .state(file: name, offset: step.offset, error)
         }
       case .end:
         if count == header.entryCount { return step.digest }
@@ -150,7 +160,7 @@ public struct CheckpointReader {
         place.block = ByteReader(block)
       }
       let remaining = place.block.remaining
-      var step = Step(found: .entries, offset: place.start)
+      var step = Step(found: .entries, offset: place.start, block: place.block.bytes)
       try addEntries(to: &step, &place, hashSeed)
       let taken = remaining - place.block.remaining
       return (step, taken + step.entries.count * MemoryLayout<Entry>.stride, false)
@@ -195,17 +205,20 @@ public struct CheckpointReader {
     step.entries.reserveCapacity(Self.stepCount)
     step.filings.reserveCapacity(Self.stepCount)
     while !place.block.isAtEnd, step.entries.count < Self.stepCount {
-      let (image, value) = try entry(&place.block)
-      place.digest.add(image)
-      let hash = image.key.withUnsafeBytes { XXH64.hash($0, seed: hashSeed) }
-      step.filings.append(Filing(keyHash: hash, origin: image.origin))
-      step.entries.append(Entry(image: image, value: value, keyHash: hash))
+      var entry = try entry(&place.block)
+      step.block.withUnsafeBytes { block in
+        let key = UnsafeRawBufferPointer(rebasing: block[entry.key])
+        entry.keyHash = XXH64.hash(key, seed: hashSeed)
+        place.digest.add(key: key, entry.numbers)
+      }
+      step.filings.append(Filing(keyHash: entry.keyHash, origin: entry.numbers.origin))
+      step.entries.append(entry)
     }
-    step.entries.reverse()
   }
 
-  private func entry(_ reader: inout ByteReader) throws(FormatError) -> (EntryImage, Bytes?) {
-    let key = try reader.prefixed(max: Bounds.keyByteCountMax, "key")
+  /// The next entry, its key yet to be hashed.
+  private func entry(_ reader: inout ByteReader) throws(FormatError) -> Entry {
+    let key = try reader.prefixedRange(max: Bounds.keyByteCountMax, "key")
     let distance = try reader.varint()
     guard !key.isEmpty, distance < header.head.sequence.rawValue else { throw .badField("origin") }
     let age = try reader.varint()
@@ -217,13 +230,14 @@ public struct CheckpointReader {
     let hash = try reader.fixed64()
     let memory = try expiry(&reader, after: setAt)
     let store = try expiry(&reader, after: setAt)
-    let value = try reader.byte() == 0 ? nil : try reader.slice(valueByteCount)
-    if let value, XXH64.hash(value) != hash { throw .badField("value hash") }
-    let image = EntryImage(
-      key: key, origin: SequenceNumber(header.head.sequence.rawValue - distance), setAt: setAt,
-      coder: coder, valueByteCount: UInt32(valueByteCount), valueHash: hash, memoryExpiry: memory,
-      storeExpiry: store)
-    return (image, value)
+    let value = try reader.byte() == 0 ? nil : try reader.range(valueByteCount)
+    if let value, XXH64.hash(reader.bytes[value]) != hash { throw .badField("value hash") }
+    return Entry(
+      key: key, value: value, keyHash: 0,
+      numbers: EntryNumbers(
+        origin: SequenceNumber(header.head.sequence.rawValue - distance), setAt: setAt,
+        coder: coder, valueByteCount: UInt32(valueByteCount), valueHash: hash,
+        memoryExpiry: memory, storeExpiry: store))
   }
 
   private func expiry(

@@ -34,17 +34,20 @@ public final class CheckpointWriter {
 
   /// Adds the next entry, with its encoded value where it is a memory resident's, or is to be found
   /// nowhere else.
-  public func append(_ image: EntryImage, value: Bytes?) throws(StorageError) {
+  public func append(
+    key: UnsafeRawBufferPointer, _ numbers: EntryNumbers, value: Bytes?
+  ) throws(StorageError) {
     // Blocks with values are compressed, those without aren't.
     if value == nil, valueByteCount >= Format.valueBlockByteCountMin { try endBlock() }
-    block.append(prefixed: image.key)
-    block.append(varint: header.head.sequence.rawValue - image.origin.rawValue)
-    block.append(varint: UInt64(header.head.at.rawValue - image.setAt.rawValue))
-    block.append(image.coder)
-    block.append(varint: UInt64(image.valueByteCount))
-    block.append(fixed: image.valueHash)
-    block.append(expiry: image.memoryExpiry, after: image.setAt)
-    block.append(expiry: image.storeExpiry, after: image.setAt)
+    block.append(varint: UInt64(key.count))
+    block.append(contentsOf: key)
+    block.append(varint: header.head.sequence.rawValue - numbers.origin.rawValue)
+    block.append(varint: UInt64(header.head.at.rawValue - numbers.setAt.rawValue))
+    block.append(numbers.coder)
+    block.append(varint: UInt64(numbers.valueByteCount))
+    block.append(fixed: numbers.valueHash)
+    block.append(expiry: numbers.memoryExpiry, after: numbers.setAt)
+    block.append(expiry: numbers.storeExpiry, after: numbers.setAt)
     block.append(value == nil ? 0 : 1)
     if let value {
       block.append(contentsOf: value)

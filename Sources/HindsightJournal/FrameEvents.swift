@@ -34,7 +34,9 @@ struct FrameEvents: Sendable {
   /// Calls `body` with each event, in their order.
   func forEachRecord<Failure>(_ body: (Record) throws(Failure) -> Void) throws(Failure) {
     if let decoded {
-      for record in decoded { try body(record) }
+      // A span lends its elements; an array copies them, and both threads count the references.
+      let records = decoded.span
+      for at in records.indices { try body(records[at]) }
       return
     }
     var decoder = EventDecoder(self.body, first: header.first)

@@ -137,10 +137,7 @@ struct FrameReader {
     while true {
       let bytes = try file.read(at: at, count: Self.readAhead)
       if bytes.isEmpty { return true }
-      let isZero = bytes.withUnsafeBytes { bytes in
-        bytes.allSatisfy { $0 == 0 }
-      }
-      guard isZero else { return false }
+      guard bytes.withUnsafeBytes({ $0.isZero }) else { return false }
       at += UInt64(bytes.count)
     }
   }

@@ -225,7 +225,8 @@ private final class LimitedSink: ReplaySink {
 
   func begin() { sink.begin() }
   func restore(_ head: StateHead) { sink.restore(head) }
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
+  var hashSeed: UInt64 { sink.hashSeed }
+  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
     try sink.restore(image, value: value)
   }
   func finishRestore(digest: UInt64) throws(StateError) { try sink.finishRestore(digest: digest) }

@@ -5,17 +5,17 @@ public protocol ReplaySink: AnyObject {
   /// A replay begins; whatever came before is void.
   func begin()
   func restore(_ head: StateHead)
-  /// The checkpoint's next entry, most recent first, its value where the checkpoint has it.
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError)
+  /// What the keys of a checkpoint's entries are to be hashed with.
+  var hashSeed: UInt64 { get }
+  /// The checkpoint's next entry, most recent first, its value where the checkpoint has it: lent like
+  /// the key.
+  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError)
   func finishRestore(digest: UInt64) throws(StateError)
 
-  // The same for a sink that lets the thread that reads ahead do a part. Others need none of it.
+  // For a sink that lets the thread that reads ahead do a part. Others need none of it.
 
-  /// What keys are hashed with.
-  var hashSeed: UInt64 { get }
   /// Where the next entries belong.
   func willRestore(_ filings: borrowing Span<Filing>)
-  func restore(_ image: EntryImage, value: Bytes?, keyHash: UInt64) throws(StateError)
   /// - Parameter computed: the digest of the entries as they were read; `nil` where their order
   ///   isn't told.
   func finishRestore(digest: UInt64, computed: UInt64?) throws(StateError)
@@ -27,10 +27,6 @@ public protocol ReplaySink: AnyObject {
 }
 
 extension ReplaySink {
-  public var hashSeed: UInt64 { 0 }
-  public func restore(_ image: EntryImage, value: Bytes?, keyHash: UInt64) throws(StateError) {
-    try restore(image, value: value)
-  }
   public func willRestore(_ filings: borrowing Span<Filing>) {}
   /// A sink that checks for itself has no use for the digest of what was read.
   public func finishRestore(digest: UInt64, computed: UInt64?) throws(StateError) {
@@ -206,9 +202,7 @@ public struct JournalReplay {
     sink.restore(header.head)
     let digest = try reader.forEachEntry(
       hashSeed: sink.hashSeed, ahead: { sink.willRestore($0) },
-      body: { (image, value, hash) throws(StateError) in
-        try sink.restore(image, value: value, keyHash: hash)
-      })
+      body: { (image, value) throws(StateError) in try sink.restore(image, value: value) })
     let isTold = header.head.opened?.accessLog != .off
     do throws(StateError) {
       try sink.finishRestore(digest: header.digest, computed: isTold ? digest : nil)

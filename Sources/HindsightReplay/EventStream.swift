@@ -77,7 +77,8 @@ private final class ResolvingSink: ReplaySink {
   func restore(_ head: StateHead) {
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
+  var hashSeed: UInt64 { state.hashSeed }
+  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
     try budget.spend(nil, state)
     try state.restore(image)
   }

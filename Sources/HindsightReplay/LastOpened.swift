@@ -19,7 +19,8 @@ private final class OpenedSink: ReplaySink {
 
   func begin() { opened = nil }
   func restore(_ head: StateHead) { opened = head.opened }
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {}
+  var hashSeed: UInt64 { 0 }
+  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {}
   func finishRestore(digest: UInt64) throws(StateError) {}
   func apply(_ record: Record) throws(StateError) {
     if case .opened(let opened) = record.event { self.opened = opened }

@@ -184,7 +184,7 @@ public struct Verifier {
     let head = reader.header.head
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
     var budget = ReplayBudget(limits)
-    try reader.forEachEntry { (image, _) throws(StateError) in
+    try reader.forEachEntry(hashSeed: state.hashSeed) { (image, _) throws(StateError) in
       try budget.spend(nil, state)
       try state.restore(image)
     }

@@ -43,7 +43,8 @@ final class VerifyingSink: ReplaySink {
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }
 
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) {
+  var hashSeed: UInt64 { state.hashSeed }
+  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
     try budget.spend(nil, state)
     try state.restore(image)
   }

@@ -93,14 +93,15 @@ struct CaptureTests {
       var digest = StateDigest(live.head, orderIsTold: live.orderIsTold)
       let orderIsTold = live.orderIsTold
       var entries: [Expected] = []
-      var slice: [CapturedEntry] = []
+      var slice = CapturedSlice()
       while true {
         for _ in 0..<Int.random(in: 0...stepCountMax, using: &random) { step() }
         giveValues()
         let hasMore = live.takeCaptured(Int.random(in: 1...5, using: &random), into: &slice)
-        for entry in slice {
+        slice.forEachEntry { key, entry in
           let value = entry.slot.map { values[$0] } ?? entry.value
-          entries.append(Expected(image: entry.image, value: value))
+          let image = EntryImage(key: Bytes(key), numbers: entry.numbers)
+          entries.append(Expected(image: image, value: value))
         }
         slice.removeAll()
         if !hasMore { break }
@@ -131,7 +132,7 @@ struct CaptureTests {
     for seed in 1...50 as ClosedRange<UInt64> {
       var run = Run(seed: seed)
       run.live.beginCapture()
-      var slice: [CapturedEntry] = []
+      var slice = CapturedSlice()
       _ = run.live.takeCaptured(3, into: &slice)
       for _ in 0..<20 { run.step() }
       let expected = run.picture()

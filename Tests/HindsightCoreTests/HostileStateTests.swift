@@ -16,9 +16,10 @@ struct HostileStateTests {
 
   private func image(_ origin: UInt64, key: UInt64, setAt: Int64 = 0) -> EntryImage {
     EntryImage(
-      key: withUnsafeBytes(of: key) { Bytes($0) }, origin: SequenceNumber(origin),
-      setAt: Timestamp(rawValue: setAt), coder: 1, valueByteCount: 0, valueHash: 0,
-      memoryExpiry: nil, storeExpiry: Timestamp(rawValue: .max))
+      key: withUnsafeBytes(of: key) { Bytes($0) },
+      numbers: EntryNumbers(
+        origin: SequenceNumber(origin), setAt: Timestamp(rawValue: setAt), coder: 1,
+        valueByteCount: 0, valueHash: 0, memoryExpiry: nil, storeExpiry: Timestamp(rawValue: .max)))
   }
 
   @Test("limits whose sum overflows are limits like any other")

@@ -324,4 +324,17 @@ struct CodecTests {
     #expect(frame.header.encoding == .stored)
     #expect(try decode(frame) == [record])
   }
+
+  @Test("zeros behind the last frame are told from anything else, whatever its place")
+  func zeros() {
+    for count in 0...200 {
+      var bytes = [UInt8](repeating: 0, count: count)
+      #expect(bytes.withUnsafeBytes { $0.isZero })
+      for at in 0..<count {
+        bytes[at] = 1
+        #expect(!bytes.withUnsafeBytes { $0.isZero }, "byte \(at) of \(count)")
+        bytes[at] = 0
+      }
+    }
+  }
 }

@@ -45,7 +45,7 @@ struct FaultCheckpointTests {
   }
 
   private func read(_ storage: SimulatedStorage) throws {
-    try CheckpointReader(storage, number: 1).forEachEntry { _, _ in }
+    try CheckpointReader(storage, number: 1).forEachEntry(hashSeed: 0) { _, _ in }
   }
 
   @Test("every single bit, flipped, is noticed; and passed over")

@@ -63,7 +63,10 @@ private final class SoundSink: ReplaySink {
   func restore(_ head: StateHead) {
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }
-  func restore(_ image: EntryImage, value: Bytes?) throws(StateError) { try state.restore(image) }
+  var hashSeed: UInt64 { state.hashSeed }
+  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
+    try state.restore(image)
+  }
   func finishRestore(digest: UInt64) throws(StateError) {
     try state.finishRestore(digest: digest)
     state.checkInvariants()
