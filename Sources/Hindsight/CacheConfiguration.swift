@@ -126,6 +126,9 @@ enum EngineBounds {
   static let frameByteCount = 64 << 10
   /// … or at this age.
   static let frameAge = Microseconds(rawValue: 10_000)
+  /// So much more may a full open frame grow by tellings of the order of use, two or three bytes for each
+  /// entry that was touched.
+  static let tellingByteCountMax = 8 << 20
   /// So many callers that wait at the same time are a crowd: the journal's thread writes for them.
   static let crowdCountMin = 3
   /// Bytes of events written but not yet durable, which are kept in memory: beyond it, a sync is

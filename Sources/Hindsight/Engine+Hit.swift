@@ -54,7 +54,7 @@ extension EngineState {
     if hits.isFull {
       settleHits()
       // The slower way of a lookup tells it.
-      if core.hasManyUntoldTouches, canRecord { return nil }
+      if core.hasManyUntoldTouches, canTell { return nil }
     }
     hits.append(slot)
     return object

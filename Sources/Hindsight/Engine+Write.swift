@@ -146,6 +146,7 @@ extension EngineState {
     _ level: Acknowledgement, _ journal: Engine.Journal?, _ reading: ClockReading,
     _ decide: (inout EngineState, ClockReading) throws(E) -> R
   ) throws(E) -> Written<R> {
+    tellManyTouches(reading)
     let result = try decide(&self, reading)
     let isUnattended = level == .enqueued || !hasJournal
     return Written(

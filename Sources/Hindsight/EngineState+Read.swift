@@ -15,6 +15,14 @@ extension EngineState {
     return frame.byteCount <= queues.unwrittenByteCountMax
   }
 
+  /// Whether the order of use may be told at present. Where the journal is slow that goes on for a while after
+  /// everything else waits: what isn't told grows with every hit, and telling it is a pause in the end.
+  var canTell: Bool {
+    if canRecord { return true }
+    guard phase == .open, commit.trouble == nil else { return false }
+    return frame.byteCount <= queues.unwrittenByteCountMax + EngineBounds.tellingByteCountMax
+  }
+
   /// Whether the journal's thread must be told that a frame has begun, so that it times its cut; or
   /// without a journal, the projector that there are rows.
   mutating func wantsTimedCut() -> Bool {
@@ -99,10 +107,10 @@ extension EngineState {
 
   // MARK: Steps
 
-  /// Tells the order of use before it has become long: hits alone could touch every entry between
+  /// Tells the order of use before it has become long: hits and sets could move every entry between
   /// two frames, and telling a million of them takes a quarter of a second.
-  private mutating func tellManyTouches(_ reading: ClockReading) {
-    guard core.hasManyUntoldTouches, canRecord else { return }
+  mutating func tellManyTouches(_ reading: ClockReading) {
+    guard core.hasManyUntoldTouches, canTell else { return }
     core.decideTouches(at: now(reading), into: &decision)
     absorb(reading)
   }

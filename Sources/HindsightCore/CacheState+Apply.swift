@@ -204,6 +204,7 @@ extension CacheState {
     guard expiry <= entries[slot].storeExpiry else { throw .promotedBeyondStore(origin) }
     if entries[slot].isResident(in: .memory) { throw .alreadyResident(origin, .memory) }
     moveToFront(slot)
+    recency.noteArrival()
     entries[slot].memoryExpiry = expiry
     beginResidency(slot, .memory)
     effects.append(.memoryBegan(slot))

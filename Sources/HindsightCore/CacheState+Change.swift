@@ -12,6 +12,7 @@ extension CacheState {
     origins.insert(slot, entries)
     if atFront {
       recency.insertAtFront(slot, &entries)
+      recency.noteArrival()
     } else {
       recency.insertAtBack(slot, &entries)
     }

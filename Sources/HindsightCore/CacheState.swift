@@ -152,8 +152,8 @@ public struct CacheState: ~Copyable, Sendable {
     recency.untold != noSlot && head.opened?.accessLog != .off
   }
 
-  /// Whether so many entries were touched since the last telling that it should not wait longer:
-  /// it names all of them at once.
+  /// Whether so many entries were touched since the last telling, or came in since the first of them was,
+  /// that it should not wait longer: it names all of them at once.
   @inline(__always)
   public var hasManyUntoldTouches: Bool { recency.untoldCount >= Bounds.untoldCountMax }
 

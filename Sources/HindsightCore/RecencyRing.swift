@@ -7,9 +7,10 @@ struct RecencyRing: Sendable {
   private var cursors: (memory: Slot, store: Slot) = (noSlot, noSlot)
   /// The oldest entry whose place in the list no event tells yet; everything newer is told with it.
   private(set) var untold: Slot = noSlot
-  /// How many different entries were moved since the last telling. A number for each telling, kept
-  /// with an entry, counts it once. That there are 127 of them leaves out one in so many; they follow
-  /// each other irregularly, so that no regular use meets the same number each time.
+  /// How many different entries were moved since the last telling, and how many came in since the first
+  /// of them was: a telling names about so many. A number for each telling, kept with an entry, counts
+  /// it once. That there are 127 of them leaves out one in so many; they follow each other
+  /// irregularly, so that no regular use meets the same number each time.
   private(set) var untoldCount = 0
   /// 1 to 127; an entry that was never touched has 0.
   private var telling: UInt8 = 1
@@ -71,6 +72,11 @@ struct RecencyRing: Sendable {
     guard entries[slot].telling != telling else { return }
     entries[slot].telling = telling
     untoldCount += 1
+  }
+
+  /// An entry has come to the front by an event of its own.
+  mutating func noteArrival() {
+    if untold != noSlot { untoldCount += 1 }
   }
 
   mutating func allTold() {

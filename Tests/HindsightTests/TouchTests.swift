@@ -28,4 +28,54 @@ struct TouchTests {
     #expect(cache.statistics.lastSequence == before)
     try await cache.close()
   }
+
+  @Test("hits are told although the open frame is full")
+  func manyHitsWhileTheJournalIsSlow() async throws {
+    let directory = try TemporaryDirectory()
+    let count = 3 * Bounds.untoldCountMax
+    var configuration = configuration(memory: UInt64(count + 1), store: UInt64(count + 1))
+    configuration.queues.unwrittenByteCountMax = 1 << 20
+    // It writes nothing until it is told to.
+    let scheduler = ManualScheduler()
+    configuration.scheduler = scheduler
+    let cache = try await scheduler.run { [configuration] in
+      try await Cache<[UInt8]>.open(
+        at: directory.cache, coder: .bytes, configuration: configuration)
+    }
+    let keys = try (0..<count).map { try CacheKey("k\($0)") }
+    for key in keys { try await cache.set([1], for: key, acknowledgement: .enqueued) }
+    let large = [UInt8](repeating: 2, count: 1 << 20)
+    try await cache.set(large, for: try CacheKey("large"), acknowledgement: .enqueued)
+    let before = cache.statistics.lastSequence
+    for key in keys { #expect(cache.memoryValue(for: key) == [1]) }
+    let events = cache.statistics.lastSequence - before
+    #expect((1...3).contains(events), "\(events) events")
+    try await scheduler.run { try await cache.close() }
+  }
+
+  @Test("what comes in after a hit counts as what a telling will have to name")
+  func manySetsAfterAHit() async throws {
+    let directory = try TemporaryDirectory()
+    let count = 3 * Bounds.untoldCountMax
+    var configuration = configuration(memory: UInt64(count + 1), store: UInt64(count + 1))
+    let scheduler = ManualScheduler()
+    configuration.scheduler = scheduler
+    let cache = try await scheduler.run { [configuration] in
+      try await Cache<[UInt8]>.open(
+        at: directory.cache, coder: .bytes, configuration: configuration)
+    }
+    for key in ["first", "second"] { try await cache.set([0], for: try CacheKey(key)) }
+    let before = cache.statistics.lastSequence
+    #expect(cache.memoryValue(for: try CacheKey("first")) == [0])
+    for number in 2...count {
+      try await cache.set([1], for: try CacheKey("k\(number)"), acknowledgement: .enqueued)
+      // The hit is settled, and each telling is followed by another hit.
+      if number % Bounds.untoldCountMax == 1 {
+        #expect(cache.memoryValue(for: try CacheKey("first")) == [0])
+      }
+    }
+    let tellings = cache.statistics.lastSequence - before - UInt64(count - 1)
+    #expect((2...3).contains(tellings), "\(tellings) tellings")
+    try await scheduler.run { try await cache.close() }
+  }
 }
