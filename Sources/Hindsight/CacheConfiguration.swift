@@ -66,7 +66,7 @@ public struct Retention: Sendable, Hashable {
 /// was let in may exceed it once. Hits never wait.
 public struct QueueLimits: Sendable, Hashable {
   /// Bytes of events that are decided but not written: 8 MiB; at most 32 MiB, since they are written
-  /// as one frame.
+  /// as one frame. Hits, which never wait, may add 8 MiB that tell the order of use.
   public var unwrittenByteCountMax = 8 << 20
   /// Bytes of frames that are written but not yet durable, kept in memory until they are, in case
   /// they must be written again: 64 MiB. A sync begins by itself at 32 MiB.
