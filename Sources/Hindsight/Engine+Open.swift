@@ -234,14 +234,15 @@ private struct Opening {
       state: state, configuration: configuration, journal: journal, store: readers,
       directoryLock: lock, recovery: summary, logger: logger)
     let projector = store.map {
-      Projector(
-        engine: engine, writer: $0.writer, journalID: journal?.id ?? JournalID(high: 0, low: 0))
+      StepOwner(
+        Projector(
+          engine: engine, writer: $0.writer, journalID: journal?.id ?? JournalID(high: 0, low: 0)))
     }
     do throws(CacheError) {
       try engine.start(projector: projector)
     } catch {
       // Files first: who takes the directory next must find nobody at them.
-      projector?.abandon()
+      projector?.withWork { $0.abandon() }
       if let journal { engine.closeJournal(journal) }
       throw error
     }

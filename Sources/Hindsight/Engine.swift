@@ -117,16 +117,16 @@ final class Engine: Sendable {
 
   /// Starts the background activities. Called once, before anybody else knows the engine.
   /// - Throws: `.system` where one can't be started. None has run then, and none will.
-  func start(projector: Projector?) throws(CacheError) {
-    let upkeep = Upkeep(engine: self)
+  func start(projector: StepOwner<Projector>?) throws(CacheError) {
+    let upkeep = StepOwner(Upkeep(engine: self))
     do throws(CacheError) {
       try background.withLock { (background) throws(CacheError) in
-        background.upkeep = try begin("upkeep") { upkeep.step() }
+        background.upkeep = try begin("upkeep") { upkeep.withWork { $0.step() } }
         if journal != nil {
           background.journal = try begin("journal") { [self] in journalStep() }
         }
         if let projector, let store {
-          background.projector = try begin("projector") { projector.step() }
+          background.projector = try begin("projector") { projector.withWork { $0.step() } }
           background.reader = try begin("reader") { [self] in readerStep(store) }
         }
       }

@@ -5,9 +5,7 @@ import HindsightStore
 /// Materializes the store: durable events → one transaction (rows and applied sequence) → unpin.
 ///
 /// Owns the one writing connection; nothing else writes.
-final class Projector: @unchecked Sendable {  // `step` alone uses it, never twice at once
-  // Proof of Sendable: `writer` and the fields below are used by `step` alone, which the scheduler
-  // never runs on two threads at once, and by `init`, before that.
+final class Projector {
   private let engine: Engine
   private let writer: any StoreWriter
   private let journalID: JournalID

@@ -2,9 +2,7 @@ import HindsightCore
 import HindsightJournal
 
 /// Upkeep: the sweeper, checkpoints and retention. None of it is urgent; all of it is in slices.
-final class Upkeep: @unchecked Sendable {  // `step` alone uses it, never twice at once
-  // Proof of Sendable: `stream` is used by `step` alone, which the scheduler never runs on two
-  // threads at once.
+final class Upkeep {
   private let engine: Engine
   /// The checkpoint that is being written.
   private var stream: CheckpointStream?
