@@ -104,6 +104,7 @@ final class Engine: Sendable {
     defer { garbage.release() }
     return try state.withLock { (state) throws(E) -> R in
       state.settleHits()
+      state.hits.endStreak()
       defer { garbage = state.garbage.take() }
       return try body(&state)
     }

@@ -9,44 +9,134 @@ import HindsightCore
 /// hit had done so itself. So nothing but hits ever happens between a hit and its move, the list is
 /// exact whenever somebody looks at it, and a noted slot can't have been reused. An entry that was
 /// hit repeatedly is moved once, by its last hit: that gives the same list.
+///
+/// While the lock is shared each lane has a log of its own. One after the other, after the common one, they
+/// make an order in which each thread's hits keep theirs; there is no other between two threads that do
+/// nothing but hit.
 struct HitLog: ~Copyable, @unchecked Sendable {  // owns the memory behind its pointers
   static let capacity = 2_048
   /// In a large index, where few hits fall on an entry that is in the log already and each takes longest
   /// to move, so that nobody waits long for the settling.
   static let largeCapacity = 128
   private static let largeEntryCount = 1 << 16
+  /// In the log of a lane, and in all of them together where an index has more entries than that.
+  static let laneCapacity = 4_096
+  /// So many hits in a row, and the lock may be shared.
+  private static let streakMin = 64
   /// So many entries are moved at a time.
   private static let batchCount = 32
 
-  private let slots = UnsafeMutablePointer<Slot>.allocate(capacity: HitLog.capacity)
+  private var slots = UnsafeMutablePointer<Slot>.allocate(capacity: HitLog.capacity)
   private(set) var count = 0
   private var countMax = HitLog.capacity
-  /// Which entries the settling at hand has met: a hash table of twice the log's length, each cell a
-  /// slot and above it the number of the settling.
-  private let met = UnsafeMutablePointer<UInt64>.allocate(capacity: HitLog.cellCount)
-  private static var cellCount: Int { 2 * capacity }
+  /// Each lane's hits, their number in front; none before the lane is opened.
+  private let lanes = UnsafeMutablePointer<UnsafeMutablePointer<Slot>?>.allocate(
+    capacity: Int(Lane.count))
+  private var openedLaneCount = 0
+  private var laneCountMax = 0
+  /// Whether hits may have come by the lanes since the last settling.
+  private(set) var isShared = false
+  /// Hits since the lock was last taken for anything else.
+  private(set) var streak = 0
+  /// Which entries the settling at hand has met: a hash table of at least twice the logs' length, each
+  /// cell a slot and above it the number of the settling.
+  private var met: UnsafeMutablePointer<UInt64>
+  private var cellCount = 2 * HitLog.capacity
   private var settling: UInt32 = 0
   /// What reading ahead came to: of no meaning.
   private var read: Slot = 0
 
-  init() { met.initialize(repeating: 0, count: Self.cellCount) }
+  init() {
+    met = .allocate(capacity: cellCount)
+    met.initialize(repeating: 0, count: cellCount)
+    lanes.initialize(repeating: nil, count: Int(Lane.count))
+  }
 
   deinit {
     slots.deallocate()
     met.deallocate()
+    for lane in 0..<Int(Lane.count) { lanes[lane]?.deallocate() }
+    lanes.deallocate()
   }
 
   var isFull: Bool { count >= countMax }
+
+  /// Whether there is nothing to settle.
+  var isEmpty: Bool { count == 0 && !isShared }
 
   @inline(__always)
   mutating func append(_ slot: Slot) {
     assert(count < Self.capacity)
     slots[count] = slot
     count &+= 1
+    streak &+= 1
   }
 
+  // MARK: Lanes
+
+  /// Whether there was nothing but hits for so long that the lock may be shared.
+  var isLongStreak: Bool { streak >= Self.streakMin && countMax > 0 }
+
+  /// Something else than a hit happens.
+  mutating func endStreak() { streak = 0 }
+
+  /// The lock is about to be shared, and the lane about to be used.
+  mutating func share(_ lane: Lane) {
+    isShared = true
+    guard lanes[Int(lane.number)] == nil else { return }
+    let log = UnsafeMutablePointer<Slot>.allocate(capacity: 1 + Self.laneCapacity)
+    log.initialize(to: 0)
+    lanes[Int(lane.number)] = log
+    openedLaneCount += 1
+    makeRoom(Self.capacity + openedLaneCount * Self.laneCapacity)
+    laneCountMax = 0
+  }
+
+  /// Notes a hit in the lane's log, which is the caller's as long as it is in the lane.
+  /// - Returns: whether there was room.
+  @inline(__always)
+  func note(_ slot: Slot, _ lane: Lane) -> Bool {
+    guard let log = lanes[Int(lane.number)] else { return false }
+    let count = log[0]
+    guard count < laneCountMax else { return false }
+    log[Int(count) + 1] = slot
+    log[0] = count + 1
+    return true
+  }
+
+  /// Puts the lanes' hits behind the others.
+  private mutating func gather() {
+    isShared = false
+    for lane in 0..<Int(Lane.count) {
+      guard let log = lanes[lane], log[0] > 0 else { continue }
+      (slots + count).update(from: log + 1, count: Int(log[0]))
+      count += Int(log[0])
+      log[0] = 0
+    }
+  }
+
+  /// Room for the hits of all logs together. Those that there are stay.
+  private mutating func makeRoom(_ capacity: Int) {
+    let larger = UnsafeMutablePointer<Slot>.allocate(capacity: capacity)
+    larger.update(from: slots, count: count)
+    slots.deallocate()
+    slots = larger
+    guard cellCount == 2 * Self.capacity else { return }
+    cellCount = 2 * Self.laneCapacity
+    met.deallocate()
+    met = .allocate(capacity: cellCount)
+    met.initialize(repeating: 0, count: cellCount)
+    settling = 0
+  }
+
+  // MARK: Settling
+
   /// Empties the log: moves each entry in it once, in the order of their last hits.
-  mutating func settle(_ core: inout CacheState) {
+  /// - Returns: how many hits there were.
+  @discardableResult
+  mutating func settle(_ core: inout CacheState) -> Int {
+    if isShared { gather() }
+    let hitCount = count
     let first = count > 1 ? compact() : 0
     for start in stride(from: first, to: count, by: Self.batchCount) {
       let batch = UnsafeBufferPointer(
@@ -56,26 +146,30 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // owns the memory behind its p
     }
     count = 0
     countMax = core.entryCount > Self.largeEntryCount ? Self.largeCapacity : Self.capacity
+    laneCountMax =
+      core.entryCount <= Self.laneCapacity
+      ? Self.laneCapacity : min(countMax, Self.capacity / max(1, openedLaneCount))
     // Whoever has settled it: the next hit sees to a telling.
-    if core.hasManyUntoldTouches { countMax = 0 }
+    if core.hasManyUntoldTouches { (countMax, laneCountMax) = (0, 0) }
+    return hitCount
   }
 
   /// Moves the last hits of all entries to the end of the log, in order.
   /// - Returns: the first one's place.
   private mutating func compact() -> Int {
     if settling == .max {
-      met.update(repeating: 0, count: Self.cellCount)
+      met.update(repeating: 0, count: cellCount)
       settling = 0
     }
     settling += 1
     let number = UInt64(settling) << 32
-    let (slots, met) = (slots, met)
+    let (slots, met, mask) = (slots, met, cellCount - 1)
     var first = count
     var place = count
     while place > 0 {
       place &-= 1
       let slot = slots[place]
-      guard Self.meet(slot, number, met) else { continue }
+      guard Self.meet(slot, number, met, mask) else { continue }
       first &-= 1
       slots[first] = slot
     }
@@ -85,14 +179,14 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // owns the memory behind its p
   /// Whether the settling of this number (in the high half) meets the entry for the first time.
   @inline(__always)
   private static func meet(
-    _ slot: Slot, _ number: UInt64, _ met: UnsafeMutablePointer<UInt64>
+    _ slot: Slot, _ number: UInt64, _ met: UnsafeMutablePointer<UInt64>, _ mask: Int
   ) -> Bool {
     let cell = number | UInt64(slot)
     // Slots are dense: those of a small index each have a cell of their own.
-    var at = Int(truncatingIfNeeded: slot ^ slot &>> 12) & (cellCount - 1)
+    var at = Int(truncatingIfNeeded: slot ^ slot &>> 12) & mask
     while met[at] >= number {
       if met[at] == cell { return false }
-      at = (at &+ 1) & (cellCount - 1)
+      at = (at &+ 1) & mask
     }
     met[at] = cell
     return true

@@ -23,31 +23,56 @@ import Synchronization
 /// Where that doesn't help, the holder was descheduled. Then the waiter sleeps in naps between its
 /// attempts, so that nobody burns a core that the holder needs. Waking a sleeper by a signal costs
 /// as much as a nap lasts, and would put a second atomic operation on every unlock.
+///
+/// Threads that only hit need not exclude each other. A holder that has seen nothing but hits for a
+/// while *shares* the lock: from then on a hit takes a *lane*, a flag in a cache line that few
+/// threads use, and no line changes cores. Whoever takes the lock ends the sharing and waits until all
+/// lanes are left, as the biased lock BRAVO does (Dice and Kogan, USENIX ATC 2019).
 struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {  // is the lock
   // Proof of Sendable: the memory behind both pointers belongs to this value alone, from `init` to
   // `deinit`; `guarded` is touched by the holder of `isHeld` only, and an acquiring exchange that
-  // follows a releasing store makes what one holder did visible to the next.
+  // follows a releasing store makes what one holder did visible to the next. Who is in a lane only reads it: see
+  // `enter`, and `endSharing` for the other half.
   private let word: UnsafeMutablePointer<Word>
+  /// Whether the lock is shared; its holder's to change. In a line of its own, which seldom changes.
+  private let isShared: UnsafeMutablePointer<Atomic<Bool>>
+  /// Whether somebody is in the lane; one in a line.
+  private let lanes: UnsafeMutablePointer<Atomic<Bool>>
   private let guarded: UnsafeMutablePointer<State>
+  private let laneKey = Lane.key
 
   /// In one cache line.
   private struct Word: ~Copyable {
     let isHeld = Atomic<Bool>(false)
     /// How many have waited for long, and are looking.
     let impatient = Atomic<Int>(0)
+    /// Whether somebody has waited since the holder last asked.
+    let isContended = Atomic<Bool>(false)
   }
 
   init(_ state: consuming State) {
     word = Self.allocate()
+    isShared = Self.allocate()
+    lanes = Self.allocate(StateLockBounds.lineByteCount * Int(Lane.count))
     guarded = Self.allocate()
     word.initialize(to: Word())
+    isShared.initialize(to: Atomic(false))
+    for lane in 0..<Lane.count {
+      isTaken(lane).initialize(to: Atomic(false))
+    }
     guarded.initialize(to: state)
   }
 
   deinit {
     guarded.deinitialize(count: 1)
+    for lane in 0..<Lane.count {
+      isTaken(lane).deinitialize(count: 1)
+    }
+    isShared.deinitialize(count: 1)
     word.deinitialize(count: 1)
     guarded.deallocate()
+    lanes.deallocate()
+    isShared.deallocate()
     word.deallocate()
   }
 
@@ -68,11 +93,106 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable { 
     } else if word.pointee.isHeld.exchange(true, ordering: .acquiring) {
       lockSlowly()
     }
+    if isShared.pointee.load(ordering: .relaxed) { endSharing() }
     return guarded
   }
 
   @inline(__always)
   func unlock() { word.pointee.isHeld.store(false, ordering: .releasing) }
+
+  // MARK: Sharing
+
+  /// As `lock`, for who would rather take a lane; `nil` as soon as the lock is shared.
+  @inline(__always)
+  func lockUnlessShared() -> UnsafeMutablePointer<State>? {
+    if word.pointee.impatient.load(ordering: .relaxed) != 0 {
+      lockAfterOthers()
+    } else if word.pointee.isHeld.exchange(true, ordering: .acquiring),
+      !lockSlowly(unlessShared: true)
+    {
+      return nil
+    }
+    guard isShared.pointee.load(ordering: .relaxed) else { return guarded }
+    unlock()
+    return nil
+  }
+
+  /// Whether anybody has waited for the lock since its holder last forgot that.
+  var isContended: Bool { word.pointee.isContended.load(ordering: .relaxed) }
+
+  func forgetContention() {
+    if isContended { word.pointee.isContended.store(false, ordering: .relaxed) }
+  }
+
+  /// The calling thread's lane.
+  @inline(__always)
+  var lane: Lane { Lane.current(laneKey) }
+
+  /// Lets in who comes by a lane, until somebody takes the lock. For the holder, who must have done with
+  /// the state and unlocks next.
+  func share() { isShared.pointee.store(true, ordering: .releasing) }
+
+  /// Whether the lock is shared at the moment.
+  @inline(__always)
+  var isSharedNow: Bool { isShared.pointee.load(ordering: .relaxed) }
+
+  /// Takes a lane: the state, beside whoever is in another lane. Nobody changes it until `leave`, but
+  /// for what belongs to a lane, which is the caller's for so long. `nil`: the lock isn't shared, or the
+  /// lane is taken and stays so.
+  @inline(__always)
+  func enter(_ lane: Lane) -> UnsafePointer<State>? {
+    let isTaken = isTaken(lane.number)
+    if isTaken.pointee.exchange(true, ordering: .sequentiallyConsistent) {
+      guard enterSlowly(isTaken) else { return nil }
+    }
+    // Either this sees that the sharing has ended, or who ends it sees the lane taken.
+    if isShared.pointee.load(ordering: .sequentiallyConsistent) { return UnsafePointer(guarded) }
+    isTaken.pointee.store(false, ordering: .releasing)
+    return nil
+  }
+
+  @inline(__always)
+  func leave(_ lane: Lane) {
+    isTaken(lane.number).pointee.store(false, ordering: .releasing)
+  }
+
+  @inline(__always)
+  private func isTaken(_ lane: UInt8) -> UnsafeMutablePointer<Atomic<Bool>> {
+    lanes + Int(lane) * StateLockBounds.lineByteCount
+  }
+
+  @inline(never)
+  private func enterSlowly(_ isTaken: UnsafeMutablePointer<Atomic<Bool>>) -> Bool {
+    for _ in 0..<StateLockBounds.lanePauseCount where isSharedNow {
+      spin(StateLockBounds.impatientPause)
+      if !isTaken.pointee.load(ordering: .relaxed),
+        !isTaken.pointee.exchange(true, ordering: .sequentiallyConsistent)
+      {
+        return true
+      }
+    }
+    return false
+  }
+
+  @inline(never)
+  private func endSharing() {
+    isShared.pointee.store(false, ordering: .sequentiallyConsistent)
+    for lane in 0..<Lane.count {
+      let isTaken = isTaken(lane)
+      var looks = 0
+      while isTaken.pointee.load(ordering: .sequentiallyConsistent) {
+        // Who is in a lane copies one value; if it takes longer, its thread was descheduled.
+        looks += 1
+        if looks < StateLockBounds.impatientPauseCount {
+          spin(StateLockBounds.impatientPause)
+        } else {
+          nap(looks - StateLockBounds.impatientPauseCount)
+        }
+      }
+    }
+  }
+
+  // MARK: Waiting
 
   private func take() -> Bool {
     !word.pointee.isHeld.load(ordering: .relaxed)
@@ -90,20 +210,26 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable { 
     if word.pointee.isHeld.exchange(true, ordering: .acquiring) { lockSlowly() }
   }
 
+  /// - Returns: whether the lock was taken; false only with `unlessShared`, where it is shared now.
   @inline(never)
-  private func lockSlowly() {
+  @discardableResult
+  private func lockSlowly(unlessShared: Bool = false) -> Bool {
+    word.pointee.isContended.store(true, ordering: .relaxed)
     var pause = StateLockBounds.pauseMin
     for _ in 0..<StateLockBounds.pauseCount {
       spin(pause)
-      if take() { return }
+      if unlessShared, isSharedNow { return false }
+      if take() { return true }
       pause = min(pause + pause / 2, StateLockBounds.pauseMax)
     }
     var naps = 0
     while !takeImpatiently() {
       nap(naps)
       naps += 1
-      if take() { return }
+      if unlessShared, isSharedNow { return false }
+      if take() { return true }
     }
+    return true
   }
 
   /// Looks often for a while, while others hold back.
@@ -139,14 +265,56 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable { 
   }
 
   /// Memory that shares no cache line with anything, nor the pair that prefetchers load.
-  private static func allocate<T: ~Copyable>() -> UnsafeMutablePointer<T> {
-    UnsafeMutableRawPointer.allocate(
-      byteCount: max(MemoryLayout<T>.size, 128), alignment: max(MemoryLayout<T>.alignment, 128)
-    ).bindMemory(to: T.self, capacity: 1)
+  private static func allocate<T: ~Copyable>(
+    _ count: Int = 1
+  ) -> UnsafeMutablePointer<T> {
+    let line = StateLockBounds.lineByteCount
+    return UnsafeMutableRawPointer.allocate(
+      byteCount: max(MemoryLayout<T>.stride * count, line),
+      alignment: max(MemoryLayout<T>.alignment, line)
+    ).bindMemory(to: T.self, capacity: count)
   }
 }
 
+/// Which of the lanes of a shared lock a thread takes: always the same one, so that its hits keep their
+/// order. Threads are given the lanes in turn; two share one only where there are more of them.
+@usableFromInline
+struct Lane: Sendable {
+  static let count: UInt8 = 16
+
+  /// 0 to 15.
+  let number: UInt8
+
+  /// The calling thread's, which `key` remembers.
+  @inline(__always)
+  static func current(_ key: pthread_key_t) -> Lane {
+    guard let own = pthread_getspecific(key) else { return give(key) }
+    return Lane(number: UInt8(truncatingIfNeeded: Int(bitPattern: own)) &- 1)
+  }
+
+  private static func give(_ key: pthread_key_t) -> Lane {
+    let turn = given.wrappingAdd(1, ordering: .relaxed).oldValue
+    let number = UInt8(truncatingIfNeeded: turn) % count
+    // The value is no address, and 0 stands for none.
+    guard pthread_setspecific(key, UnsafeMutableRawPointer(bitPattern: Int(number) + 1)) == 0 else {
+      return Lane(number: 0)  // out of memory: one for all that can't be told apart
+    }
+    return Lane(number: number)
+  }
+
+  private static let given = Atomic<Int>(0)
+
+  fileprivate static let key: pthread_key_t = {
+    var key = pthread_key_t()
+    let code = pthread_key_create(&key, nil)
+    precondition(code == 0, "no thread-specific key is left")
+    return key
+  }()
+}
+
 private enum StateLockBounds {
+  /// A cache line, and the one beside it that prefetchers load with it.
+  static let lineByteCount = 128
   /// Nanoseconds of a spinning wait: the first one, and the longest.
   static let pauseMin = 1_000
   static let pauseMax = 8_000
@@ -159,4 +327,6 @@ private enum StateLockBounds {
   static let impatientPauseCount = 100
   /// How many such pauses who comes back waits.
   static let politePauseCount = 6
+  /// How often who finds its lane taken looks again.
+  static let lanePauseCount = 8
 }

@@ -26,6 +26,20 @@ struct TemporaryDirectory: ~Copyable {
   var cache: String { path + "/cache" }
 }
 
+/// Runs `body` on so many threads, all at once, and waits for them. Threads of its own:
+/// `concurrentPerform` runs one after the other where other tests have taken its threads.
+func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+  let group = DispatchGroup()
+  for number in 0..<count {
+    group.enter()
+    Thread.detachNewThread {
+      body(number)
+      group.leave()
+    }
+  }
+  group.wait()
+}
+
 /// What the tests cache: like the first user's metadata.
 struct Package: Codable, Sendable, Equatable {
   var name: String

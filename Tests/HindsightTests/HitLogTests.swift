@@ -72,4 +72,64 @@ struct HitLogTests {
       #expect(isRight, "seed \(seed), round \(round)")
     }
   }
+
+  @Test(
+    "the lanes' hits come after the others, lane by lane, each in its own order; a full lane says so",
+    arguments: [1, 30, 3_000, 5_000, 70_000])
+  func lanes(entryCount: Int) throws {
+    let seed = UInt64.random(in: 0 ... .max)
+    var random = SplitMix64(seed: seed)
+    var logged = try state(entryCount)
+    var direct = try state(entryCount)
+    var log = HitLog()
+    let lanes = [2, 5, 11].map { Lane(number: $0) }
+    for lane in lanes {
+      let isNoted = log.note(1, lane)
+      #expect(!isNoted, "a lane has room once the lock was shared and the log settled")
+      log.share(lane)
+    }
+    log.settle(&logged)
+    for round in 0..<12 {
+      let spread = round % 3 == 0 ? entryCount : min(entryCount, 40)
+      var count = 0
+      for _ in 0..<Int.random(in: 0...HitLog.largeCapacity, using: &random) {
+        let slot = Slot.random(in: 1...Slot(spread), using: &random)
+        log.append(slot)
+        direct.touch(slot)
+        count += 1
+      }
+      log.share(lanes[round % lanes.count])
+      let isEmpty = log.isEmpty
+      #expect(!isEmpty)
+      // Each lane in turn to its end, though they filled beside each other.
+      var noted = lanes.map { _ in [Slot]() }
+      let most = round % 2 == 0 ? Int.max : 500
+      var left = Set(lanes.indices)
+      while let at = left.randomElement(using: &random) {
+        let slot = Slot.random(in: 1...Slot(spread), using: &random)
+        if noted[at].count < most, log.note(slot, lanes[at]) {
+          noted[at].append(slot)
+        } else {
+          left.remove(at)
+        }
+      }
+      for slots in noted {
+        count += slots.count
+        let isOfUse = slots.count >= min(most, HitLog.largeCapacity)
+        #expect(isOfUse, "seed \(seed), round \(round): room for \(slots.count)")
+        for slot in slots { direct.touch(slot) }
+      }
+      let settled = log.settle(&logged)
+      #expect(settled == count, "seed \(seed), round \(round)")
+      if logged.hasManyUntoldTouches {
+        let isNoted = log.note(1, lanes[0])
+        #expect(!isNoted, "nobody would tell the order")
+        var decision = Decision()
+        logged.decideTouches(at: Timestamp(microseconds: 2), into: &decision)
+        log.settle(&logged)
+      }
+      let isRight = order(logged) == order(direct)
+      #expect(isRight, "seed \(seed), round \(round)")
+    }
+  }
 }

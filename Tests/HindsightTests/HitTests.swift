@@ -1,20 +1,36 @@
 import Foundation
-import Hindsight
 import HindsightJournal
 import HindsightReplay
 import HindsightStore
 import HindsightTesting
+import Synchronization
 import Testing
+
+@testable import Hindsight
 
 @Suite("S041 memory hits from several threads")
 struct HitTests {
-  /// Runs `body` on threads of its own, all at once.
-  private func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
-    DispatchQueue.concurrentPerform(iterations: count, execute: body)
+  private func memoryOnly(_ limit: Int, ticks: Bool = false) async throws -> Cache<Int> {
+    let configuration = configuration(memory: UInt64(limit)) {
+      if ticks { $0.clock = SystemClock() }
+    }
+    return try await Cache<Int>.open(at: nil, configuration: configuration)
   }
 
-  private func memoryOnly(_ limit: Int) async throws -> Cache<Int> {
-    try await Cache<Int>.open(at: nil, configuration: configuration(memory: UInt64(limit)))
+  private func isSharedNow<Value>(_ cache: Cache<Value>) -> Bool { cache.engine.state.isSharedNow }
+
+  /// Has threads hit until they share the lock.
+  /// - Returns: whether they do, within a minute.
+  private func share<Value>(_ cache: Cache<Value>, _ key: CacheKey) -> Bool {
+    let began = ContinuousClock.now
+    let isShared = Atomic(false)
+    onThreads(4) { _ in
+      while !isShared.load(ordering: .relaxed), ContinuousClock.now - began < .seconds(60) {
+        for _ in 0..<1_000 { _ = cache.memoryValue(for: key) }
+        if isSharedNow(cache) { isShared.store(true, ordering: .relaxed) }
+      }
+    }
+    return isShared.load(ordering: .relaxed)
   }
 
   /// The keys from the least recent to the most recent one, told by what each new key evicts.
@@ -46,13 +62,15 @@ struct HitTests {
     return true
   }
 
-  @Test("each thread's own hits stay in order, some interleaving explains the whole, none is lost")
-  func order() async throws {
+  @Test(
+    "each thread's own hits stay in order, some interleaving explains the whole, none is lost",
+    arguments: [false, true])
+  func order(ticks: Bool) async throws {
     let seed = UInt64.random(in: 0 ... .max)
     var random = SplitMix64(seed: seed)
     for round in 0..<20 {
       let keys = try (0..<40).map { try CacheKey("k:\($0)") }
-      let cache = try await memoryOnly(keys.count)
+      let cache = try await memoryOnly(keys.count, ticks: ticks)
       for (value, key) in keys.enumerated() { try await cache.set(value, for: key) }
       let hits = (0..<3).map { _ in
         (0..<Int.random(in: 1...4_000, using: &random)).map { _ in
@@ -62,7 +80,10 @@ struct HitTests {
       onThreads(4) { thread in
         guard thread < hits.count else {
           // Somebody who has the hits settled, at any moment.
-          for _ in 0..<200 { _ = cache.contains(keys[0]) }
+          for _ in 0..<(ticks ? 20 : 200) {
+            _ = cache.contains(keys[0])
+            if ticks { usleep(20) }
+          }
           return
         }
         for key in hits[thread] { precondition(cache.memoryValue(for: keys[key]) == key) }
@@ -76,6 +97,69 @@ struct HitTests {
       #expect(isExplained(order, by: hits), "seed \(seed), round \(round): \(order)")
       try await cache.close()
     }
+  }
+
+  @Test("threads that only hit share the lock, each in a lane, until somebody does something else")
+  func sharing() async throws {
+    let keys = try (0..<40).map { try CacheKey("k:\($0)") }
+    let cache = try await memoryOnly(keys.count, ticks: true)
+    for (value, key) in keys.enumerated() { try await cache.set(value, for: key) }
+    #expect(share(cache, keys[39]))
+    let shared = cache.statistics.hits.memory
+    #expect(!isSharedNow(cache), "whoever needs the state has it alone")
+
+    // By the lanes, from several threads: all counted, and moved before anything else is decided.
+    let hits = (0..<3).map { thread in (0..<3_000).map { 10 * thread + $0 % 7 } }
+    #expect(share(cache, keys[39]))
+    let before = cache.statistics.hits.memory
+    #expect(before > shared)
+    onThreads(3) { thread in
+      for key in hits[thread] { precondition(cache.memoryValue(for: keys[key]) == key) }
+    }
+    #expect(cache.statistics.hits.memory == before + 9_000)
+    let order = try await order(cache, keys)
+    #expect(isExplained(order, by: hits), "\(order)")
+    try await cache.close()
+  }
+
+  @Test("a hit that needs the lock again comes after those by the lanes")
+  func lanesThenLock() async throws {
+    let keys = try (0..<5).map { try CacheKey("k:\($0)") }
+    let cache = try await memoryOnly(keys.count, ticks: true)
+    for (value, key) in keys.enumerated() { try await cache.set(value, for: key) }
+    #expect(share(cache, keys[4]))
+    for key in [3, 1, 4, 0, 2] {
+      #expect(isSharedNow(cache))
+      #expect(cache.memoryValue(for: keys[key]) == key)
+      // The clock ticks every 4 milliseconds, and the first hit after that reads the time.
+      usleep(key % 2 == 0 ? 0 : 20_000)
+    }
+    #expect(try await order(cache, keys) == [3, 1, 4, 0, 2])
+    try await cache.close()
+  }
+
+  @Test("INV016 in a lane a hit ends at the TTL, too, and what was invalidated is gone at once")
+  func lanesAndEnds() async throws {
+    let cache = try await memoryOnly(40, ticks: true)
+    let (long, short) = (try CacheKey("k:long"), try CacheKey("k:short"))
+    let ttl = Duration.milliseconds(500)
+    try await cache.set(1, for: long)
+    try await cache.set(2, for: short, memoryTTL: ttl)
+    let began = ContinuousClock.now
+    #expect(share(cache, long))
+    // The first ones open this thread's lane; then no hit, which would tell what time it is.
+    for _ in 0..<4 {
+      let isHit = cache.memoryValue(for: short) != nil
+      #expect(isHit || ContinuousClock.now - began >= ttl - .milliseconds(1))
+    }
+    while ContinuousClock.now - began < ttl + .milliseconds(20) { usleep(5_000) }
+    #expect(isSharedNow(cache))
+    #expect(cache.memoryValue(for: short) == nil)
+
+    #expect(share(cache, long))
+    #expect(try await cache.invalidate(long))
+    onThreads(3) { _ in #expect(cache.memoryValue(for: long) == nil) }
+    try await cache.close()
   }
 
   @Test("the check of orders knows a wrong one")
