@@ -64,11 +64,10 @@ final class Backlog: Sendable {
   private func read(_ origin: SequenceNumber, _ sets: inout JournalSets?) -> RowRequests.Answer {
     do throws(DamageError) {
       if sets == nil { sets = try JournalSets(storage) }
-      guard let set = try sets?.value(origin), let expiry = set.storeExpiry else {
+      guard let set = try sets?.value(origin), set.storeExpiry != nil else {
         return .success(.missing)
       }
-      // A slice would keep the whole frame.
-      return .success(.row(value: Bytes(Array(set.value)), coder: set.coder, expiry: expiry))
+      return .success(.row(value: [UInt8](set.value)))
     } catch {
       sets = nil
       return .failure(error.asStoreError(.read))

@@ -78,7 +78,12 @@ public final class Cache<Value: Sendable>: Sendable {
 
   @usableFromInline
   nonisolated(nonsending) func getSlowly(_ key: CacheKey) async throws(CacheError) -> Value? {
-    guard case .hit(let hit) = try await engine.lookup(key, decode: decode) else { return nil }
+    var failedReads = 0
+    var progress = try engine.lookupInPlace(key, decode: decode, &failedReads)
+    if case .needsThread = progress {
+      progress = .answer(try await engine.lookup(key, decode: decode))
+    }
+    guard case .answer(.hit(let hit)) = progress else { return nil }
     return value(hit)
   }
 
@@ -258,7 +263,7 @@ public final class Cache<Value: Sendable>: Sendable {
       throw CacheError(
         .invalidValue, "coder \(encoded.coder) wrote it, and this cache reads with \(coder.id)")
     }
-    let bytes = [UInt8](encoded.bytes)
+    let bytes = encoded.bytes
     return isPlain ? DecodedValue(bytes: bytes) : DecodedValue(Box(try coder.decode(bytes), bytes))
   }
 

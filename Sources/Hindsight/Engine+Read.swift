@@ -1,4 +1,5 @@
 import HindsightCore
+import HindsightStore
 
 /// A hit before its value has its type back.
 struct RawHit: Sendable {
@@ -17,7 +18,7 @@ enum RawLookup: Sendable {
 
 /// An encoded value on its way to a reader.
 struct EncodedValue: Sendable {
-  var bytes: Bytes
+  var bytes: [UInt8]
   var coder: UInt8
   var origin: SequenceNumber
 }
@@ -27,10 +28,25 @@ enum ReadStep: Sendable {
   case answer(RawLookup)
   /// The value is at hand, encoded.
   case decode(EncodedValue)
-  /// The value is in the row of this origin.
-  case row(SequenceNumber, valueHash: UInt64)
+  /// The value has to be read.
+  case stored(StoredValue)
+}
+
+/// Where a value is that only the store has, and how it is known again.
+struct StoredValue: Sendable {
+  /// Of its row.
+  var origin: SequenceNumber
+  var coder: UInt8
+  var hash: UInt64
   /// The store lacks the row yet; the journal has the `set`.
-  case journal(SequenceNumber, valueHash: UInt64)
+  var isInJournal: Bool
+}
+
+/// How far a lookup gets without waiting.
+enum LookupProgress: Sendable {
+  case answer(RawLookup)
+  /// The reader thread has to read this.
+  case needsThread(StoredValue)
 }
 
 /// Decodes a value. Runs outside the lock.
@@ -52,40 +68,45 @@ extension Engine {
         return nil
       }
       return hit
-    case .answer(.miss), .row, .journal: return nil
+    case .answer(.miss), .stored: return nil
     }
   }
 
   /// S041: two tiers, with promotion.
   ///
-  /// After every await the whole lookup is done again with a fresh now (DESIGN §1): if the origin
+  /// After every read the whole lookup is done again with a fresh now (DESIGN §1): if the origin
   /// has changed it starts over, so that no stale, expired or half-invalidated value is returned
   /// or promoted.
   nonisolated(nonsending) func lookup(
     _ key: CacheKey, decode: Decode
   ) async throws(CacheError) -> RawLookup {
-    var missingReads = 0
+    var failedReads = 0
+    while true {
+      switch try lookupInPlace(key, decode: decode, &failedReads) {
+      case .answer(let answer): return answer
+      case .needsThread(let stored):
+        let read = try await readOnThread(stored)
+        if let answer = try finish(key, stored, read, decode, &failedReads) { return answer }
+      }
+    }
+  }
+
+  /// As `lookup`, as far as that needs no waiting. It nearly never does, and is no asynchronous call then.
+  func lookupInPlace(
+    _ key: CacheKey, decode: Decode, _ failedReads: inout Int
+  ) throws(CacheError) -> LookupProgress {
     while true {
       switch try plan(key) {
-      case .answer(let answer): return answer
+      case .answer(let answer): return .answer(answer)
       case .decode(let value):
-        if let answer = finish(key, value, decode) { return answer }
-      case .row(let origin, let valueHash):
-        let row = try await readRow(origin)
-        if let row, XXH64.hash(row.bytes) == valueHash {
-          if let answer = finish(key, row, decode) { return answer }
-          continue
+        if let answer = finish(key, value, decode) { return .answer(answer) }
+      case .stored(let stored):
+        if stored.isInJournal { return .needsThread(stored) }
+        let read = try readInPlace(stored.origin)
+        if case .wouldBlock = read { return .needsThread(stored) }
+        if let answer = try finish(key, stored, read, decode, &failedReads) {
+          return .answer(answer)
         }
-        missingReads += 1
-        // A row that isn't there may be in a newer snapshot; a wrong one stays wrong.
-        if row != nil || missingReads >= EngineBounds.missingRowReadCountMax { lose(key, origin) }
-        // Where that can't be recorded now, the value is absent all the same.
-        if missingReads > EngineBounds.missingRowReadCountMax { return .miss(.lost) }
-      case .journal(let origin, let valueHash):
-        guard let value = try await readJournal(origin), XXH64.hash(value.bytes) == valueHash else {
-          throw CacheError(.storeUnavailable, "the journal doesn't give the value just now")
-        }
-        if let answer = finish(key, value, decode) { return answer }
       }
     }
   }
@@ -102,20 +123,48 @@ extension Engine {
 
   private func plan(_ key: CacheKey) throws(CacheError) -> ReadStep {
     let reading = clock.coarseReading()
-    let (step, wantsCut) = try locked { (state) throws(CacheError) in
-      try state.checkOpen()
-      return (state.plan(key, reading), state.wantsTimedCut())
+    // A closure would copy the key, which takes longer than finding it.
+    let (step, wantsCut) = try withUnsafePointer(to: key) { (key) throws(CacheError) in
+      try locked { (state) throws(CacheError) in
+        try state.checkOpen()
+        return (state.plan(key.pointee, reading), state.wantsTimedCut())
+      }
     }
     if wantsCut { signalJournal() }
     return step
   }
 
+  /// Checks what was read, and goes on with it. `nil`: start over.
+  private func finish(
+    _ key: CacheKey, _ stored: StoredValue, _ read: StoreReadResult, _ decode: Decode,
+    _ failedReads: inout Int
+  ) throws(CacheError) -> RawLookup? {
+    if case .row(let bytes) = read, XXH64.hash(bytes[...]) == stored.hash {
+      return finish(
+        key, EncodedValue(bytes: bytes, coder: stored.coder, origin: stored.origin), decode)
+    }
+    guard !stored.isInJournal else {
+      throw CacheError(.storeUnavailable, "the journal doesn't give the value just now")
+    }
+    failedReads += 1
+    // A row that isn't there may be in a newer snapshot; a wrong one stays wrong.
+    if read != .missing || failedReads >= EngineBounds.missingRowReadCountMax {
+      lose(key, stored.origin)
+    }
+    // Where that can't be recorded now, the value is absent all the same.
+    return failedReads > EngineBounds.missingRowReadCountMax ? .miss(.lost) : nil
+  }
+
   /// Decodes, looks up again, promotes, answers. `nil`: the entry changed meanwhile, start over.
-  private func finish(_ key: CacheKey, _ value: EncodedValue, _ decode: Decode) -> RawLookup? {
+  private func finish(
+    _ key: CacheKey, _ value: EncodedValue, _ decode: Decode
+  ) -> RawLookup? {
     let decoded: Result<DecodedValue, any Error> = Result { try decode(value) }
     let reading = clock.reading()
-    let (answer, wantsCut) = locked { state in
-      (state.finishRead(key, value, decoded, reading), state.wantsTimedCut())
+    let (answer, wantsCut) = withUnsafePointer(to: key) { key in
+      locked { state in
+        (state.finishRead(key.pointee, value, decoded, reading), state.wantsTimedCut())
+      }
     }
     if wantsCut { signalJournal() }
     return answer

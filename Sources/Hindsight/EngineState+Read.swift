@@ -55,9 +55,11 @@ extension EngineState {
       return .answer(miss(key, .expired, at: now, reading))
     }
     guard let bytes = payload(slot).bytes else {
-      let (origin, hash) = (core.origin(of: slot), core.valueHash(of: slot))
-      return projection.lacks(origin)
-        ? .journal(origin, valueHash: hash) : .row(origin, valueHash: hash)
+      let origin = core.origin(of: slot)
+      return .stored(
+        StoredValue(
+          origin: origin, coder: core.coder(of: slot), hash: core.valueHash(of: slot),
+          isInJournal: projection.lacks(origin)))
     }
     return .decode(encoded(bytes, slot))
   }
@@ -206,7 +208,7 @@ extension EngineState {
   }
 
   private func encoded(_ bytes: Bytes, _ slot: Slot) -> EncodedValue {
-    EncodedValue(bytes: bytes, coder: core.coder(of: slot), origin: core.origin(of: slot))
+    EncodedValue(bytes: [UInt8](bytes), coder: core.coder(of: slot), origin: core.origin(of: slot))
   }
 
   private func hit(

@@ -109,8 +109,8 @@ struct PromotedValues {
 
   private mutating func read(_ reader: any StoreReader, _ origin: SequenceNumber) -> Bytes? {
     do throws(StoreError) {
-      if case .row(let value, _, _) = try reader.read(origin: origin, mode: .mayBlock) {
-        return value
+      if case .row(let value) = try reader.read(origin: origin, mode: .mayBlock) {
+        return Bytes(value)
       }
     } catch {
       damage.append("\(error)")

@@ -42,50 +42,25 @@ final class RowRequests: Sendable {
 }
 
 extension Engine {
-  /// Reads the row of `origin`: in place where everything it needs is resident, else on the reader
-  /// thread. `nil`: there is no such row in the snapshot that was read.
-  nonisolated(nonsending) func readRow(
-    _ origin: SequenceNumber
-  ) async throws(CacheError) -> EncodedValue? {
+  /// Reads the row of `origin`, if everything that this needs is resident.
+  func readInPlace(_ origin: SequenceNumber) throws(CacheError) -> StoreReadResult {
     guard let store else { preconditionFailure("a store resident without a store") }
     do throws(StoreError) {
-      let inPlace = try store.readers.readInPlace(origin: origin)
-      guard case .wouldBlock = inPlace else { return encoded(inPlace, origin) }
-      return encoded(try await readOnThread(origin, isInJournal: false, store).get(), origin)
+      return try store.readers.readInPlace(origin: origin)
     } catch {
       throw CacheError(store: error)
     }
   }
 
-  /// Reads the value of `origin` where its `set` stands in the journal, on the reader thread: the
-  /// store lacks it for now.
+  /// Has the reader thread read a row, or the `set` in the journal that the store lacks for now.
   /// - Throws: `.storeUnavailable` where the journal doesn't give it: it is not lost by that.
-  nonisolated(nonsending) func readJournal(
-    _ origin: SequenceNumber
-  ) async throws(CacheError) -> EncodedValue? {
+  nonisolated(nonsending) func readOnThread(
+    _ stored: StoredValue
+  ) async throws(CacheError) -> StoreReadResult {
     guard let store else { preconditionFailure("a store resident without a store") }
-    do throws(StoreError) {
-      return encoded(try await readOnThread(origin, isInJournal: true, store).get(), origin)
-    } catch {
-      throw CacheError(store: error)
-    }
-  }
-
-  private func encoded(_ result: StoreReadResult, _ origin: SequenceNumber) -> EncodedValue? {
-    switch result {
-    case .row(let value, let coder, _):
-      EncodedValue(bytes: value, coder: coder, origin: origin)
-    case .missing: nil
-    case .wouldBlock: preconditionFailure("the reader thread may block")
-    }
-  }
-
-  private nonisolated(nonsending) func readOnThread(
-    _ origin: SequenceNumber, isInJournal: Bool, _ store: Store
-  ) async -> RowRequests.Answer {
-    await withUnsafeContinuation { continuation in
+    let answer = await withUnsafeContinuation { continuation in
       let request = RowRequests.Request(
-        origin: origin, isInJournal: isInJournal, continuation: continuation)
+        origin: stored.origin, isInJournal: stored.isInJournal, continuation: continuation)
       guard store.requests.append(request) else {
         // The lookup began before the end, and found the readers closed.
         let closed = StoreError(
@@ -93,6 +68,11 @@ extension Engine {
         return continuation.resume(returning: .failure(closed))
       }
       signalReader()
+    }
+    do throws(StoreError) {
+      return try answer.get()
+    } catch {
+      throw CacheError(store: error)
     }
   }
 

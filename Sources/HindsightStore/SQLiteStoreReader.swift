@@ -48,7 +48,7 @@ private struct State {
     begin = try connection.prepare("BEGIN", .read)
     commit = try connection.prepare("COMMIT", .read)
     select = try connection.prepare(
-      "SELECT expires_at, coder, value FROM entries WHERE origin = ?1", .read)
+      "SELECT value FROM entries WHERE origin = ?1", .read)
   }
 
   mutating func readInPlace(
@@ -108,14 +108,12 @@ private struct State {
       noteFailure()
       throw error
     }
-    guard select.isInteger(0), let coder = UInt8(exactly: select.integer(1)), select.isBlob(2),
-      select.bytesUnsafely(2).count <= Bounds.valueByteCountMax
-    else {
+    let value = select.bytesUnsafely(0)
+    guard select.isBlob(0), value.count <= Bounds.valueByteCountMax else {
       throw StoreError(
         code: .corrupt, operation: .read, message: "the row is none of ours", path: connection.path)
     }
-    return .row(
-      value: select.bytes(2), coder: coder, expiry: Timestamp(rawValue: select.integer(0)))
+    return .row(value: [UInt8](value))
   }
 
   /// A failed step may have ended the transaction. (The reset before lets it go.)

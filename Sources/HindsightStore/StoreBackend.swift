@@ -110,7 +110,8 @@ public enum ReadMode: Sendable, Hashable {
 
 /// What a read found.
 public enum StoreReadResult: Equatable, Sendable {
-  case row(value: Bytes, coder: UInt8, expiry: Timestamp)
+  /// The encoded value. What else the row holds, whoever asks for an origin knows.
+  case row(value: [UInt8])
   /// The snapshot has no such row.
   case missing
   /// Only for `.inPlace`: ask the reader thread.

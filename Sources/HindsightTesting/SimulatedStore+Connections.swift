@@ -120,7 +120,7 @@ final class SimulatedStoreReader: SimulatedConnection, StoreReader, @unchecked S
     guard let row = database.contents.withLock({ $0.committed.row(origin) }) else {
       return .missing
     }
-    return .row(value: row.value, coder: row.coder, expiry: row.expiry)
+    return .row(value: [UInt8](row.value))
   }
 }
 

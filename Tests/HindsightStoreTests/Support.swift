@@ -47,8 +47,7 @@ func mark(_ applied: UInt64) -> StoreMark {
 
 /// What a read of `row(origin)` answers.
 func answer(_ origin: UInt64, valueByteCount: Int = 20) -> StoreReadResult {
-  let row = row(origin, valueByteCount: valueByteCount)
-  return .row(value: row.value, coder: row.coder, expiry: row.expiry)
+  .row(value: [UInt8](row(origin, valueByteCount: valueByteCount).value))
 }
 
 /// The origins of all rows.
