@@ -29,7 +29,7 @@ import Synchronization
 /// threads use, and no line changes cores. Whoever takes the lock ends the sharing and waits until all
 /// lanes are left, as the biased lock BRAVO does (Dice and Kogan, USENIX ATC 2019).
 struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {  // is the lock
-  // Proof of Sendable: the memory behind both pointers belongs to this value alone, from `init` to
+  // Proof of Sendable: the memory behind the pointers belongs to this value alone, from `init` to
   // `deinit`; `guarded` is touched by the holder of `isHeld` only, and an acquiring exchange that
   // follows a releasing store makes what one holder did visible to the next. Who is in a lane only reads it: see
   // `enter`, and `endSharing` for the other half.
