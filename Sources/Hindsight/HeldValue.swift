@@ -3,7 +3,9 @@ typealias BoxedValue = AnyObject & Sendable
 
 /// What a box has besides the caller's value: that encoded, in the same object.
 @usableFromInline
-class ValueBox: @unchecked Sendable {  // never changes; values are Sendable
+// Proof of Sendable: `bytes` is a constant, and so is all that a subclass may add (`Cache.Box`). The
+// compiler checks final classes only.
+class ValueBox: @unchecked Sendable {
   @usableFromInline let bytes: [UInt8]
   @usableFromInline init(_ bytes: [UInt8]) { self.bytes = bytes }
 }

@@ -13,7 +13,10 @@ import HindsightCore
 /// While the lock is shared each lane has a log of its own. One after the other, after the common one, they
 /// make an order in which each thread's hits keep theirs; there is no other between two threads that do
 /// nothing but hit.
-struct HitLog: ~Copyable, @unchecked Sendable {  // owns the memory behind its pointers
+///
+/// Proof of Sendable: the memory behind the pointers is this value's alone, from `init` to `deinit`. It is
+/// touched by the holder of the lock; a lane's log while the lock is shared by who is in the lane.
+struct HitLog: ~Copyable, @unchecked Sendable {
   static let capacity = 2_048
   /// In a large index, where few hits fall on an entry that is in the log already and each takes longest
   /// to move, so that nobody waits long for the settling.

@@ -28,11 +28,12 @@ import Synchronization
 /// while *shares* the lock: from then on a hit takes a *lane*, a flag in a cache line that few
 /// threads use, and no line changes cores. Whoever takes the lock ends the sharing and waits until all
 /// lanes are left, as the biased lock BRAVO does (Dice and Kogan, USENIX ATC 2019).
-struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {  // is the lock
-  // Proof of Sendable: the memory behind the pointers belongs to this value alone, from `init` to
-  // `deinit`; `guarded` is touched by the holder of `isHeld` only, and an acquiring exchange that
-  // follows a releasing store makes what one holder did visible to the next. Who is in a lane only reads it: see
-  // `enter`, and `endSharing` for the other half.
+///
+/// Proof of Sendable: the memory behind the pointers belongs to this value alone, from `init` to
+/// `deinit`; `guarded` is touched by the holder of `isHeld` only, and an acquiring exchange that
+/// follows a releasing store makes what one holder did visible to the next. Who is in a lane only
+/// reads it: see `enter`, and `endSharing` for the other half.
+struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
   private let word: UnsafeMutablePointer<Word>
   /// Whether the lock is shared; its holder's to change. In a line of its own, which seldom changes.
   private let isShared: UnsafeMutablePointer<Atomic<Bool>>

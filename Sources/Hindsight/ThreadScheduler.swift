@@ -71,10 +71,11 @@ private enum Pause {
 
 /// A thread that runs a step, then sleeps until its time or a signal. It ends by itself when the
 /// step says `finished`; it holds what the step captures until then.
-private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {  // one thread's
-  // Proof of Sendable: `alertness` is atomic; `name` never changes; `step`, `penalty` and `skips` are
-  // the one thread's; the pthread objects are made for sharing and live as long as this object, which the
-  // thread retains.
+///
+/// Proof of Sendable: `alertness` is atomic; `name` never changes; `step`, `penalty` and `skips` are
+/// the one thread's; the pthread objects are made for sharing and live as long as this object, which
+/// the thread retains.
+private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private let alertness = Atomic(Alertness.awake)

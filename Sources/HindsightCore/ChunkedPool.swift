@@ -2,7 +2,10 @@
 /// handed out and taken back; one that isn't in use holds whatever its last user left.
 ///
 /// Place 0 is never handed out: it stands for "none", and is there to be read.
-public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {  // owns its memory
+///
+/// Proof of Sendable: it can't be copied, the chunks are its own from `addChunk` to `deinit`, and elements
+/// are Sendable.
+public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {
   @usableFromInline static var chunkShift: UInt32 { 10 }
   @usableFromInline static var chunkCount: Int { 1 << 10 }
 

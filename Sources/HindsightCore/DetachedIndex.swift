@@ -3,9 +3,10 @@
 ///
 /// So clearing everything takes a constant time however much there is: whoever holds a lock around the
 /// state makes the empty one before, and lets go of the full one after.
-public final class DetachedIndex: @unchecked Sendable {  // changed by the state's holder only
-  // Proof of Sendable: nobody but the holder of the state changes it, while it is handed in; who is
-  // handed it back only reads it and lets it go.
+///
+/// Proof of Sendable: nobody but the holder of the state changes it, while it is handed in; who is
+/// handed it back only reads it and lets it go.
+public final class DetachedIndex: @unchecked Sendable {
   var entries = EntryPool(.none)
   var keyArena = KeyArena()
   var keys = SlotTable(.key)

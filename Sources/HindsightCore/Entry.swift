@@ -6,7 +6,8 @@ let noSlot: Slot = 0
 
 /// One key and what the index knows of it. 88 bytes, trivially copyable; the key is a block of the
 /// state's arena.
-struct Entry: @unchecked Sendable {  // used only by the holder of the state that owns it
+/// Its key lies in the arena of the state that owns it, and is read by who holds that state only.
+struct Entry: Sendable {
   // What a hit reads comes first, so that it often is in one cache line.
   var memoryExpiry: Timestamp
   private let key: PackedKey

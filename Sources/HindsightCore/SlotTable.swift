@@ -7,7 +7,9 @@
 /// the slot, because slots are handed out densely: with 2^k cells there are fewer than 2^k slots.
 ///
 /// Its order is never observable: only look-ups by tag are offered.
-struct SlotTable: ~Copyable, @unchecked Sendable {  // owns the memory behind its pointer
+///
+/// Proof of Sendable: it can't be copied, and the memory behind its pointers is its own until `deinit`.
+struct SlotTable: ~Copyable, @unchecked Sendable {
   /// What the entries are filed under.
   enum Tag {
     case key
