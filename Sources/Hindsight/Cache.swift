@@ -81,7 +81,8 @@ public final class Cache<Value: Sendable>: Sendable {
     var failedReads = 0
     var progress = try engine.lookupInPlace(key, decode: decode, &failedReads)
     if case .needsThread = progress {
-      progress = .answer(try await engine.lookup(key, decode: decode))
+      progress = .answer(
+        try await engine.lookup(key, decode: decode, from: progress, failedReads))
     }
     guard case .answer(.hit(let hit)) = progress else { return nil }
     return value(hit)

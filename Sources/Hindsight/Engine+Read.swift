@@ -77,16 +77,21 @@ extension Engine {
   /// After every read the whole lookup is done again with a fresh now (DESIGN §1): if the origin
   /// has changed it starts over, so that no stale, expired or half-invalidated value is returned
   /// or promoted.
+  ///
+  /// - Parameter begun: how far `lookupInPlace` got, and after how many failed reads.
   nonisolated(nonsending) func lookup(
-    _ key: CacheKey, decode: Decode
+    _ key: CacheKey, decode: Decode, from begun: LookupProgress? = nil, _ failedReads: Int = 0
   ) async throws(CacheError) -> RawLookup {
-    var failedReads = 0
+    var failedReads = failedReads
+    var progress =
+      if let begun { begun } else { try lookupInPlace(key, decode: decode, &failedReads) }
     while true {
-      switch try lookupInPlace(key, decode: decode, &failedReads) {
+      switch progress {
       case .answer(let answer): return answer
       case .needsThread(let stored):
         let read = try await readOnThread(stored)
         if let answer = try finish(key, stored, read, decode, &failedReads) { return answer }
+        progress = try lookupInPlace(key, decode: decode, &failedReads)
       }
     }
   }
