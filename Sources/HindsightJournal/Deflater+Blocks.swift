@@ -10,7 +10,8 @@ extension Deflater {
     }
     literals.make()
     distances.make()
-    let told = tellLengths()
+    lengths.clearFrequencies()
+    told.tell(literals, distances, lengths.frequencies)
     lengths.make()
     let extraBits = extraBitCount
     let fixedly =
@@ -101,47 +102,67 @@ extension Deflater {
       at += count
     }
   }
-
-  /// Tells the lengths of both codes, and counts the symbols that this takes in `lengths`.
-  private func tellLengths() -> ToldLengths {
-    lengths.clearFrequencies()
-    var told = ToldLengths()
-    while told.literalCount > 257, literals.length(told.literalCount - 1) == 0 {
-      told.literalCount -= 1
-    }
-    while told.distanceCount > 1, distances.length(told.distanceCount - 1) == 0 {
-      told.distanceCount -= 1
-    }
-    let total = told.literalCount + told.distanceCount
-    func length(_ at: Int) -> Int {
-      at < told.literalCount ? literals.length(at) : distances.length(at - told.literalCount)
-    }
-    var at = 0
-    while at < total {
-      let value = length(at)
-      var end = at + 1
-      while end < total, length(end) == value { end += 1 }
-      told.append(value, count: end - at, lengths.frequencies)
-      at = end
-    }
-    return told
-  }
 }
 
-/// The code lengths of a block in the form in which they are told.
+/// The code lengths of a block in the form in which they are told, made anew for each block in memory that
+/// is allocated once.
 struct ToldLengths {
+  // Proof of the pointers: `init` allocates one for each symbol of both codes, of `values` one more, and
+  // the owner calls `deallocate` once, when it ends. Each item tells at least one symbol's length.
+  /// The lengths of one code's symbols, then of the other's, then something that is no length.
+  private let values: UnsafeMutablePointer<UInt8>
   /// Symbol, and extra bits × 32.
-  private var items: InlineArray<316, UInt16> = .init(repeating: 0)
+  private let items: UnsafeMutablePointer<UInt16>
   private var count = 0
-  var literalCount = 286
-  var distanceCount = 30
+  private var literalCount = 286
+  private var distanceCount = 30
+  private static let countMax = 286 + 30
+
+  init() {
+    values = .allocate(capacity: Self.countMax + 1)
+    items = .allocate(capacity: Self.countMax)
+  }
+
+  func deallocate() {
+    values.deallocate()
+    items.deallocate()
+  }
+
+  /// Tells the lengths of both codes, and adds the symbols that this takes to `frequencies`.
+  mutating func tell(
+    _ literals: HuffmanCode, _ distances: HuffmanCode, _ frequencies: UnsafeMutablePointer<UInt32>
+  ) {
+    (count, literalCount, distanceCount) = (0, literals.symbolCount, distances.symbolCount)
+    while literalCount > 257, literals.length(literalCount - 1) == 0 { literalCount -= 1 }
+    while distanceCount > 1, distances.length(distanceCount - 1) == 0 { distanceCount -= 1 }
+    for symbol in 0..<literalCount {
+      values[symbol] = UInt8(truncatingIfNeeded: literals.length(symbol))
+    }
+    for symbol in 0..<distanceCount {
+      values[literalCount + symbol] = UInt8(truncatingIfNeeded: distances.length(symbol))
+    }
+    let total = literalCount + distanceCount
+    values[total] = .max
+    var at = 0
+    while at < total {
+      let value = values[at]
+      var end = at &+ 1
+      while values[end] == value { end &+= 1 }
+      append(Int(value), count: end &- at, frequencies)
+      at = end
+    }
+  }
 
   private static func extra(_ symbol: Int) -> Int {
-    symbol < 16 ? 0 : symbol == 16 ? 2 : symbol == 17 ? 3 : 7
+    // 2 for 16, 3 for 17, 7 for 18.
+    symbol < 16 ? 0 : 0x732 &>> (4 &* (symbol &- 16)) & 15
   }
 
   /// Appends a length that so many symbols have, one after the other.
-  mutating func append(_ value: Int, count: Int, _ frequencies: UnsafeMutablePointer<UInt32>) {
+  @inline(__always)
+  private mutating func append(
+    _ value: Int, count: Int, _ frequencies: UnsafeMutablePointer<UInt32>
+  ) {
     var left = count
     if value == 0 {
       while left >= 3 {
@@ -161,12 +182,13 @@ struct ToldLengths {
     for _ in 0..<left { put(value, 0, frequencies) }
   }
 
+  @inline(__always)
   private mutating func put(
     _ symbol: Int, _ extra: Int, _ frequencies: UnsafeMutablePointer<UInt32>
   ) {
-    items[count] = UInt16(extra << 5 | symbol)
-    count += 1
-    frequencies[symbol] += 1
+    items[count] = UInt16(truncatingIfNeeded: extra << 5 | symbol)
+    count &+= 1
+    frequencies[symbol] &+= 1
   }
 
   /// How many lengths of `lengths` are told.
@@ -195,8 +217,9 @@ struct ToldLengths {
     }
     for at in 0..<count {
       let symbol = Int(items[at] & 31)
-      writer.put(UInt64(lengths.codes[symbol] & 0xFFFF), lengths.length(symbol))
-      writer.put(UInt64(items[at] >> 5), Self.extra(symbol))
+      let count = lengths.length(symbol)
+      let extra = UInt64(items[at] >> 5) &<< UInt64(truncatingIfNeeded: count)
+      writer.put(UInt64(lengths.codes[symbol] & 0xFFFF) | extra, count &+ Self.extra(symbol))
     }
   }
 }
@@ -274,12 +297,10 @@ struct DeflateSymbols: @unchecked Sendable {  // filled once, never let go
   static let fixedDistanceLength = 5
 
   /// The symbols of the code for lengths, in the order in which their own lengths are told.
-  static func toldSymbol(_ at: Int) -> Int {
-    let order: InlineArray<19, UInt8> = [
-      16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
-    ]
-    return Int(order[at])
-  }
+  static func toldSymbol(_ at: Int) -> Int { Int(toldOrder[at]) }
+  private static let toldOrder: InlineArray<19, UInt8> = [
+    16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
+  ]
 
   /// The shortest length of a symbol.
   @inline(__always)

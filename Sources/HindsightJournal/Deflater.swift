@@ -5,11 +5,12 @@
 /// one owner at a time. The same parts, from the same beginning, give the same bytes.
 final class Deflater {
   // Proof of the pointers: all live from `init` to `deinit`.
-  // - `window` has `Bounds.windowByteCount` bytes and a slack of 8 behind them. `take` copies at most
-  //   `Bounds.pieceByteCount` into it, behind at most `Bounds.distanceMax` that it keeps, and 8 zeros behind
-  //   that: words are read at places below `filled`, so only what was written is read.
-  // - Places in `table` count only from `runStart` on, at most `Bounds.distanceMax` back: bytes from
-  //   there on are in the window, for `take` keeps so many and `base` never passes `runStart` otherwise.
+  // - `window` has `Bounds.windowByteCount` bytes, `Bounds.distanceMax` in front of them and a slack of 8
+  //   behind. `take` copies at most `Bounds.pieceByteCount` into it, behind at most `Bounds.distanceMax` that
+  //   it keeps, and 8 zeros behind that: words are read at places below `filled`, so only what was written
+  //   is read. What lies in front is read where a candidate is too far, and says nothing.
+  // - Places in `table` count only at most `Bounds.distanceMax` back: bytes from there on are in the
+  //   window, for `take` keeps so many, and the places of another stream are all further away.
   // - `findMatches` ends a block at `Bounds.tokenCountMax`.
   // - `deflate` checks that the output has `bound` bytes, and no block takes more than if it were stored;
   //   while a short one is tried, it takes at most 9 bits for each of its bytes, of which it has fewer than
@@ -22,11 +23,12 @@ final class Deflater {
   let literals = HuffmanCode(symbolCount: 286, lengthMax: 15)
   let distances = HuffmanCode(symbolCount: 30, lengthMax: 15)
   let lengths = HuffmanCode(symbolCount: 19, lengthMax: 7)
+  /// The lengths of the first two codes, as they are told.
+  var told = ToldLengths()
   let symbols = DeflateSymbols.shared
 
-  /// The place of the window's first byte, and of the stream's.
-  private var base: UInt32 = 1
-  private var runStart: UInt32 = 1
+  /// The place of the window's first byte.
+  private var base = Bounds.firstPlace
   /// Bytes in the window.
   private var filled = 0
 
@@ -43,33 +45,37 @@ final class Deflater {
     static let matchMax = 258
     /// Of the places within a match, every fourth is noted.
     static let noteStride = 4
+    /// Further than any distance from the 0 of a cell that is empty.
+    static let firstPlace = UInt32(distanceMax + 1)
     /// Places are counted anew beyond this; a run is far shorter.
     static let placeMax: UInt32 = 1 << 31
   }
 
   init() {
-    window = .allocate(capacity: Bounds.windowByteCount + 8)
+    let front = Bounds.distanceMax
+    window = .allocate(capacity: front + Bounds.windowByteCount + 8) + front
+    (window - front).initialize(repeating: 0, count: front)
     tokens = .allocate(capacity: Bounds.tokenCountMax)
     table = .allocate(capacity: 1 << Bounds.hashBitCount)
     table.initialize(repeating: 0, count: 1 << Bounds.hashBitCount)
   }
 
   deinit {
-    window.deallocate()
+    (window - Bounds.distanceMax).deallocate()
     tokens.deallocate()
     table.deallocate()
     for code in [literals, distances, lengths] { code.deallocate() }
+    told.deallocate()
   }
 
   /// What follows is another stream.
   func reset() {
-    base += UInt32(filled)
+    base += UInt32(filled + Bounds.distanceMax)
     filled = 0
     if base > Bounds.placeMax {
       table.update(repeating: 0, count: 1 << Bounds.hashBitCount)
-      base = 1
+      base = Bounds.firstPlace
     }
-    runStart = base
   }
 
   /// Room that a part of so many bytes takes at most.
@@ -148,8 +154,11 @@ final class Deflater {
   }
 
   /// Turns the window's bytes from `start` on into a block's tokens, and counts their symbols.
+  ///
+  /// Whether a candidate fits can't be foretold, so it takes one branch: what speaks against it is in
+  /// `misfit`, whose bits are 0 where four bytes are the same and the distance is allowed.
   private func findMatches(from start: Int) -> DeflateBlock {
-    let (window, table, symbols, base, runStart) = (window, table, symbols, base, runStart)
+    let (window, table, symbols, base) = (window, table, symbols, base)
     let (literalCounts, distanceCounts) = (literals.frequencies, distances.frequencies)
     literals.clearFrequencies()
     distances.clearFrequencies()
@@ -158,19 +167,18 @@ final class Deflater {
     var token = tokens
     let tokenEnd = tokens + Bounds.tokenCountMax
     var at = start
-    while at < end, token < tokenEnd {
+    while at <= end &- Bounds.matchMin, token < tokenEnd {
       let here = window + at
       let place = base &+ UInt32(truncatingIfNeeded: at)
       let cell = table + Self.hash(here)
-      let candidate = cell.pointee
+      let back = Int(place &- cell.pointee)
       cell.pointee = place
-      let back = Int(place &- candidate)
-      guard candidate >= runStart, back <= Bounds.distanceMax, end - at >= Bounds.matchMin,
-        Self.word(here - back) as UInt32 == Self.word(here)
-      else {
-        let byte = here.pointee
-        literalCounts[Int(byte)] &+= 1
-        token.pointee = UInt32(byte)
+      let nearby = 1 &+ (back &- 1) & (Bounds.distanceMax &- 1)
+      let difference: UInt32 = Self.word(here - nearby) ^ Self.word(here)
+      let misfit = Int(difference) | (back &- 1) / Bounds.distanceMax
+      guard misfit == 0 else {
+        literalCounts[Int(here.pointee)] &+= 1
+        token.pointee = UInt32(here.pointee)
         token += 1
         at &+= 1
         continue
@@ -188,6 +196,13 @@ final class Deflater {
         at &+= Bounds.noteStride
       }
       at = next
+    }
+    // Too little is left for a match.
+    while at < end, token < tokenEnd {
+      literalCounts[Int(window[at])] &+= 1
+      token.pointee = UInt32(window[at])
+      token += 1
+      at &+= 1
     }
     literalCounts[256] = 1
     block.byteCount = at - start

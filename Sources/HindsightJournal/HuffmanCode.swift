@@ -1,19 +1,24 @@
 /// A Huffman code of deflate (RFC 1951, 3.2.2), made anew for each block in memory that is allocated
 /// once.
 struct HuffmanCode {
-  // Proof of the pointers: `init` allocates `symbolCount` elements of each (`countCount` of
-  // `counts`), and the owner calls `deallocate` once, when it ends. Symbols come from the
-  // deflater's own tables and lie below `symbolCount`; ranks lie below the number of symbols that
-  // occur, of which `sortUsed` makes at least two. Lengths are below `countCount`.
+  // Proof of the pointers: `init` allocates `symbolCount` elements of each (one more of `used` and `keys`,
+  // `countCount` of `counts`, `bucketCount` of `ranks`), and the owner calls `deallocate` once, when it ends.
+  // Symbols come from the deflater's own tables and lie below `symbolCount`; ranks lie below the number of
+  // symbols that occur, of which `findUsed` makes at least two. Lengths are below `countCount`.
   let symbolCount: Int
   private let lengthMax: Int
   /// How often each symbol occurs.
   let frequencies: UnsafeMutablePointer<UInt32>
   /// A symbol's bits, as they are written; 16 bits above them, how many.
   let codes: UnsafeMutablePointer<UInt32>
-  /// The symbols that have a code, rarest first.
+  /// The symbols that have a code, in their order …
+  private let used: UnsafeMutablePointer<UInt32>
+  /// … and rarest first.
   private let order: UnsafeMutablePointer<UInt32>
   private let keys: UnsafeMutablePointer<Int>
+  /// The next rank of a symbol that occurs so often; those in the last one are sorted by comparing.
+  private let ranks: UnsafeMutablePointer<Int>
+  private static let bucketCount = 256
   /// How many codes have so many bits; then the next code of each length.
   private let counts: UnsafeMutablePointer<Int>
   private static let countCount = 33
@@ -24,21 +29,27 @@ struct HuffmanCode {
     self.lengthMax = lengthMax
     frequencies = .allocate(capacity: symbolCount)
     codes = .allocate(capacity: symbolCount)
+    used = .allocate(capacity: symbolCount + 1)
     order = .allocate(capacity: symbolCount)
-    keys = .allocate(capacity: symbolCount)
+    keys = .allocate(capacity: symbolCount + 1)
+    ranks = .allocate(capacity: Self.bucketCount)
     counts = .allocate(capacity: Self.countCount)
     frequencies.initialize(repeating: 0, count: symbolCount)
     codes.initialize(repeating: 0, count: symbolCount)
+    used.initialize(repeating: 0, count: symbolCount + 1)
     order.initialize(repeating: 0, count: symbolCount)
-    keys.initialize(repeating: 0, count: symbolCount)
+    keys.initialize(repeating: 0, count: symbolCount + 1)
+    ranks.initialize(repeating: 0, count: Self.bucketCount)
     counts.initialize(repeating: 0, count: Self.countCount)
   }
 
   func deallocate() {
     frequencies.deallocate()
     codes.deallocate()
+    used.deallocate()
     order.deallocate()
     keys.deallocate()
+    ranks.deallocate()
     counts.deallocate()
   }
 
@@ -51,7 +62,8 @@ struct HuffmanCode {
   /// Makes the code that suits the frequencies best. At least two symbols get one, as with zlib: what
   /// reads it then never meets an incomplete code.
   func make() {
-    let count = sortUsed()
+    let count = findUsed()
+    sort(count)
     measureLengths(count)
     limitLengths()
     codes.update(repeating: 0, count: symbolCount)
@@ -62,7 +74,7 @@ struct HuffmanCode {
         codes[Int(order[rank])] = UInt32(length) << 16
       }
     }
-    assignBits()
+    assignBits(count)
   }
 
   /// Makes the code that has these lengths.
@@ -71,8 +83,9 @@ struct HuffmanCode {
     for symbol in 0..<symbolCount {
       counts[lengths(symbol)] += 1
       codes[symbol] = UInt32(lengths(symbol)) << 16
+      used[symbol] = UInt32(symbol)
     }
-    assignBits()
+    assignBits(symbolCount)
   }
 
   /// How many bits everything that was counted takes, in this code or in another one.
@@ -88,43 +101,62 @@ struct HuffmanCode {
 
   // MARK: Steps
 
-  /// Puts the symbols that occur into `order`, rarest first, and their frequencies into `keys`.
+  // Which symbols occur, how often and where their codes part can't be foretold: the steps branch as little
+  // as they can, for a branch taken in vain costs as much as a dozen instructions.
+
+  /// Puts the symbols that occur into `used`, and others where those are fewer than two.
   /// - Returns: how many there are.
-  private func sortUsed() -> Int {
+  private func findUsed() -> Int {
     var count = 0
-    for symbol in 0..<symbolCount where frequencies[symbol] > 0 {
-      order[count] = frequencies[symbol] << 9 | UInt32(truncatingIfNeeded: symbol)
-      count += 1
+    for symbol in 0..<symbolCount {
+      used[count] = UInt32(truncatingIfNeeded: symbol)
+      count &+= frequencies[symbol] > 0 ? 1 : 0
     }
-    var absent = 0
-    while count < 2 {
-      if frequencies[absent] == 0 {
-        order[count] = 1 << 9 | UInt32(absent)
-        count += 1
-      }
-      absent += 1
-    }
-    // Shell's sort; gaps 22, 15, 8 and 1 come last.
-    if count > 132 { sort(count, 132) }
-    if count > 57 { sort(count, 57) }
-    for gap in stride(from: 22, to: 0, by: -7) { sort(count, gap) }
-    for rank in 0..<count {
-      keys[rank] = Int(order[rank] >> 9)
-      order[rank] &= 0x1FF
-    }
-    return count
+    guard count < 2 else { return count }
+    let only = count == 0 ? 0 : used[0]
+    (used[0], used[1]) = only == 0 ? (0, 1) : (0, only)
+    return 2
   }
 
-  private func sort(_ count: Int, _ gap: Int) {
-    var at = gap
+  /// How often a symbol in `used` counts as occurring.
+  @inline(__always)
+  private func frequency(_ symbol: UInt32) -> Int { max(1, Int(frequencies[Int(symbol)])) }
+
+  /// Puts the used symbols into `order`, rarest first, and their frequencies into `keys`.
+  private func sort(_ count: Int) {
+    let last = Self.bucketCount - 1
+    ranks.update(repeating: 0, count: Self.bucketCount)
+    for at in 0..<count { ranks[min(frequency(used[at]), last)] &+= 1 }
+    var rarer = 0
+    for bucket in 0..<Self.bucketCount {
+      let here = ranks[bucket]
+      ranks[bucket] = rarer
+      rarer &+= here
+    }
+    let first = ranks[last]
+    for at in 0..<count {
+      let frequency = frequency(used[at])
+      let rank = ranks[min(frequency, last)]
+      ranks[min(frequency, last)] = rank &+ 1
+      order[rank] = used[at]
+      keys[rank] = frequency
+    }
+    sortByComparing(first, count)
+  }
+
+  /// Sorts the ranks from `first` on, which few symbols have: of a block's tokens, each takes hundreds.
+  private func sortByComparing(_ first: Int, _ count: Int) {
+    var at = first + 1
     while at < count {
-      let key = order[at]
+      let (key, symbol) = (keys[at], order[at])
       var hole = at
-      while hole >= gap, order[hole - gap] > key {
-        order[hole] = order[hole - gap]
-        hole -= gap
+      while hole > first, keys[hole - 1] > key {
+        keys[hole] = keys[hole - 1]
+        order[hole] = order[hole - 1]
+        hole -= 1
       }
-      order[hole] = key
+      keys[hole] = key
+      order[hole] = symbol
       at += 1
     }
   }
@@ -135,17 +167,17 @@ struct HuffmanCode {
   private func measureLengths(_ count: Int) {
     var root = 0
     var leaf = 0
-    for next in 0..<count - 1 {
+    for next in 0..<count &- 1 {
       var sum = 0
       for _ in 0..<2 {
-        if leaf >= count || root < next && keys[root] < keys[leaf] {
-          sum += keys[root]
-          keys[root] = next
-          root += 1
-        } else {
-          sum += keys[leaf]
-          leaf += 1
-        }
+        let inner = root < next ? keys[root] : .max
+        let outer = leaf < count ? keys[leaf] : .max
+        let isInner = inner < outer
+        sum &+= min(inner, outer)
+        // A leaf isn't told its parent: that goes to a place that nobody reads.
+        keys[isInner ? root : symbolCount] = next
+        root &+= isInner ? 1 : 0
+        leaf &+= isInner ? 0 : 1
       }
       keys[next] = sum
     }
@@ -189,15 +221,16 @@ struct HuffmanCode {
     }
   }
 
-  /// Gives the symbols their bits, consecutive numbers for each length.
-  private func assignBits() {
+  /// Gives so many symbols of `used` their bits, consecutive numbers for each length.
+  private func assignBits(_ usedCount: Int) {
     var code = 0
     for length in 1...lengthMax {
       let count = counts[length]
       counts[length] = code
       code = (code + count) << 1
     }
-    for symbol in 0..<symbolCount where codes[symbol] > 0 {
+    for at in 0..<usedCount {
+      let symbol = Int(used[at])
       let length = Int(codes[symbol] >> 16)
       let bits = Self.reversed(counts[length], length)
       counts[length] += 1
