@@ -73,11 +73,9 @@ struct Assembly: ~Copyable {
   /// Whether memory is to have a value that is still to be gathered.
   borrowing func lacksMemoryValue(of backlog: Backlog) -> Bool {
     var isLacking = false
-    core.forEachSlot { slot in
+    core.forEachResident(in: .memory) { slot in
       let origin = core.origin(of: slot)
-      if origin > backlog.applied, origin <= backlog.end, core.isResident(slot, in: .memory),
-        payloads[Int(slot)].bytes == nil
-      {
+      if origin > backlog.applied, origin <= backlog.end, payloads[Int(slot)].bytes == nil {
         isLacking = true
       }
     }

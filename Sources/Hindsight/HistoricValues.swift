@@ -77,10 +77,9 @@ struct PromotedValues {
     _ assembly: inout Assembly, _ backend: (any StoreBackend)?, _ values: HistoricValues
   ) throws(CacheError) {
     var lacking: [(origin: SequenceNumber, slot: Slot)] = []
-    assembly.core.forEachSlot { slot in
-      if assembly.core.isResident(slot, in: .memory), assembly.payloads[Int(slot)].bytes == nil {
-        lacking.append((assembly.core.origin(of: slot), slot))
-      }
+    assembly.core.forEachResident(in: .memory) { slot in
+      guard assembly.payloads[Int(slot)].bytes == nil else { return }
+      lacking.append((assembly.core.origin(of: slot), slot))
     }
     guard !lacking.isEmpty else { return }
     lacking.sort { $0.origin < $1.origin }

@@ -73,6 +73,11 @@ public struct CacheState: ~Copyable, Sendable {
     return residentCount(in: tier) - expired
   }
 
+  /// Calls `body` for every resident of `tier`, whether or not it is past its expiry.
+  public func forEachResident(in tier: Tier, _ body: (Slot) -> Void) {
+    withExpiries(tier) { $0.forEachExpired(at: Timestamp(rawValue: .max), entries, body) }
+  }
+
   /// The earliest expiry of any residency; `nil` where there is none.
   public var nextExpiry: Timestamp? {
     let memory = expiries.memory.first(entries).map { entries[$0].memoryExpiry }

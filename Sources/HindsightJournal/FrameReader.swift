@@ -134,12 +134,13 @@ struct FrameReader {
 
   private func isZero(from start: UInt64) throws(StorageError) -> Bool {
     var at = start
-    while true {
-      let bytes = try file.read(at: at, count: Self.readAhead)
+    while let data = try file.nextData(from: at) {
+      let bytes = try file.read(at: data, count: Self.readAhead)
       if bytes.isEmpty { return true }
       guard bytes.withUnsafeBytes({ $0.isZero }) else { return false }
-      at += UInt64(bytes.count)
+      at = data + UInt64(bytes.count)
     }
+    return true
   }
 
   /// So many bytes, or fewer at the file's end.

@@ -202,6 +202,19 @@ private final class PosixFile: JournalFile, @unchecked Sendable {  // its owner 
     return UInt64(status.st_size)
   }
 
+  /// lseek(2): space that was set aside and never written needn't be read.
+  func nextData(from offset: UInt64) throws(StorageError) -> UInt64? {
+    let seekData: Int32 = 3  // Linux's SEEK_DATA, which glibc shows only to who defines _GNU_SOURCE
+    let found = lseek(descriptor, Int(offset), seekData)
+    if found >= 0 { return UInt64(found) }
+    if errno == ENXIO { return nil }
+    // Not every file system can tell.
+    guard errno == EINVAL || errno == EOPNOTSUPP else {
+      throw PosixStorage.failure("examine", name)
+    }
+    return offset
+  }
+
   func close() throws(StorageError) {
     let old = descriptor
     descriptor = -1

@@ -35,6 +35,10 @@ final class ReopenedFile: JournalFile {
     try opened { (file) throws(StorageError) in try file.size() }
   }
 
+  func nextData(from offset: UInt64) throws(StorageError) -> UInt64? {
+    try opened { (file) throws(StorageError) in try file.nextData(from: offset) }
+  }
+
   func close() throws(StorageError) {}
 
   private func opened<R>(

@@ -33,7 +33,15 @@ public protocol JournalFile: AnyObject, Sendable {
   /// the pages, and the next call would lie.
   func sync() throws(StorageError)
   func size() throws(StorageError) -> UInt64
+  /// A place at `offset` or behind it, up to which there are only zeros, or nothing; `nil`: it is all there is up
+  /// to the file's end.
+  func nextData(from offset: UInt64) throws(StorageError) -> UInt64?
   func close() throws(StorageError)
+}
+
+extension JournalFile {
+  /// Whatever the file has may be other than zeros.
+  public func nextData(from offset: UInt64) throws(StorageError) -> UInt64? { offset }
 }
 
 /// A directory held for this process.

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import HindsightCore
 import Testing
 
 @testable import HindsightJournal
@@ -112,6 +113,45 @@ struct PosixStorageTests {
       Issue.record("a removed file opened")
     } catch {
       #expect(error.code == .noSuchFileOrDirectory && error.description.contains("b"))
+    }
+  }
+
+  @Test("space that was never written is passed over, and nothing that stands behind it")
+  func holes() throws {
+    let scratch = try Scratch()
+    let storage = try PosixStorage(path: scratch.path + "/cache")
+    let file = try storage.create("00000001.journal")
+    let count: UInt64 = 8 << 20
+    try file.allocate(count)
+    try file.write([1, 2, 3], at: 100)
+    try file.write([0, 0, 4], at: 5 << 20)
+    try file.write([5], at: count - 1)
+    let bytes = try file.read(at: 0, count: Int(count))
+    let offsets: [UInt64] = [0, 101, 200, 4_096, 3 << 20, 5 << 20, (5 << 20) + 3, count - 1]
+    for offset in offsets {
+      let found = try #require(try file.nextData(from: offset))
+      #expect(found >= offset)
+      #expect(bytes[Int(offset)..<Int(found)].allSatisfy { $0 == 0 })
+    }
+    #expect(try file.nextData(from: count).map { $0 >= count } ?? true)
+
+    // A segment that ends in such space ends there only where nothing stands behind it.
+    for (garbage, isEnd) in [(nil, true), (UInt64(6 << 20), false), (count - 1, false)] {
+      let name = "\(garbage ?? 0)"
+      let segment = try storage.create(name)
+      try segment.allocate(count)
+      let header = SegmentHeader(
+        number: 1, journalID: JournalID(high: 1, low: 2), salt: 3, follows: .zero, createdAt: .zero)
+      try segment.write(header.encoded().bytes, at: 0)
+      if let garbage { try segment.write([7], at: garbage) }
+      var reader = FrameReader(
+        JournalDirectory.Segment(
+          header: header, headerChecksum: header.encoded().checksum, file: segment))
+      guard case .end = try reader.next() else {
+        #expect(!isEnd, "\(name)")
+        continue
+      }
+      #expect(isEnd, "\(name)")
     }
   }
 }
