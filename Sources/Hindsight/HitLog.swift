@@ -172,9 +172,9 @@ struct HitLog: ~Copyable, @unchecked Sendable {
     while place > 0 {
       place &-= 1
       let slot = slots[place]
-      guard Self.meet(slot, number, met, mask) else { continue }
-      first &-= 1
-      slots[first] = slot
+      // Whether it is kept can't be foretold: it is written in any case, over one that was looked at.
+      slots[first &- 1] = slot
+      first &-= Self.meet(slot, number, met, mask) ? 1 : 0
     }
     return first
   }
@@ -187,11 +187,9 @@ struct HitLog: ~Copyable, @unchecked Sendable {
     let cell = number | UInt64(slot)
     // Slots are dense: those of a small index each have a cell of their own.
     var at = Int(truncatingIfNeeded: slot ^ slot &>> 12) & mask
-    while met[at] >= number {
-      if met[at] == cell { return false }
-      at = (at &+ 1) & mask
-    }
+    while met[at] >= number, met[at] != cell { at = (at &+ 1) & mask }
+    let isFirst = met[at] != cell
     met[at] = cell
-    return true
+    return isFirst
   }
 }

@@ -239,17 +239,25 @@ extension UnsafeRawBufferPointer {
       for at in 0..<count where self[at] != other[at] { return false }
       return true
     }
-    var at = 0
-    while at &+ 8 < count {
-      guard isEqual(to: other, at: at) else { return false }
+    // Four words, which overlap in all but the longest keys: how many it takes can't be foretold, and a
+    // branch taken in vain costs more than comparing some bytes twice.
+    let last = count &- 8
+    var difference = difference(from: other, at: 0)
+    difference |= self.difference(from: other, at: Swift.min(8, last))
+    difference |= self.difference(from: other, at: Swift.min(16, last))
+    difference |= self.difference(from: other, at: Swift.min(24, last))
+    guard difference == 0 else { return false }
+    var at = 32
+    while at < count {
+      guard self.difference(from: other, at: Swift.min(at, last)) == 0 else { return false }
       at &+= 8
     }
-    return isEqual(to: other, at: count &- 8)
+    return true
   }
 
   @inline(__always)
-  private func isEqual(to other: UnsafeRawBufferPointer, at offset: Int) -> Bool {
+  private func difference(from other: UnsafeRawBufferPointer, at offset: Int) -> UInt64 {
     loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-      == other.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      ^ other.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
   }
 }
