@@ -33,7 +33,7 @@ import Synchronization
 /// `deinit`; `guarded` is touched by the holder of `isHeld` only, and an acquiring exchange that
 /// follows a releasing store makes what one holder did visible to the next. Who is in a lane only
 /// reads it: see `enter`, and `endSharing` for the other half.
-struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
+struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {  // is the lock
   private let word: UnsafeMutablePointer<Word>
   /// Whether the lock is shared; its holder's to change. In a line of its own, which seldom changes.
   private let isShared: UnsafeMutablePointer<Atomic<Bool>>

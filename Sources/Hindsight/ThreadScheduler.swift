@@ -75,7 +75,7 @@ private enum Pause {
 /// Proof of Sendable: `alertness` is atomic; `name` never changes; `step`, `penalty` and `skips` are
 /// the one thread's; the pthread objects are made for sharing and live as long as this object, which
 /// the thread retains.
-private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {
+private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {  // atomics
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private let alertness = Atomic(Alertness.awake)
