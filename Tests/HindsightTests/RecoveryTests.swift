@@ -120,15 +120,3 @@ struct RecoveryTests {
     try await killed.close()
   }
 }
-
-/// Waits until something that happens in the background has happened; a minute at most.
-func eventually(
-  _ condition: () async throws -> Bool, sourceLocation: SourceLocation = #_sourceLocation
-) async throws {
-  let deadline = ContinuousClock.now + .seconds(60)
-  while ContinuousClock.now < deadline {
-    if try await condition() { return }
-    try await Task.sleep(for: .milliseconds(2))
-  }
-  Issue.record("it did not happen within a minute", sourceLocation: sourceLocation)
-}

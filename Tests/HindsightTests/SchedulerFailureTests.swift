@@ -23,11 +23,7 @@ struct SchedulerFailureTests {
     #expect(error?.message.contains("no thread for") == true)
     #expect(try openFiles(below: directory.path).isEmpty)
     // What did start ends without having done anything.
-    let deadline = ContinuousClock.now.advanced(by: .seconds(10))
-    while scheduler.living > 0 {
-      try #require(ContinuousClock.now < deadline, "\(scheduler.living) activities live on")
-      try await Task.sleep(for: .milliseconds(1))
-    }
+    try await eventually("no activity lives on") { scheduler.living == 0 }
     let cache = try await Cache<Int>.open(at: directory.cache)
     #expect(try await cache.get(key) == 7)
     try await cache.close()

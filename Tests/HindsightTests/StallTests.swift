@@ -51,17 +51,9 @@ struct StallTests {
 
   private func key(_ number: Int) throws -> CacheKey { try CacheKey("k:\(number)") }
 
-  private func eventually(_ what: String, _ condition: () throws -> Bool) async throws {
-    let deadline = ContinuousClock.now.advanced(by: .seconds(20))
-    while try !condition() {
-      try #require(ContinuousClock.now < deadline, "never: \(what)")
-      try await Task.sleep(for: .milliseconds(5))
-    }
-  }
-
   @Test(
-    "a stalled sync: writes wait or fail, memory stays bounded, hits stay fast",
-    arguments: [BackpressurePolicy.fail, .wait])
+    "a stalled sync: writes wait or fail, memory stays bounded, hits go on",
+    .timeLimit(.minutes(10)), arguments: [BackpressurePolicy.fail, .wait])
   func stalledSync(policy: BackpressurePolicy) async throws {
     let directory = try TemporaryDirectory()
     let held = Held()
@@ -88,9 +80,8 @@ struct StallTests {
     let statistics = cache.statistics
     #expect(statistics.unsyncedByteCount <= UInt64(limit + (66 << 10)))
     #expect(statistics.sets < 12)
-    let began = ContinuousClock.now
+    // The sync is held: a hit that waited for it would wait forever.
     for _ in 0..<10_000 { #expect(cache.memoryValue(for: try key(0)) != nil) }
-    #expect(ContinuousClock.now - began < .seconds(2))
     held.release()
     if policy == .wait { try await writing.value }
     try await cache.flush()
