@@ -7,6 +7,12 @@ let settings: [SwiftSetting] = [
   .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 
+/// What the tests spend their time in, for Tools/test.sh: optimized, with its assertions. A package
+/// that depends on this one never sees it, since it may not have unsafe flags.
+let exercised: [SwiftSetting] =
+  Context.environment["HINDSIGHT_TEST_OPTIMIZED"] == nil
+  ? settings : settings + [.unsafeFlags(["-O", "-assert-config", "Debug"])]
+
 let package = Package(
   name: "hindsight",
   products: [
@@ -29,16 +35,16 @@ let package = Package(
     .systemLibrary(name: "CMalloc", path: "Tools/CMalloc"),
     .systemLibrary(name: "CFuzzer", path: "Tools/CFuzzer"),
 
-    .target(name: "HindsightCore", swiftSettings: settings),
+    .target(name: "HindsightCore", swiftSettings: exercised),
     .target(
       name: "HindsightJournal",
       dependencies: [
         "HindsightCore", "CZlib",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
-      swiftSettings: settings),
+      swiftSettings: exercised),
     .target(
-      name: "HindsightStore", dependencies: ["HindsightCore", "CSQLite"], swiftSettings: settings),
+      name: "HindsightStore", dependencies: ["HindsightCore", "CSQLite"], swiftSettings: exercised),
     .target(
       name: "Hindsight",
       dependencies: [
@@ -46,11 +52,11 @@ let package = Package(
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
       ],
-      swiftSettings: settings),
+      swiftSettings: exercised),
     .target(
       name: "HindsightReplay",
       dependencies: ["HindsightCore", "HindsightJournal", "HindsightStore"],
-      swiftSettings: settings),
+      swiftSettings: exercised),
     .target(
       name: "HindsightTesting",
       dependencies: [
@@ -58,7 +64,7 @@ let package = Package(
         "CZlib", .product(name: "Logging", package: "swift-log"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
-      swiftSettings: settings),
+      swiftSettings: exercised),
     .executableTarget(
       name: "HindsightCLI",
       dependencies: [

@@ -39,6 +39,7 @@ run() {
 }
 
 "$root/Tools/prepare.sh"
+export HINDSIGHT_TEST_OPTIMIZED=1
 case "$which" in
     address) run address -DHINDSIGHT_ASAN "$@" ;;
     thread) run thread -DHINDSIGHT_TSAN "$@" ;;

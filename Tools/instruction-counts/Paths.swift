@@ -16,12 +16,15 @@ enum HotPath: String, CaseIterable {
   case setWritten = "set-written"
   /// A set whose frame, shared with 63 others, is written: encoded, compressed, checksummed.
   case setFrame64 = "set-frame-64"
-  /// Opening a cache of so many sets without its checkpoints: every event is decoded and applied.
+  /// Opening what `record` left: every event is decoded and applied.
   case replay
   /// `get` of what SQLite holds.
   case storeHit = "store-hit"
-  /// Leaves a closed cache behind, for the two above; not counted.
+  /// Leaves a closed cache behind for `storeHit`; not counted.
   case fill
+  /// Leaves the journal of a killed process behind for `replay`; not counted. Its frames hold
+  /// `frameCount` events each: cut by time, they would differ from run to run.
+  case record
 }
 
 /// Why a path can't be run, or did something else than it should.
@@ -48,7 +51,7 @@ struct PathRunner: Sendable {
     switch path {
     case .memoryHit, .memoryValue, .memoryMiss, .setMemory: try await memory()
     case .key: try keys()
-    case .setEnqueued, .setWritten, .setFrame64: try await sets()
+    case .setEnqueued, .setWritten, .setFrame64, .record: try await sets()
     case .replay: try await replay()
     case .storeHit: try await lookUp()
     case .fill: try await fill()
@@ -89,22 +92,24 @@ struct PathRunner: Sendable {
 
   private func sets() async throws {
     let cache = try await TextCache.open(
-      at: directory, coder: .jsonText, configuration: Self.standing())
+      at: directory, coder: .jsonText,
+      configuration: path == .record ? Self.recording() : Self.standing())
     let entries = try FixedInput.entries(4 * Self.entryCount, named: "package")
     for at in 0..<count {
       try await cache.set(
         entries[at % entries.count], path == .setWritten ? .written : .enqueued)
-      if path == .setFrame64, at % Self.frameCount == Self.frameCount - 1 {
+      if path == .setFrame64 || path == .record, at % Self.frameCount == Self.frameCount - 1 {
         try await cache.flush(to: .written)
       }
     }
+    if path == .record { try await cache.flush(to: .written) }
     try check(cache.statistics.sets)
   }
 
   private func replay() async throws {
     let cache = try await TextCache.open(
-      at: directory, coder: .jsonText, configuration: Self.standing())
-    // Besides the sets: opened, evicted and closed.
+      at: directory, coder: .jsonText, configuration: Self.recording())
+    // Besides the sets: opened and evicted.
     let events = cache.recovery.replayedEvents
     guard events >= count else { throw PathError(message: "only \(events) events were replayed") }
   }
@@ -149,6 +154,14 @@ struct PathRunner: Sendable {
     var configuration = CacheConfiguration()
     configuration.clock = ManualClock()
     configuration.scheduler = StandingScheduler.shared
+    return configuration
+  }
+
+  /// The journal and the index alone: nothing is kept for a store that is behind.
+  private static func recording() -> CacheConfiguration {
+    var configuration = standing()
+    configuration.usesStore = false
+    configuration.memoryLimit = TierLimit(entryCountMax: 1)
     return configuration
   }
 }
