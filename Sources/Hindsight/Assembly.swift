@@ -113,7 +113,7 @@ struct Assembly: ~Copyable {
     let cut = state.cut(journal.writer, reading)
     do throws(StorageError) {
       try journal.writer.append(
-        cut.frame, durable: cut.durable, bootTime: cut.bootTime, endsRun: cut.isCaptured)
+        cut.frames, durable: cut.durable, endsRun: cut.isCaptured)
     } catch {
       throw CacheError(storage: error)
     }

@@ -46,7 +46,7 @@ extension Engine {
   func write(_ cut: CutFrame, _ journal: Journal, isThread: Bool = false) -> CacheError? {
     do throws(StorageError) {
       try journal.writer.append(
-        cut.frame, durable: cut.durable, bootTime: cut.bootTime, endsRun: cut.isCaptured)
+        cut.frames, durable: cut.durable, endsRun: cut.isCaptured)
     } catch {
       return wroteInVain(error)
     }
@@ -55,7 +55,7 @@ extension Engine {
     let ((resume, signal), trouble) = locked { state in
       state.noteWritten(cut, position)
       state.commit.unsyncedByteCount = unsynced
-      return (state.commit.wrote(through: cut.frame.last), state.commit.trouble?.error)
+      return (state.commit.wrote(through: cut.frames.last), state.commit.trouble?.error)
     }
     resume.resume()
     if signal || cut.isCaptured, !isThread { signalJournal() }
@@ -81,7 +81,7 @@ extension Engine {
     _ cut: CutFrame, _ journal: Journal
   ) async throws(CacheError) {
     guard write(cut, journal) != nil else { return }
-    if case .failed(let error) = await wait(for: cut.frame.last, .written) { throw error }
+    if case .failed(let error) = await wait(for: cut.frames.last, .written) { throw error }
   }
 
   // MARK: Waiting
@@ -128,12 +128,10 @@ enum AcknowledgementStep: Sendable {
   indirect case write(CutFrame)
 }
 
-/// A frame cut from the open one, on its way to the segment.
+/// What was in the open frame, on its way to the segment: nearly always that one, else full ones before it.
 struct CutFrame: Sendable {
-  var frame: SealedFrame
+  var frames: SealedFrames
   var durable: SequenceNumber
-  /// Of its last event, in µs.
-  var bootTime: UInt64
   /// Whether a checkpoint was captured as of its end: a replay may begin there.
   var isCaptured = false
 }
@@ -155,7 +153,7 @@ extension EngineState {
   mutating func cut(_ writer: JournalWriter, _ reading: ClockReading) -> CutFrame {
     core.decideTouches(at: now(reading), into: &decision)
     absorb(reading)
-    let sealed = frame.take()
+    let sealed = frame.takeAll(bootTime: frameBoot)
     commit.frameBegan = nil
     commit.isTimed = false
     commit.isFullSignaled = false
@@ -170,14 +168,12 @@ extension EngineState {
       checkpointing.capturedAt = journalByteCount
       isCaptured = true
     }
-    return CutFrame(
-      frame: sealed, durable: commit.durable, bootTime: UInt64(max(0, frameBoot.rawValue)),
-      isCaptured: isCaptured)
+    return CutFrame(frames: sealed, durable: commit.durable, isCaptured: isCaptured)
   }
 
   /// The frame is in the page cache, and the segment ends at `position`.
   mutating func noteWritten(_ cut: CutFrame, _ position: JournalPosition) {
-    if checkpointing.capture?.head.sequence == cut.frame.last, !commit.isRotationDue {
+    if checkpointing.capture?.head.sequence == cut.frames.last, !commit.isRotationDue {
       checkpointing.capture?.position = position
       // A checkpoint is written once its frame is durable; a late one leaves more to replay.
       commit.isSyncRequested = true

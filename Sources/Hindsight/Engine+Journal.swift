@@ -54,7 +54,7 @@ extension Engine {
       guard state.commit.takeRoleForThread() else { return .idle(.signal) }
       if state.commit.isRotationDue { return .rotate }
       let cut = state.cut(journal.writer, reading)
-      state.commit.noteWriting(cut.frame.byteCount, isSyncDue: isSyncDue)
+      state.commit.noteWriting(cut.frames.byteCount, isSyncDue: isSyncDue)
       return .write(cut)
     }
     if state.commit.isRotationDue {
@@ -181,7 +181,7 @@ extension Engine {
     let reading = clock.reading()
     if let before = locked({ state in state.cutBeforeGap() }) {
       try journal.writer.append(
-        before.frame, durable: before.durable, bootTime: before.bootTime, endsRun: true)
+        before.frames, durable: before.durable, endsRun: true)
       try journal.writer.sync()
     }
     let segment = journal.writer.nextSegmentNumber
@@ -242,8 +242,7 @@ extension EngineState {
   /// The open frame with the last events that are journaled; `nil` where there are none.
   fileprivate mutating func cutBeforeGap() -> CutFrame? {
     guard !frame.isEmpty else { return nil }
-    return CutFrame(
-      frame: frame.take(), durable: commit.durable, bootTime: UInt64(max(0, frameBoot.rawValue)))
+    return CutFrame(frames: frame.takeAll(bootTime: frameBoot), durable: commit.durable)
   }
 
   /// Ends the gap: a checkpoint of the state as it is now, and `gap` as the next frame's first
@@ -267,7 +266,7 @@ extension EngineState {
 
   /// The gap could not be ended: what came after it is part of it.
   fileprivate mutating func widenGap(from first: SequenceNumber) {
-    counters.unjournaledEvents += Int(frame.take().count)
+    counters.unjournaledEvents += frame.takeAll(bootTime: frameBoot).count
     commit.frameBegan = nil
     commit.lostFirst = first
   }

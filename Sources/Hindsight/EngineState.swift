@@ -125,6 +125,7 @@ struct EngineState: ~Copyable, Sendable {
 
   private mutating func noteJournaled(_ reading: ClockReading) {
     if hasJournal {
+      frame.endDecision(bootTime: frameBoot)
       if commit.frameBegan == nil, !frame.isEmpty { commit.frameBegan = reading.boot }
     } else {
       commit.written = core.head.sequence

@@ -1,17 +1,16 @@
 public import HindsightCore
 
-/// The frame that events are appended to: encoded as they come, cut between decisions.
+/// The frame that events are appended to, encoded as they come, and full ones in front of it.
 ///
-/// It is appended to under the cache's lock, and grows to megabytes while the disk is behind: so it grows
-/// in parts, none of which is ever copied to a larger place.
+/// It is appended to under the cache's lock. While the disk is behind, megabytes of events come together: they
+/// are sealed frame by frame, which a replay decodes one ahead of the other, and nothing is ever copied to a
+/// larger place.
 public struct OpenFrame: Sendable {
-  /// A part is full once it has so many bytes; a large event goes beyond.
-  static let partByteCount = 256 << 10
+  /// A frame is full once it has so many bytes; its last decision goes beyond.
+  static let byteCountMax = 256 << 10
 
-  /// Full parts.
-  private var parts: [[UInt8]] = []
-  private var partsByteCount = 0
-  /// The part at the end.
+  private var sealed: [SealedFrame] = []
+  private var sealedByteCount = 0
   private var body: [UInt8] = []
   private var previousAt = Timestamp.zero
   private var first = SequenceNumber.zero
@@ -21,8 +20,8 @@ public struct OpenFrame: Sendable {
   public init() {}
 
   /// Bytes of encoded events so far.
-  public var byteCount: Int { partsByteCount + body.count }
-  public var isEmpty: Bool { count == 0 }
+  public var byteCount: Int { sealedByteCount + body.count }
+  public var isEmpty: Bool { count == 0 && sealed.isEmpty }
 
   /// Appends an event. A `gap` must be a frame's first event.
   public mutating func append(_ record: Record) {
@@ -50,58 +49,84 @@ public struct OpenFrame: Sendable {
     previousAt = at
     last = sequence
     count += 1
-    if body.count >= Self.partByteCount { endPart() }
   }
 
-  private mutating func endPart() {
-    partsByteCount += body.count
-    parts.append(body)
-    body = []
-    body.reserveCapacity(Self.partByteCount)
+  /// The events of a decision are all there: the frame may end here, and does if it is full.
+  /// - Parameter bootTime: of the last event, in µs.
+  @inline(__always)
+  public mutating func endDecision(bootTime: Microseconds) {
+    if body.count >= Self.byteCountMax { seal(bootTime) }
   }
 
-  /// Hands the events over without copying them, and starts anew.
-  public mutating func take() -> SealedFrame {
-    let sealed = SealedFrame(parts: parts, end: body, first: first, last: last, count: count)
-    parts = []
-    partsByteCount = 0
+  private mutating func seal(_ bootTime: Microseconds) {
+    sealed.append(take(bootTime))
+    sealedByteCount += sealed[sealed.count - 1].byteCount
+  }
+
+  /// Hands the events over without copying them, and starts anew. There must be some.
+  /// - Parameter bootTime: of the last event, in µs.
+  public mutating func takeAll(bootTime: Microseconds) -> SealedFrames {
+    precondition(!isEmpty, "a frame holds an event at least, as its reader checks")
+    if count > 0, sealed.isEmpty { return SealedFrames(take(bootTime)) }
+    if count > 0 { seal(bootTime) }
+    defer {
+      sealed = []
+      sealedByteCount = 0
+    }
+    return SealedFrames(sealed)
+  }
+
+  /// Hands over the frame at the end, whether or not it is full.
+  mutating func take(_ bootTime: Microseconds) -> SealedFrame {
+    let taken = SealedFrame(
+      body: body, first: first, last: last, count: count,
+      bootTime: UInt64(max(0, bootTime.rawValue)))
     body = []
-    body.reserveCapacity(min(sealed.byteCount, Self.partByteCount))
+    body.reserveCapacity(min(taken.byteCount, Self.byteCountMax))
     count = 0
-    return sealed
+    return taken
   }
 }
 
 /// A frame's events, encoded and not yet compressed.
 public struct SealedFrame: Sendable {
-  /// Those before the last one; nearly always there are none.
-  private let parts: [[UInt8]]
-  private let end: [UInt8]
-  /// Bytes of encoded events.
-  public let byteCount: Int
+  let body: [UInt8]
   public let first: SequenceNumber
   public let last: SequenceNumber
   public let count: UInt32
+  /// Of its last event, in µs.
+  let bootTime: UInt64
 
-  init(
-    parts: [[UInt8]] = [], end: [UInt8], first: SequenceNumber, last: SequenceNumber, count: UInt32
-  ) {
-    self.parts = parts
-    self.end = end
-    byteCount = parts.reduce(end.count) { $0 + $1.count }
-    self.first = first
-    self.last = last
-    self.count = count
+  /// Bytes of encoded events.
+  public var byteCount: Int { body.count }
+}
+
+/// Frames that are written together.
+public struct SealedFrames: Sendable {
+  /// Nearly always there are none.
+  private let earlier: ArraySlice<SealedFrame>
+  private let latest: SealedFrame
+  /// Bytes of encoded events.
+  public let byteCount: Int
+
+  init(_ only: SealedFrame) {
+    (earlier, latest, byteCount) = ([], only, only.byteCount)
   }
 
-  /// The encoded events in one piece; copied where there are several parts.
-  var body: [UInt8] {
-    guard !parts.isEmpty else { return end }
-    var body: [UInt8] = []
-    body.reserveCapacity(byteCount)
-    for part in parts { body.append(contentsOf: part) }
-    body.append(contentsOf: end)
-    return body
+  /// At least one.
+  init(_ all: [SealedFrame]) {
+    (earlier, latest) = (all.dropLast(), all[all.count - 1])
+    byteCount = all.reduce(0) { $0 + $1.byteCount }
+  }
+
+  public var last: SequenceNumber { latest.last }
+  /// How many events there are.
+  public var count: Int { earlier.reduce(Int(latest.count)) { $0 + Int($1.count) } }
+
+  /// Calls `body` with each, in their order.
+  func forEachFrame<Failure>(_ body: (SealedFrame) throws(Failure) -> Void) throws(Failure) {
+    for frame in earlier { try body(frame) }
+    try body(latest)
   }
 }
 
@@ -200,7 +225,6 @@ struct FrameHeader: Equatable {
 struct StampedFrame: Sendable {
   var sealed: SealedFrame
   var durable: SequenceNumber
-  var bootTime: UInt64
 
   /// The frame's bytes at its place in a segment, and its header's checksum.
   func encoded(
@@ -212,7 +236,7 @@ struct StampedFrame: Sendable {
       encoding: encoding, storedByteCount: UInt32(stored.count),
       rawByteCount: UInt32(sealed.byteCount), count: sealed.count,
       bodyChecksum: stored.withUnsafeBytes { crc32($0) }, first: sealed.first, durable: durable,
-      bootTime: bootTime, salt: salt, previousChecksum: previousChecksum)
+      bootTime: sealed.bootTime, salt: salt, previousChecksum: previousChecksum)
     return header.followed(by: stored)
   }
 }

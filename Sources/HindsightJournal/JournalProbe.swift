@@ -12,7 +12,7 @@ package enum JournalProbe {
     guard let records = records(bytes, first) else { return nil }
     var frame = OpenFrame()
     for record in records { frame.append(record) }
-    let again = self.records(frame.take().body, first)
+    let again = self.records(frame.take(Microseconds(rawValue: 0)).body, first)
     return (records.count, again == records)
   }
 

@@ -277,8 +277,8 @@ public struct JournalRecovery {
       let body = try header.body(frame.stored, decoder)
       return StampedFrame(
         sealed: SealedFrame(
-          end: body, first: header.first, last: header.last, count: header.count),
-        durable: header.durable, bootTime: header.bootTime)
+          body: body, first: header.first, last: header.last, count: header.count,
+          bootTime: header.bootTime), durable: header.durable)
     } catch {
       return nil
     }

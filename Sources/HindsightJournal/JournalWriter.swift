@@ -136,32 +136,32 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
       >= options.segmentByteCount
   }
 
-  /// Compresses a frame and writes it into the page cache.
-  /// - Parameter endsRun: whether a replay may begin behind this frame: the next one is then written
+  /// Compresses frames and writes them into the page cache.
+  /// - Parameter endsRun: whether a replay may begin behind them: the next one is then written
   ///   so that it can be read without those before it. So it must be wherever a checkpoint is taken.
-  /// - Throws: `StorageError`; the segment is poisoned then, and the frame kept for `rescue`.
+  /// - Throws: `StorageError`; the segment is poisoned then, and the frames kept for `rescue`.
   public func append(
-    _ sealed: SealedFrame, durable: SequenceNumber, bootTime: UInt64, endsRun: Bool
+    _ frames: SealedFrames, durable: SequenceNumber, endsRun: Bool
   ) throws(StorageError) {
-    precondition(sealed.count > 0, "a frame holds an event at least, as its reader checks")
-    let frame = StampedFrame(sealed: sealed, durable: durable, bootTime: bootTime)
     let isPoisoned = shared.withLock { shared in
-      shared.retained.append(frame)
-      shared.retainedByteCount += UInt64(sealed.byteCount)
-      shared.appended = sealed.last
+      frames.forEachFrame { shared.retained.append(StampedFrame(sealed: $0, durable: durable)) }
+      shared.retainedByteCount += UInt64(frames.byteCount)
+      shared.appended = frames.last
       return shared.isPoisoned
     }
     guard !isPoisoned else {
       throw StorageError("write", FileName.segment(current.number), .ioError)
     }
     do throws(StorageError) {
-      try Self.write(frame, to: &current, compressor)
+      try frames.forEachFrame { (frame) throws(StorageError) in
+        try Self.write(StampedFrame(sealed: frame, durable: durable), to: &current, compressor)
+      }
     } catch {
       poison()
       throw error
     }
     if endsRun { compressor.endRun() }
-    noteWritten(sealed.last)
+    noteWritten(frames.last)
   }
 
   /// Begins a new segment. The old one is synced first, so that a successor is evidence that its

@@ -81,14 +81,14 @@ struct CodecTests {
   private func seal(_ records: [Record]) -> SealedFrame {
     var frame = OpenFrame()
     for record in records { frame.append(record) }
-    return frame.take()
+    return frame.take(Microseconds(rawValue: 7))
   }
 
   /// A frame's header and stored body.
   private func encode(
     _ records: [Record], _ compressor: RunCompressor = RunCompressor()
   ) throws -> (header: FrameHeader, stored: [UInt8]) {
-    let frame = StampedFrame(sealed: seal(records), durable: .zero, bootTime: 7)
+    let frame = StampedFrame(sealed: seal(records), durable: .zero)
     let (bytes, checksum) = frame.encoded(compressor, salt: 5, previousChecksum: 6)
     #expect(bytes.fixed(60) == checksum)
     let header = try FrameHeader([UInt8](bytes[..<Format.frameHeaderByteCount]))
@@ -122,34 +122,53 @@ struct CodecTests {
     #expect(seen[.stored, default: 0] > 0, "\(seen)")
   }
 
-  @Test("a frame that has grown in several parts, and beyond one at once, comes back the same")
-  mutating func manyParts() throws {
+  @Test("full frames wait in front of the open one, end with a decision, and come back the same")
+  mutating func fullFrames() throws {
+    var frame = OpenFrame()
     var records: [Record] = []
+    var decisionEnds: Set<SequenceNumber> = []
     for sequence in 1...300 as ClosedRange<UInt64> {
-      // A large value every now and then: larger than what is left of a part, and than a part.
-      let byteCount = sequence % 100 == 0 ? 3 * OpenFrame.partByteCount : 4_000
+      // A large value every now and then: larger than what is left of a frame, and than a frame.
+      let byteCount = sequence % 100 == 0 ? 3 * OpenFrame.byteCountMax : 4_000
       let set = ValueSet(
         key: Bytes("k:\(sequence)".utf8),
         value: Bytes(repeating: UInt8(sequence % 251), count: byteCount),
         coder: 2, memoryExpiry: Timestamp(rawValue: 9), storeExpiry: nil, reason: nil)
-      records.append(
-        Record(sequence: SequenceNumber(sequence), at: Timestamp(rawValue: 5), event: .set(set)))
-    }
-    var frame = OpenFrame()
-    for record in records {
+      let record = Record(
+        sequence: SequenceNumber(sequence), at: Timestamp(rawValue: Int64(sequence)),
+        event: .set(set))
       let before = frame.byteCount
       frame.append(record)
-      #expect(frame.byteCount > before)
+      records.append(record)
+      #expect(frame.byteCount > before && !frame.isEmpty)
+      guard sequence % 7 == 0 || sequence == 300 else { continue }
+      frame.endDecision(bootTime: Microseconds(rawValue: Int64(1_000 + sequence)))
+      decisionEnds.insert(record.sequence)
     }
     let byteCount = frame.byteCount
-    let sealed = frame.take()
-    #expect(sealed.byteCount == byteCount && sealed.body.count == byteCount)
-    #expect(byteCount > 12 * OpenFrame.partByteCount)
+    let sealed = frame.takeAll(bootTime: Microseconds(rawValue: 1_300))
+    #expect(sealed.byteCount == byteCount && sealed.count == 300)
+    #expect(sealed.last == SequenceNumber(300))
     #expect(frame.isEmpty && frame.byteCount == 0)
-    #expect(try decode(try encode(records)) == records)
+    let (compressor, decoder) = (RunCompressor(), BodyDecoder())
+    var found: [Record] = []
+    var frames = 0
+    try sealed.forEachFrame { sealed in
+      let stamped = StampedFrame(sealed: sealed, durable: .zero)
+      let (bytes, _) = stamped.encoded(compressor, salt: 5, previousChecksum: 6)
+      let header = try FrameHeader([UInt8](bytes[..<Format.frameHeaderByteCount]))
+      #expect(header.first == SequenceNumber(UInt64(found.count) + 1))
+      #expect(header.bootTime == 1_000 + header.last.rawValue)
+      #expect(decisionEnds.contains(header.last))
+      found += try decode((header, [UInt8](bytes[Format.frameHeaderByteCount...])), decoder)
+      frames += 1
+    }
+    #expect(found == records)
+    #expect(frames >= 5, "\(frames)")
     // The next one begins anew.
     frame.append(records[0])
-    #expect(frame.take().body == seal([records[0]]).body)
+    frame.endDecision(bootTime: Microseconds(rawValue: 0))
+    #expect(frame.take(Microseconds(rawValue: 0)).body == seal([records[0]]).body)
   }
 
   @Test("a body that continues a run is refused where the one before it was not decoded")

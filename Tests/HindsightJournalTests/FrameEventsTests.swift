@@ -14,7 +14,7 @@ struct FrameEventsTests {
     }
     var open = OpenFrame()
     for record in records { open.append(record) }
-    let body = open.take().body
+    let body = open.take(Microseconds(rawValue: 0)).body
     return (body, header(body, count), records)
   }
 
