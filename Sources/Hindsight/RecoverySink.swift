@@ -20,8 +20,7 @@ final class RecoverySink: ReplaySink {
   @exclusivity(unchecked) private var effects: [Effect] = []
   /// Sets of the frame under way whose values memory is to have, if it still is to at the frame's end: most
   /// are gone by then where a frame is large.
-  @exclusivity(unchecked) private var fresh: [(slot: Slot, origin: SequenceNumber, value: Bytes)] =
-    []
+  @exclusivity(unchecked) private var fresh: [(slot: Slot, set: LentSet)] = []
   /// What reading ahead came to: of no meaning.
   private var read: UInt32 = 0
 
@@ -75,14 +74,27 @@ final class RecoverySink: ReplaySink {
   func apply(_ record: Record) throws(StateError) {
     effects.removeAll(keepingCapacity: true)
     try state.apply(record, into: &effects)
-    for effect in effects { absorb(effect, record) }
+    for effect in effects {
+      if case .inserted(let slot) = effect { insert(slot, record) }
+      absorb(effect, record.sequence)
+    }
+  }
+
+  var takesLentSets: Bool { true }
+
+  func apply(_ set: LentSet) throws(StateError) {
+    effects.removeAll(keepingCapacity: true)
+    try state.apply(set, into: &effects)
+    for effect in effects {
+      if case .inserted(let slot) = effect { insert(slot, set, isLentOn: true) }
+      absorb(effect, set.fact.sequence)
+    }
   }
 
   func endFrame(at position: JournalPosition) {
-    for (slot, origin, value) in fresh
-    where state.origin(of: slot) == origin && state.isResident(slot, in: .memory) {
-      // A slice would keep the whole frame.
-      payloads[Int(slot)] = Payload(bytes: Array(value), isPinned: false)
+    for (slot, set) in fresh
+    where state.origin(of: slot) == set.fact.sequence && state.isResident(slot, in: .memory) {
+      payloads[Int(slot)] = Payload(bytes: Array(set.value), isPinned: false)
     }
     fresh.removeAll(keepingCapacity: true)
   }
@@ -112,47 +124,62 @@ final class RecoverySink: ReplaySink {
     if lacking > 0 { payloads.append(contentsOf: repeatElement(Payload(), count: lacking)) }
   }
 
-  private func absorb(_ effect: Effect, _ record: Record) {
+  /// What an effect other than an insertion comes to.
+  private func absorb(_ effect: Effect, _ sequence: SequenceNumber) {
     switch effect {
-    case .inserted(let slot): insert(slot, record)
-    case .memoryBegan: break
+    case .inserted, .memoryBegan: break
     case .memoryEnded(let slot, _):
       dropUnneeded(slot, isStoreResident: state.isResident(slot, in: .store))
     case .storeEnded(let slot, let origin, _):
       payloads[Int(slot)].isPinned = false
       dropUnneeded(slot, isStoreResident: false)
-      if lacks(record) { projection.append(.delete(origin: origin), at: record.sequence) }
+      if lacks(sequence) { projection.append(.delete(origin: origin), at: sequence) }
     case .removed(let slot, _, _): payloads[Int(slot)] = Payload()
     case .removedAll:
       payloads = []
       // Their slots are gone.
       fresh.removeAll(keepingCapacity: true)
-      if lacks(record) { projection.append(.deleteAll, at: record.sequence) }
+      if lacks(sequence) { projection.append(.deleteAll, at: sequence) }
     }
   }
 
   /// Whether what an event does to the store is to be collected.
-  private func lacks(_ record: Record) -> Bool { collectsRows && record.sequence > applied }
+  private func lacks(_ sequence: SequenceNumber) -> Bool { collectsRows && sequence > applied }
 
   private func insert(_ slot: Slot, _ record: Record) {
     guard case .set(let set) = record.event else {
       preconditionFailure("only a set makes an entry")
     }
+    let fact = SetFact(
+      sequence: record.sequence, at: record.at, coder: set.coder, memoryExpiry: set.memoryExpiry,
+      storeExpiry: set.storeExpiry)
+    set.key.withUnsafeBytes { key in
+      set.value.withUnsafeBytes { value in
+        insert(
+          slot, LentSet(fact: fact, key: key, value: value, valueHash: state.valueHash(of: slot)),
+          isLentOn: false)
+      }
+    }
+  }
+
+  /// - Parameter isLentOn: whether key and value are lent up to the frame's end.
+  private func insert(_ slot: Slot, _ set: LentSet, isLentOn: Bool) {
     grow()
-    let isLacking = set.storeExpiry != nil && lacks(record)
-    guard isLacking || keepsValues else {
-      if set.memoryExpiry != nil { fresh.append((slot, record.sequence, set.value)) }
+    let fact = set.fact
+    let isLacking = fact.storeExpiry != nil && lacks(fact.sequence)
+    guard isLacking || keepsValues || !isLentOn else {
+      if fact.memoryExpiry != nil { fresh.append((slot, set)) }
       return
     }
-    // A slice would keep the whole frame.
+    guard isLacking || keepsValues || fact.memoryExpiry != nil else { return }
     let bytes = Array(set.value)
     payloads[Int(slot)] = Payload(bytes: bytes, isPinned: isLacking)
-    guard isLacking, let expiry = set.storeExpiry else { return }
+    guard isLacking, let expiry = fact.storeExpiry else { return }
     projection.append(
       .insert(
         StoredRow(
-          origin: record.sequence, key: Bytes(Array(set.key)), value: bytes[...], coder: set.coder,
-          createdAt: record.at, expiry: expiry)), at: record.sequence)
+          origin: fact.sequence, key: Bytes(set.key), value: bytes[...], coder: fact.coder,
+          createdAt: fact.at, expiry: expiry)), at: fact.sequence)
   }
 
   /// Drops the value of an entry that is not memory resident, unless the store lacks it.

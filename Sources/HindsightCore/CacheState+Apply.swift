@@ -27,7 +27,7 @@ extension CacheState {
 
   /// Takes a set into the state, its key and value lent.
   /// - Throws: as the other one.
-  mutating func apply(
+  public mutating func apply(
     _ fact: SetFact, _ value: LentValue, into effects: inout [Effect]
   ) throws(StateError) {
     try checkOrder(fact.sequence, fact.at, expected: head.sequence.next, needsOpen: true)

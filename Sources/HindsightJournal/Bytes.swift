@@ -96,6 +96,9 @@ struct ByteReader {
     return bytes[at - 1]
   }
 
+  /// The next byte, where there is one; the reader stays in front of it.
+  func peek() -> UInt8? { at < bytes.count ? bytes[at] : nil }
+
   mutating func varint() throws(FormatError) -> UInt64 {
     var value: UInt64 = 0
     var shift: UInt64 = 0

@@ -37,10 +37,11 @@ struct DecodedFrames {
   private let readAhead: ReadAhead<Step>?
 
   /// Call `stop` in any case when done.
-  init(_ reader: FrameReader) throws(StorageError) {
+  /// - Parameter lendsSets: see `FrameEvents`.
+  init(_ reader: FrameReader, lendsSets: Bool) throws(StorageError) {
     var reader = reader
     let decoder = BodyDecoder()
-    produce = { Self.produce(&reader, decoder) }
+    produce = { Self.produce(&reader, decoder, lendsSets) }
     let size = try reader.file.size()
     let isLong = size > reader.offset && size - reader.offset >= Self.byteCountMin
     readAhead = isLong ? ReadAhead(costMax: Self.costMax, produce: produce) : nil
@@ -52,34 +53,38 @@ struct DecodedFrames {
   func stop() { readAhead?.stop() }
 
   private static func produce(
-    _ reader: inout FrameReader, _ decoder: BodyDecoder
+    _ reader: inout FrameReader, _ decoder: BodyDecoder, _ lendsSets: Bool
   ) -> ReadAhead<Step>.Produced {
     let offset = reader.offset
-    let found = found(&reader, decoder)
+    let found = found(&reader, decoder, lendsSets)
     let step = Step(found: found, offset: offset, previousChecksum: reader.previousChecksum)
     guard case .frame(let frame) = found else { return (step, 0, true) }
     return (step, frame.events.byteCount, false)
   }
 
-  private static func found(_ reader: inout FrameReader, _ decoder: BodyDecoder) -> Found {
+  private static func found(
+    _ reader: inout FrameReader, _ decoder: BodyDecoder, _ lendsSets: Bool
+  ) -> Found {
     do throws(StorageError) {
       switch try reader.next() {
       case .end: return .end
       case .bad(let error): return .bad(error)
-      case .frame(let frame): return decode(frame, decoder)
+      case .frame(let frame): return decode(frame, decoder, lendsSets)
       }
     } catch {
       return .failed(error)
     }
   }
 
-  private static func decode(_ frame: FrameReader.Frame, _ decoder: BodyDecoder) -> Found {
+  private static func decode(
+    _ frame: FrameReader.Frame, _ decoder: BodyDecoder, _ lendsSets: Bool
+  ) -> Found {
     do throws(FormatError) {
       let body = try frame.header.body(frame.stored, decoder)
       return .frame(
         Frame(
           header: frame.header, headerChecksum: frame.headerChecksum, offset: frame.offset,
-          end: frame.end, events: try FrameEvents(body, frame.header)))
+          end: frame.end, events: try FrameEvents(body, frame.header, lendsSets: lendsSets)))
     } catch {
       return .undecodable(error)
     }

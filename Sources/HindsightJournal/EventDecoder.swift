@@ -20,10 +20,7 @@ struct EventDecoder {
   mutating func record() throws(FormatError) -> Record {
     let raw = try reader.byte()
     guard let tag = EventTag(rawValue: raw) else { throw .unknownTag(raw) }
-    let (at, overflow) = previousAt.rawValue.addingReportingOverflow(
-      try positive(try reader.varint(), "at"))
-    guard !overflow else { throw .badField("at") }
-    previousAt = Timestamp(rawValue: at)
+    try passTime()
     let event = try event(tag)
     if case .gap(let gap) = event {
       guard isFirst, gap.last.next == next else { throw .badField("gap") }
@@ -31,6 +28,32 @@ struct EventDecoder {
     isFirst = false
     defer { next = next.next }
     return Record(sequence: next, at: previousAt, event: event)
+  }
+
+  /// The next event where it is a `set` without a reason, its key and value as places in the body;
+  /// else `nil`, and `record` gives it.
+  /// - Throws: as `record`.
+  mutating func setPlace() throws(FormatError) -> SetPlace? {
+    guard reader.peek() == EventTag.set.rawValue else { return nil }
+    _ = try reader.byte()
+    try passTime()
+    let fields = try setFields()
+    isFirst = false
+    defer { next = next.next }
+    return SetPlace(
+      fact: SetFact(
+        sequence: next, at: previousAt, coder: fields.coder, memoryExpiry: fields.memoryExpiry,
+        storeExpiry: fields.storeExpiry),
+      key: fields.key, value: fields.value,
+      valueHash: XXH64.hash(reader.bytes[fields.value]))
+  }
+
+  /// How long after the event before it the next one came about.
+  private mutating func passTime() throws(FormatError) {
+    let (at, overflow) = previousAt.rawValue.addingReportingOverflow(
+      try positive(try reader.varint(), "at"))
+    guard !overflow else { throw .badField("at") }
+    previousAt = Timestamp(rawValue: at)
   }
 
   private mutating func event(_ tag: EventTag) throws(FormatError) -> Event {
@@ -56,15 +79,28 @@ struct EventDecoder {
   }
 
   private mutating func set(hasReason: Bool) throws(FormatError) -> ValueSet {
+    let fields = try setFields()
+    let reason: String? = hasReason ? try reasonText(try reader.varint()) : nil
+    return ValueSet(
+      key: reader.bytes[fields.key], value: reader.bytes[fields.value], coder: fields.coder,
+      memoryExpiry: fields.memoryExpiry, storeExpiry: fields.storeExpiry, reason: reason)
+  }
+
+  private struct SetFields {
+    var coder: UInt8
+    var memoryExpiry: Timestamp?
+    var storeExpiry: Timestamp?
+    var key: Range<Int>
+    var value: Range<Int>
+  }
+
+  private mutating func setFields() throws(FormatError) -> SetFields {
     let coder = try reader.byte()
     let memory = try expiry()
     let store = try expiry()
-    let key = try key()
-    let value = try reader.prefixed(max: Bounds.valueByteCountMax, "value")
-    let reason: String? = hasReason ? try reasonText(try reader.varint()) : nil
-    return ValueSet(
-      key: key, value: value, coder: coder, memoryExpiry: memory, storeExpiry: store,
-      reason: reason)
+    return SetFields(
+      coder: coder, memoryExpiry: memory, storeExpiry: store, key: try keyRange(),
+      value: try reader.prefixedRange(max: Bounds.valueByteCountMax, "value"))
   }
 
   private mutating func cleared() throws(FormatError) -> Cleared {
@@ -169,8 +205,10 @@ struct EventDecoder {
     return signed
   }
 
-  private mutating func key() throws(FormatError) -> Bytes {
-    let key = try reader.prefixed(max: Bounds.keyByteCountMax, "key")
+  private mutating func key() throws(FormatError) -> Bytes { reader.bytes[try keyRange()] }
+
+  private mutating func keyRange() throws(FormatError) -> Range<Int> {
+    let key = try reader.prefixedRange(max: Bounds.keyByteCountMax, "key")
     guard !key.isEmpty else { throw .badField("key") }
     return key
   }

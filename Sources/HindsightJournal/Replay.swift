@@ -21,6 +21,9 @@ public protocol ReplaySink: AnyObject {
   func finishRestore(digest: UInt64, computed: UInt64?) throws(StateError)
 
   func apply(_ record: Record) throws(StateError)
+  /// Whether sets come lent, but for those with a reason; else every event is a record.
+  var takesLentSets: Bool { get }
+  func apply(_ set: LentSet) throws(StateError)
   /// The frame that the last records came from ends here.
   /// - Throws: `StateError` where the state is not what something else says it is.
   func endFrame(at position: JournalPosition) throws(StateError)
@@ -28,6 +31,10 @@ public protocol ReplaySink: AnyObject {
 
 extension ReplaySink {
   public func willRestore(_ filings: borrowing Span<Filing>) {}
+  public var takesLentSets: Bool { false }
+  public func apply(_ set: LentSet) throws(StateError) {
+    preconditionFailure("this sink takes no lent sets")
+  }
   /// A sink that checks for itself has no use for the digest of what was read.
   public func finishRestore(digest: UInt64, computed: UInt64?) throws(StateError) {
     try finishRestore(digest: digest)
@@ -92,6 +99,14 @@ public struct ReplayEnd: Sendable {
 
   /// The first frame that nothing proves to be durable.
   var firstUnproven: Int? { frames.firstIndex { $0.first > proven } }
+
+  /// An event is in.
+  fileprivate mutating func applied(_ sequence: SequenceNumber, isClosed: Bool) {
+    last = sequence
+    untoldGap = nil
+    recordCount += 1
+    self.isClosed = isClosed
+  }
 
   /// Where a frame stands in its segment.
   struct FramePlace {
@@ -256,7 +271,10 @@ public struct JournalReplay {
     let reader = try self.reader(segment, end)
     end.previousChecksum = reader.previousChecksum
     end.frames = []
-    let frames = try DamageError.wrap { () throws(StorageError) in try DecodedFrames(reader) }
+    let lendsSets = sink.takesLentSets
+    let frames = try DamageError.wrap { () throws(StorageError) in
+      try DecodedFrames(reader, lendsSets: lendsSets)
+    }
     defer { frames.stop() }
     while true {
       if let successor, end.last >= successor.header.follows { return }
@@ -320,28 +338,34 @@ public struct JournalReplay {
     guard last > end.last else { return true }
     // Beyond where its successor continues, a segment is void.
     if let successor, last > successor.header.follows { return false }
-    try frame.events.forEachRecord { (record) throws(DamageError) in
-      guard record.sequence > end.last else { return }
-      do throws(StateError) {
-        try sink.apply(record)
-      } catch {
-        throw .state(file: segment.name, offset: frame.offset, error)
-      }
-      end.last = record.sequence
-      end.untoldGap = nil
-      end.recordCount += 1
-      if case .closed = record.event { end.isClosed = true } else { end.isClosed = false }
+    var offset = frame.offset
+    do throws(StateError) {
+      try frame.events.forEach(
+        record: { (record) throws(StateError) in
+          guard record.sequence > end.last else { return }
+          try sink.apply(record)
+          var isClosed = false
+          if case .closed = record.event { isClosed = true }
+          end.applied(record.sequence, isClosed: isClosed)
+        },
+        set: { (set) throws(StateError) in
+          guard set.fact.sequence > end.last else { return }
+          try sink.apply(set)
+          end.applied(set.fact.sequence, isClosed: false)
+        },
+        end: { () throws(StateError) in
+          offset = frame.end
+          let position = JournalPosition(
+            segment: segment.header.number, byteOffset: frame.end)
+          try sink.endFrame(at: position)
+        })
+    } catch {
+      throw .state(file: segment.name, offset: offset, error)
     }
     end.frameCount += 1
     end.storedByteCount += frame.end - frame.offset
     end.rawByteCount += UInt64(frame.header.rawByteCount)
     end.bootTime = frame.header.bootTime
-    do throws(StateError) {
-      try sink.endFrame(
-        at: JournalPosition(segment: segment.header.number, byteOffset: frame.end))
-    } catch {
-      throw .state(file: segment.name, offset: frame.end, error)
-    }
     return true
   }
 

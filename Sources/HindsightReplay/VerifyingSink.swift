@@ -58,13 +58,26 @@ final class VerifyingSink: ReplaySink {
     try budget.spend(record.event, state)
     effects.removeAll(keepingCapacity: true)
     try state.apply(record, into: &effects)
-    first = first ?? record.sequence
-    events += 1
-    limitChecks += 2
-    if record.event.isHeldAgainstTTL { ttlChecks += 1 }
+    note(record.sequence, isHeldAgainstTTL: record.event.isHeldAgainstTTL)
     if case .gap(let gap) = record.event, let applied, (gap.first...gap.last).contains(applied) {
       isAppliedInGap = true
     }
+  }
+
+  var takesLentSets: Bool { true }
+
+  func apply(_ set: LentSet) throws(StateError) {
+    try budget.spend(nil, state)
+    effects.removeAll(keepingCapacity: true)
+    try state.apply(set, into: &effects)
+    note(set.fact.sequence, isHeldAgainstTTL: true)
+  }
+
+  private func note(_ sequence: SequenceNumber, isHeldAgainstTTL: Bool) {
+    first = first ?? sequence
+    events += 1
+    limitChecks += 2
+    if isHeldAgainstTTL { ttlChecks += 1 }
     if events % 10_000 == 0 { progress(events) }
     noteDeletes()
     captureProjection()
