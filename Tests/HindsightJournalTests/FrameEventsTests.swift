@@ -65,10 +65,14 @@ struct FrameEventsTests {
   func wrong(count: Int) {
     var (body, header, _) = frame(count)
     body[body.count - 3] = 0xEE
-    #expect(throws: FormatError.unknownTag(0xEE)) { try FrameEvents(body, header, lendsSets: false) }
+    #expect(throws: FormatError.unknownTag(0xEE)) {
+      try FrameEvents(body, header, lendsSets: false)
+    }
     body[body.count - 3] = 2
     body.append(0)
-    #expect(throws: FormatError.trailingBytes(1)) { try FrameEvents(body, header, lendsSets: false) }
+    #expect(throws: FormatError.trailingBytes(1)) {
+      try FrameEvents(body, header, lendsSets: false)
+    }
   }
 }
 
