@@ -227,11 +227,12 @@ struct StampedFrame: Sendable {
   var durable: SequenceNumber
 
   /// The frame's bytes at its place in a segment, and its header's checksum.
+  /// - Parameter compressor: `nil`: the events are stored as they are.
   func encoded(
-    _ compressor: RunCompressor, salt: UInt64, previousChecksum: UInt32
+    _ compressor: RunCompressor?, salt: UInt64, previousChecksum: UInt32
   ) -> (bytes: [UInt8], checksum: UInt32) {
     precondition(sealed.byteCount <= Format.bodyByteCountMax, "a decision is too large to frame")
-    let (stored, encoding) = compressor.encode(sealed.body)
+    let (stored, encoding) = compressor?.encode(sealed.body) ?? (sealed.body, .stored)
     let header = FrameHeader(
       encoding: encoding, storedByteCount: UInt32(stored.count),
       rawByteCount: UInt32(sealed.byteCount), count: sealed.count,

@@ -186,7 +186,8 @@ public struct JournalRecovery {
     let unproven = try frames(of: last, end)
     let segment = try JournalWriter.createSegment(
       storage, options, last.header.journalID, number: last.header.number + 1,
-      follows: unproven.follows, frames: unproven.frames, copied: unproven.copied)
+      follows: unproven.follows, frames: unproven.frames,
+      compresses: last.header.version != Format.version, copied: unproven.copied)
     try last.file.truncate(to: unproven.offset)
     try last.file.sync()
     return RecoveredJournal(writer: try writer(directory, segment, end.last), report: report)
@@ -233,6 +234,7 @@ public struct JournalRecovery {
   }
 
   private struct Unproven {
+    /// At most the rest of a run, but for segments of another version.
     var frames: [StampedFrame] = []
     /// From the first run on that begins among them: compressed already.
     var copied: [CopiedFrame] = []

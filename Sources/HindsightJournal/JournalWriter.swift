@@ -302,10 +302,13 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
   }
 
   /// Creates a segment by write, sync, rename, directory sync: it is there whole, or not at all.
-  /// - Parameter copied: frames behind those, the first of which begins a run.
+  /// - Parameters:
+  ///   - compresses: whether `frames` are compressed. A few that an opening has to wait for aren't.
+  ///   - copied: frames behind those, the first of which begins a run.
   static func createSegment(
     _ storage: any JournalStorage, _ options: JournalOptions, _ journalID: JournalID,
-    number: UInt32, follows: SequenceNumber, frames: [StampedFrame], copied: [CopiedFrame] = []
+    number: UInt32, follows: SequenceNumber, frames: [StampedFrame], compresses: Bool = true,
+    copied: [CopiedFrame] = []
   ) throws(StorageError) -> OpenSegment {
     let name = FileName.segment(number)
     if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
@@ -319,7 +322,7 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
       previousChecksum: checksum)
     try file.allocate(options.segmentByteCount)
     try file.write(bytes, at: 0)
-    let compressor = RunCompressor()
+    let compressor = compresses ? RunCompressor() : nil
     for frame in frames { try write(frame, to: &segment, compressor) }
     for frame in copied {
       try append(
@@ -333,7 +336,7 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
 
   /// Writes a frame at the segment's end.
   private static func write(
-    _ frame: StampedFrame, to segment: inout OpenSegment, _ compressor: RunCompressor
+    _ frame: StampedFrame, to segment: inout OpenSegment, _ compressor: RunCompressor?
   ) throws(StorageError) {
     try append(
       frame.encoded(
