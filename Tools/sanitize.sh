@@ -15,6 +15,10 @@ run() {
     sanitizer=$1 flag=$2
     shift 2
     scratch="$root/.build/sanitize-$sanitizer"
+    # Optimized, code accesses memory that the Swift runtime has handed from thread to thread, by a
+    # continuation or by counting references, in which it isn't instrumented: reports of no race.
+    unset HINDSIGHT_TEST_OPTIMIZED
+    if [ "$sanitizer" = address ]; then export HINDSIGHT_TEST_OPTIMIZED=1; fi
     reports="$scratch/report"
     rm -f "$reports".*
     build="swift build --build-tests --package-path $root --scratch-path $scratch --sanitize=$sanitizer"
@@ -39,7 +43,6 @@ run() {
 }
 
 "$root/Tools/prepare.sh"
-export HINDSIGHT_TEST_OPTIMIZED=1
 case "$which" in
     address) run address -DHINDSIGHT_ASAN "$@" ;;
     thread) run thread -DHINDSIGHT_TSAN "$@" ;;

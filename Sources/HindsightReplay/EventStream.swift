@@ -42,8 +42,9 @@ public struct EventStream {
 }
 
 extension JournalDirectory {
-  /// How often a reader begins again since files went away under it.
-  static let readingAttempts = 8
+  /// How often a reader begins again since files went away under it. A slow one may be outrun many times
+  /// in a row: eight were too few for one with AddressSanitizer on a machine that was busy.
+  static let readingAttempts = 100
 
   /// Opens for reading, beside a writer that may remove files meanwhile.
   init(reading storage: any JournalStorage) throws(DamageError) {
