@@ -234,7 +234,7 @@ public final class Cache<Value: Sendable>: Sendable {
   @usableFromInline
   // Proof of Sendable: both properties are constants, and of Sendable types. The compiler checks no
   // class that has a superclass with `@unchecked`.
-  final class Box: ValueBox, @unchecked Sendable {  // constants only, all Sendable
+  final class Box: ValueBox, @unchecked Sendable {  // safe: constants, of Sendable types
     @usableFromInline let value: Value
     @usableFromInline init(_ value: Value, _ bytes: [UInt8]) {
       self.value = value

@@ -5,7 +5,7 @@ typealias BoxedValue = AnyObject & Sendable
 @usableFromInline
 // Proof of Sendable: `bytes` is a constant, and so is all that a subclass may add (`Cache.Box`). The
 // compiler checks final classes only.
-class ValueBox: @unchecked Sendable {  // constants only, all Sendable
+class ValueBox: @unchecked Sendable {  // safe: it and its subclass have constants only
   @usableFromInline let bytes: [UInt8]
   @usableFromInline init(_ bytes: [UInt8]) { self.bytes = bytes }
 }

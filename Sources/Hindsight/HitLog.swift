@@ -16,7 +16,7 @@ import HindsightCore
 ///
 /// Proof of Sendable: the memory behind the pointers is this value's alone, from `init` to `deinit`. It is
 /// touched by the holder of the lock; a lane's log while the lock is shared by who is in the lane.
-struct HitLog: ~Copyable, @unchecked Sendable {  // its memory is its own, behind the lock
+struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behind the lock
   static let capacity = 2_048
   /// In a large index, where few hits fall on an entry that is in the log already and each takes longest
   /// to move, so that nobody waits long for the settling.

@@ -5,7 +5,8 @@
 ///
 /// Proof of Sendable: it can't be copied, the chunks are its own from `addChunk` to `deinit`, and elements
 /// are Sendable.
-public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {  // owns its chunks
+public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {
+  // Safe to send: not copyable, and its pointers' memory is its own; the proof is above.
   @usableFromInline static var chunkShift: UInt32 { 10 }
   @usableFromInline static var chunkCount: Int { 1 << 10 }
 

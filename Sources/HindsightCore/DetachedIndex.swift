@@ -6,7 +6,7 @@
 ///
 /// Proof of Sendable: nobody but the holder of the state changes it, while it is handed in; who is
 /// handed it back only reads it and lets it go.
-public final class DetachedIndex: @unchecked Sendable {  // one holder at a time: see above
+public final class DetachedIndex: @unchecked Sendable {  // safe: has one holder at a time
   var entries = EntryPool(.none)
   var keyArena = KeyArena()
   var keys = SlotTable(.key)

@@ -6,7 +6,7 @@
 /// the arena is as large as the keys were at their most.
 ///
 /// Proof of Sendable: it can't be copied, and the memory behind its pointers is its own until `deinit`.
-struct KeyArena: ~Copyable, @unchecked Sendable {  // its memory is its own
+struct KeyArena: ~Copyable, @unchecked Sendable {  // safe: not copyable, owns its memory
   private static let step = 8
   private static let slabByteCount = 16 << 10
 
