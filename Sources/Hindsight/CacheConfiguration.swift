@@ -116,6 +116,8 @@ public struct CacheConfiguration: Sendable {
   /// Where the store lacks more than so much of the journal, stored bytes, what it lacks is gathered
   /// after opening. Less only where a simulator wants that with few events.
   package var backlogByteCountMin: UInt64 = 1 << 20
+  /// Rows in one transaction of the projector. Fewer only where a test or a simulator wants many of them.
+  package var transactionRowCountMax = EngineBounds.transactionRowCount
 
   public init() {}
 }
@@ -138,12 +140,12 @@ enum EngineBounds {
   static let bytesBeforeSyncMax = 256 << 10
   /// Rows and bytes in one transaction of the projector: the more, the more of them come and go within
   /// it and are never written.
-  static let transactionRowCount = 32_768
-  static let transactionByteCount: UInt64 = 8 << 20
+  static let transactionRowCount = 131_072
+  static let transactionByteCount: UInt64 = 64 << 20
   /// A transaction of fewer rows than these begins so long after the one before it at the earliest, unless
   /// somebody waits for it.
-  static let longProjectionRowCount = 8_192
-  static let transactionInterval = Microseconds(rawValue: 50_000)
+  static let longProjectionRowCount = 32_768
+  static let transactionInterval = Microseconds(rawValue: 500_000)
   /// Rows in one transaction of an opening that compares row by row.
   static let reconciliationRowCount = 2_000
   /// A WAL of this size is checkpointed into the database.

@@ -4,9 +4,9 @@ import HindsightStore
 /// What the store still has to be told: row operations in the order of their events.
 ///
 /// The projector takes only what is durable, whole decisions at a time, so that the store never
-/// runs ahead of the durable journal (DESIGN §4). Only a run of deletes at a decision's beginning may
-/// come in a transaction before it (a clear is a long one): a crash in between makes them again, and
-/// a row that isn't there is no error.
+/// runs ahead of the durable journal (DESIGN §4). Only a run of deletes at a decision's beginning, of more than a
+/// transaction takes (a clear), may come in transactions before it, where there is a journal: after a
+/// crash in between they are made again, and a row that isn't there is no error.
 struct Projection {
   fileprivate struct Pending: Sendable {
     var sequence: SequenceNumber
@@ -150,14 +150,19 @@ struct Projection {
 
 extension Projection.Batch {
   /// The first transaction of what waits. O(rows): not with the lock held.
+  /// - Parameter cutsDecisions: whether a decision that deletes more rows than a transaction takes may come in
+  ///   several. Only where a journal tells it again after a crash in between.
   init(
-    _ waiting: Projection.Waiting, rowCountMax: Int = EngineBounds.transactionRowCount
+    _ waiting: Projection.Waiting, rowCountMax: Int = EngineBounds.transactionRowCount,
+    cutsDecisions: Bool
   ) {
     self.init(applied: waiting.durable)
     var sequence: SequenceNumber?
+    /// How many rows come before the decision at hand.
+    var before = 0
     /// The last decision that it contains to its end; `nil`: none but what is applied.
     var whole: SequenceNumber?
-    var mayCutInside = true
+    var mayCutInside = cutsDecisions
     for slice in waiting.slices {
       let start = taken
       for item in slice {
@@ -165,11 +170,13 @@ extension Projection.Batch {
         if isBetween {
           whole = sequence
           sequence = item.sequence
-          mayCutInside = true
+          before = taken
+          mayCutInside = cutsDecisions
         }
         let isDurable = item.sequence <= waiting.durable
         let isFull = taken >= rowCountMax || byteCount >= EngineBounds.transactionByteCount
-        if !isDurable || isFull && (isBetween || mayCutInside) {
+        let isLong = mayCutInside && taken - before >= rowCountMax
+        if !isDurable || isFull && isBetween || isLong {
           if isDurable { applied = whole ?? waiting.applied }
           slices.append(slice.prefix(taken - start))
           return

@@ -57,7 +57,10 @@ final class Projector {
       if let waiting {
         nextTransaction = engine.clock.reading().boot.later(
           by: EngineBounds.transactionInterval.duration)
-        try apply(Projection.Batch(waiting))
+        try apply(
+          Projection.Batch(
+            waiting, rowCountMax: engine.configuration.transactionRowCountMax,
+            cutsDecisions: engine.journal != nil))
         return .again
       }
       if isClosing, engine.locked({ state in state.closing.isJournalEnded }) {
