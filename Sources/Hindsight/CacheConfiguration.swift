@@ -148,8 +148,10 @@ enum EngineBounds {
   static let transactionInterval = Microseconds(rawValue: 500_000)
   /// Rows in one transaction of an opening that compares row by row.
   static let reconciliationRowCount = 2_000
-  /// A WAL of this size is checkpointed into the database.
+  /// A WAL of this size is checkpointed into the database …
   static let walByteCount: UInt64 = 16 << 20
+  /// … or after this time: retention drops only what the store has synced.
+  static let walAge = Microseconds.seconds(2)
   /// How often a failed journal or store is tried again.
   static let retryInterval = Microseconds.seconds(1)
   /// Lookups of one key whose row can't be found are repeated this often, each in a new snapshot.

@@ -70,7 +70,7 @@ final class Projector {
         end()
         return .finished
       }
-      try checkpointIfDue()
+      try checkpointIfDue(after: EngineBounds.retryInterval)
     } catch {
       return failed(error, isClosing: isClosing)
     }
@@ -159,7 +159,9 @@ final class Projector {
       engine.store?.backlog?.release()
     }
     isWALCheckpointDue = true
-    if logByteCount >= nextLogByteCount { try checkpointNow() }
+    if logByteCount >= nextLogByteCount { return try checkpointNow() }
+    // Where writes never pause there is no better time.
+    try checkpointIfDue(after: EngineBounds.walAge)
   }
 
   /// The store has these values now. In slices: who waits for the lock sleeps where that takes long.
@@ -172,11 +174,11 @@ final class Projector {
     }
   }
 
-  /// The WAL goes into the database when it is large, or when there has been time.
-  private func checkpointIfDue() throws(StoreError) {
+  /// The WAL goes into the database when it is large, or when the last time was so long ago.
+  private func checkpointIfDue(after interval: Microseconds) throws(StoreError) {
     guard isWALCheckpointDue else { return }
     let now = engine.clock.reading().boot
-    guard now.rawValue - lastSync.rawValue >= EngineBounds.retryInterval.rawValue else { return }
+    guard now.rawValue - lastSync.rawValue >= interval.rawValue else { return }
     try checkpointNow()
   }
 

@@ -16,6 +16,7 @@ struct LiveReaderTests {
     let cache = try await Cache.open(
       at: path, coder: .bytes,
       configuration: configuration(memory: 20, store: 50) {
+        $0.clock = SystemClock()
         $0.segmentByteCount = 64 << 10
         $0.retention = Retention(byteCountMax: 256 << 10)
         $0.syncInterval = .milliseconds(5)
