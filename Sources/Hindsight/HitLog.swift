@@ -18,18 +18,23 @@ import HindsightCore
 /// touched by the holder of the lock; a lane's log while the lock is shared by who is in the lane.
 struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behind the lock
   static let capacity = 2_048
+  /// In a small index nearly every hit falls on an entry that is in the log already: the longer the log, the
+  /// fewer moves a hit.
+  static let smallCapacity = 8_192
+  static let smallEntryCount = 4_096
   /// In a large index, where few hits fall on an entry that is in the log already and each takes longest
   /// to move, so that nobody waits long for the settling.
   static let largeCapacity = 128
   private static let largeEntryCount = 1 << 16
-  /// In the log of a lane, and in all of them together where an index has more entries than that.
+  /// In the log of a lane of a small index; all of them together have the common log's in any other.
   static let laneCapacity = 4_096
   /// So many hits in a row, and the lock may be shared.
   private static let streakMin = 64
   /// So many entries are moved at a time.
   private static let batchCount = 32
 
-  private var slots = UnsafeMutablePointer<Slot>.allocate(capacity: HitLog.capacity)
+  private var slots = UnsafeMutablePointer<Slot>.allocate(
+    capacity: HitLog.smallCapacity)
   private(set) var count = 0
   private var countMax = HitLog.capacity
   /// Each lane's hits, their number in front; none before the lane is opened.
@@ -41,17 +46,17 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behin
   private(set) var isShared = false
   /// Hits since the lock was last taken for anything else.
   private(set) var streak = 0
-  /// Which entries the settling at hand has met: a hash table of at least twice the logs' length, each
-  /// cell a slot and above it the number of the settling.
-  private var met: UnsafeMutablePointer<UInt64>
-  private var cellCount = 2 * HitLog.capacity
+  /// Which entries the settling at hand has met: a hash table of at least twice as many cells as logs can have
+  /// different entries, each a slot and above it the number of the settling.
+  private let met = UnsafeMutablePointer<UInt64>.allocate(capacity: HitLog.cellCount)
+  private static let cellCount = 2 * max(smallEntryCount, 2 * capacity)
+  private static let fewCellCount = 1_024
   private var settling: UInt32 = 0
   /// What reading ahead came to: of no meaning.
   private var read: Slot = 0
 
   init() {
-    met = .allocate(capacity: cellCount)
-    met.initialize(repeating: 0, count: cellCount)
+    met.initialize(repeating: 0, count: Self.cellCount)
     lanes.initialize(repeating: nil, count: Int(Lane.count))
   }
 
@@ -69,7 +74,7 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behin
 
   @inline(__always)
   mutating func append(_ slot: Slot) {
-    assert(count < Self.capacity)
+    assert(count < Self.smallCapacity)
     slots[count] = slot
     count &+= 1
     streak &+= 1
@@ -91,7 +96,7 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behin
     log.initialize(to: 0)
     lanes[Int(lane.number)] = log
     openedLaneCount += 1
-    makeRoom(Self.capacity + openedLaneCount * Self.laneCapacity)
+    makeRoom(Self.smallCapacity + openedLaneCount * Self.laneCapacity)
     laneCountMax = 0
   }
 
@@ -124,12 +129,6 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behin
     larger.update(from: slots, count: count)
     slots.deallocate()
     slots = larger
-    guard cellCount == 2 * Self.capacity else { return }
-    cellCount = 2 * Self.laneCapacity
-    met.deallocate()
-    met = .allocate(capacity: cellCount)
-    met.initialize(repeating: 0, count: cellCount)
-    settling = 0
   }
 
   // MARK: Settling
@@ -148,10 +147,15 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behin
       for slot in batch { core.touch(slot) }
     }
     count = 0
-    countMax = core.entryCount > Self.largeEntryCount ? Self.largeCapacity : Self.capacity
-    laneCountMax =
-      core.entryCount <= Self.laneCapacity
-      ? Self.laneCapacity : min(countMax, Self.capacity / max(1, openedLaneCount))
+    switch core.entryCount {
+    case ...Self.smallEntryCount: (countMax, laneCountMax) = (Self.smallCapacity, Self.laneCapacity)
+    case ...Self.largeEntryCount:
+      (countMax, laneCountMax) = (Self.capacity, Self.capacity / max(1, openedLaneCount))
+    default:
+      (countMax, laneCountMax) = (
+        Self.largeCapacity, min(Self.largeCapacity, Self.capacity / max(1, openedLaneCount))
+      )
+    }
     // Whoever has settled it: the next hit sees to a telling.
     if core.hasManyUntoldTouches { (countMax, laneCountMax) = (0, 0) }
     return hitCount
@@ -161,12 +165,14 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behin
   /// - Returns: the first one's place.
   private mutating func compact() -> Int {
     if settling == .max {
-      met.update(repeating: 0, count: cellCount)
+      met.update(repeating: 0, count: Self.cellCount)
       settling = 0
     }
     settling += 1
     let number = UInt64(settling) << 32
-    let (slots, met, mask) = (slots, met, cellCount - 1)
+    // A short log needs few cells, which stay in the processor's first cache.
+    let mask = (count <= Self.fewCellCount / 4 ? Self.fewCellCount : Self.cellCount) - 1
+    let (slots, met) = (slots, met)
     var first = count
     var place = count
     while place > 0 {

@@ -35,7 +35,7 @@ struct HitLogTests {
 
   @Test(
     "settling moves what was hit as if each hit had, and a large index settles more often",
-    arguments: [1, 30, 3_000, 70_000])
+    arguments: [1, 30, 3_000, 5_000, 70_000])
   func settling(entryCount: Int) throws {
     let seed = UInt64.random(in: 0 ... .max)
     var random = SplitMix64(seed: seed)
@@ -43,10 +43,12 @@ struct HitLogTests {
     var direct = try state(entryCount)
     var log = HitLog()
     log.settle(&logged)
-    let countMax = entryCount > 65_536 ? HitLog.largeCapacity : HitLog.capacity
+    let countMax =
+      entryCount > 65_536
+      ? HitLog.largeCapacity : entryCount > 4_096 ? HitLog.capacity : HitLog.smallCapacity
     for round in 0..<24 {
       // One after the other, a few again and again, those that share a cell, any.
-      let stride = [1, 7, 2 * HitLog.capacity, 0][round % 4]
+      let stride = [1, 7, 2 * HitLog.smallEntryCount, 0][round % 4]
       let spread = round % 3 == 0 ? entryCount : min(entryCount, 40)
       var at = Int.random(in: 0..<entryCount, using: &random)
       let count = round < 4 ? countMax : Int.random(in: 0...countMax, using: &random)
