@@ -143,10 +143,14 @@ public final class Cache<Value: Sendable>: Sendable {
     reason: String? = nil, acknowledgement: Acknowledgement? = nil
   ) async throws(CacheError) -> SequenceNumber {
     let bytes = try encode(value)
-    return try await engine.set(
-      isPlain ? DecodedValue(bytes: bytes) : DecodedValue(Box(value, bytes)), bytes: bytes,
-      coder: coder.id, for: key, memoryTTL: memoryTTL, storeTTL: storeTTL, reason: reason,
-      acknowledgement)
+    let decoded = isPlain ? DecodedValue(bytes: bytes) : DecodedValue(Box(value, bytes))
+    let begun = try engine.beginSet(
+      decoded, bytes: bytes, coder: coder.id, for: key, memoryTTL: memoryTTL, storeTTL: storeTTL,
+      reason: reason, acknowledgement)
+    if case .done(let sequence) = begun { return sequence }
+    return try await engine.endSet(
+      begun, decoded, bytes: bytes, coder: coder.id, for: key, memoryTTL: memoryTTL,
+      storeTTL: storeTTL, reason: reason, acknowledgement)
   }
 
   /// Invalidates a key in both tiers (S043).

@@ -1,19 +1,61 @@
 public import HindsightCore
 
 extension Engine {
-  /// S042, its value decoded and encoded.
+  /// S042, its value decoded and encoded, as far as that goes without waiting: nearly always to the end with
+  /// `.enqueued`, and with `.written` where nobody else writes. It has none of what a suspension takes.
   @usableFromInline
-  nonisolated(nonsending) func set(
+  func beginSet(
     _ value: DecodedValue, bytes: [UInt8], coder: UInt8, for key: CacheKey,
     memoryTTL: Duration?, storeTTL: Duration?, reason: String?, _ level: Acknowledgement?
+  ) throws(CacheError) -> BegunSet {
+    guard
+      let written = try setIfRoom(
+        value, bytes: bytes, coder: coder, for: key, memoryTTL: memoryTTL, storeTTL: storeTTL,
+        reason: reason, level ?? configuration.acknowledgement)
+    else { return .lacksRoom }
+    switch written.step {
+    case .done: return .done(written.sequence)
+    case .wait: return .waits(written.sequence)
+    case .write(let cut):
+      guard let journal, write(cut, journal) == nil else { return .waits(written.sequence) }
+      return .done(written.sequence)
+    }
+  }
+
+  /// The rest of a set that `beginSet` has begun, with the same arguments.
+  @usableFromInline
+  nonisolated(nonsending) func endSet(
+    _ begun: BegunSet, _ value: DecodedValue, bytes: [UInt8], coder: UInt8, for key: CacheKey,
+    memoryTTL: Duration?, storeTTL: Duration?, reason: String?, _ level: Acknowledgement?
   ) async throws(CacheError) -> SequenceNumber {
-    let level = level ?? configuration.acknowledgement
+    var begun = begun
+    while true {
+      switch begun {
+      case .done(let sequence): return sequence
+      case .waits(let sequence):
+        try await acknowledge(sequence, level ?? configuration.acknowledgement, .wait)
+        return sequence
+      case .lacksRoom:
+        try await waitForRoom()
+        begun = try beginSet(
+          value, bytes: bytes, coder: coder, for: key, memoryTTL: memoryTTL, storeTTL: storeTTL,
+          reason: reason, level)
+      }
+    }
+  }
+
+  /// Decides a set.
+  /// - Returns: `nil`, and nothing has happened, where a queue is full.
+  private func setIfRoom(
+    _ value: DecodedValue, bytes: [UInt8], coder: UInt8, for key: CacheKey,
+    memoryTTL: Duration?, storeTTL: Duration?, reason: String?, _ level: Acknowledgement
+  ) throws(CacheError) -> Written<Void>? {
     let (memoryTTL, storeTTL) = (try memoryTTL?.asTTL(), try storeTTL?.asTTL())
     let reason = try reason.checked()
     // All that needn't be done with the lock held.
     let valueHash = XXH64.hash(bytes[...])
     let rowKey = store == nil ? nil : key.bytes
-    let written = try await writeWhenRoom(level) { (state, reading) throws(CacheError) in
+    return try writeIfRoom(level) { (state, reading) throws(CacheError) in
       try key.withBytes { (keyBytes) throws(CacheError) in
         let lent = LentValue(
           key: keyBytes, keyHash: key.hash, coder: coder, valueByteCount: UInt32(bytes.count),
@@ -32,8 +74,6 @@ extension Engine {
           reading)
       }
     }
-    if level != .enqueued { try await acknowledge(written.sequence, level, written.step) }
-    return written.sequence
   }
 
   /// S043.
@@ -107,25 +147,41 @@ extension Engine {
     return written
   }
 
-  /// Decides something under the lock, as soon as no queue is full. That takes the lock once, where
-  /// there is room, as there nearly always is.
+  /// Decides something under the lock, as soon as no queue is full.
   private nonisolated(nonsending) func writeWhenRoom<R: Sendable>(
     _ level: Acknowledgement, _ decide: (inout EngineState, ClockReading) throws(CacheError) -> R
   ) async throws(CacheError) -> Written<R> {
     while true {
-      let reading = clock.reading()
-      let written = try locked { (state) throws(CacheError) -> Written<R>? in
-        try state.checkWritable()
-        guard state.obstacle == nil else { return nil }
-        return try state.write(level, journal, reading, decide)
-      }
-      if let written {
-        if written.wantsCut { signalJournal() }
-        return written
-      }
+      if let written = try writeIfRoom(level, decide) { return written }
       try await waitForRoom()
     }
   }
+
+  /// The same where there is room, as there nearly always is: that takes the lock once.
+  /// - Returns: `nil`, and nothing has happened, where a queue is full.
+  private func writeIfRoom<R: Sendable>(
+    _ level: Acknowledgement,
+    _ decide: (inout EngineState, ClockReading) throws(CacheError) -> R
+  ) throws(CacheError) -> Written<R>? {
+    let reading = clock.reading()
+    let written = try locked { (state) throws(CacheError) -> Written<R>? in
+      try state.checkWritable()
+      guard state.obstacle == nil else { return nil }
+      return try state.write(level, journal, reading, decide)
+    }
+    if let written, written.wantsCut { signalJournal() }
+    return written
+  }
+}
+
+/// How far a set has come without waiting.
+@usableFromInline
+enum BegunSet: Sendable {
+  case done(SequenceNumber)
+  /// It is in force, and somebody else sees to its acknowledgement.
+  case waits(SequenceNumber)
+  /// Nothing has happened: a queue is full.
+  case lacksRoom
 }
 
 /// A decision that is in force.

@@ -9,8 +9,15 @@ import HindsightStore
 /// crash in between they are made again, and a row that isn't there is no error.
 struct Projection {
   fileprivate struct Pending: Sendable {
-    var sequence: SequenceNumber
-    var operation: RowOperation
+    let sequence: SequenceNumber
+    /// What most passes over the rows need: whoever looks into an operation retains and releases what it
+    /// refers to, in memory that no cache holds any more.
+    let kind: RowKind
+    let operation: RowOperation
+
+    init(_ sequence: SequenceNumber, _ operation: RowOperation) {
+      (self.sequence, kind, self.operation) = (sequence, RowKind(operation), operation)
+    }
   }
 
   /// What waits, as it is shared with the lock held: a constant cost for each few hundred rows.
@@ -114,8 +121,9 @@ struct Projection {
   }
 
   mutating func append(_ operation: RowOperation, at sequence: SequenceNumber) {
-    pending.append(Pending(sequence: sequence, operation: operation))
-    if case .insert(let row) = operation { pinnedByteCount += UInt64(row.value.count) }
+    let item = Pending(sequence, operation)
+    if case .insert(_, let byteCount) = item.kind { pinnedByteCount += UInt64(byteCount) }
+    pending.append(item)
   }
 
   /// Whether the projector must be told that rows wait: they are the first since it found none.
@@ -165,15 +173,17 @@ extension Projection.Batch {
     var mayCutInside = cutsDecisions
     for slice in waiting.slices {
       let start = taken
-      for item in slice {
-        let isBetween = item.sequence != sequence
+      let items = slice.span
+      for at in items.indices {
+        let (itemSequence, kind) = (items[at].sequence, items[at].kind)
+        let isBetween = itemSequence != sequence
         if isBetween {
           whole = sequence
-          sequence = item.sequence
+          sequence = itemSequence
           before = taken
           mayCutInside = cutsDecisions
         }
-        let isDurable = item.sequence <= waiting.durable
+        let isDurable = itemSequence <= waiting.durable
         let isFull = taken >= rowCountMax || byteCount >= EngineBounds.transactionByteCount
         let isLong = mayCutInside && taken - before >= rowCountMax
         if !isDurable || isFull && isBetween || isLong {
@@ -181,8 +191,8 @@ extension Projection.Batch {
           slices.append(slice.prefix(taken - start))
           return
         }
-        if case .insert(let row) = item.operation {
-          byteCount += UInt64(row.value.count)
+        if case .insert(_, let itemByteCount) = kind {
+          byteCount += UInt64(itemByteCount)
           mayCutInside = false
         }
         taken += 1
@@ -201,9 +211,9 @@ extension Projection.Rows {
     operations.reserveCapacity(batch.taken - leftOut.count)
     inserted.reserveCapacity(batch.taken - leftOut.count)
     var deleted: [SequenceNumber] = []
-    forEach(batch, leftOut) { operation in
-      switch operation.kind {
-      case .insert(let origin): inserted.append(origin)
+    forEach(batch, leftOut) { item in
+      switch item.kind {
+      case .insert(let origin, _): inserted.append(origin)
       case .delete(let origin): deleted.append(origin)
       // All that came before it is left out.
       case .deleteAll: operations.append(.deleteAll)
@@ -212,20 +222,21 @@ extension Projection.Rows {
     deleted.sort()
     for origin in deleted { operations.append(.delete(origin: origin)) }
     // They come in ascending order.
-    forEach(batch, leftOut) { operation in
-      if case .insert = operation.kind { operations.append(copy operation) }
+    forEach(batch, leftOut) { item in
+      if case .insert = item.kind { operations.append(item.operation) }
     }
   }
 
   /// Calls `body` with every operation that is to be made, in the order of their events.
   private func forEach(
-    _ batch: Projection.Batch, _ leftOut: LeftOut, _ body: (borrowing RowOperation) -> Void
+    _ batch: Projection.Batch, _ leftOut: LeftOut,
+    _ body: (borrowing Projection.Pending) -> Void
   ) {
     var at = 0
     for slice in batch.slices {
       let items = slice.span
       for item in items.indices {
-        if !leftOut.contains(at) { body(items[item].operation) }
+        if !leftOut.contains(at) { body(items[item]) }
         at += 1
       }
     }
@@ -251,7 +262,7 @@ private struct LeftOut {
     for slice in batch.slices {
       let items = slice.span
       for item in items.indices {
-        note(items[item].operation, at)
+        note(items[item].kind, at)
         at += 1
       }
     }
@@ -259,9 +270,9 @@ private struct LeftOut {
 
   func contains(_ at: Int) -> Bool { flags[at] }
 
-  private mutating func note(_ operation: borrowing RowOperation, _ at: Int) {
-    switch operation.kind {
-    case .insert(let origin):
+  private mutating func note(_ kind: RowKind, _ at: Int) {
+    switch kind {
+    case .insert(let origin, _):
       origins.append(origin)
       places.append(Int32(at))
     case .delete(let origin):
@@ -284,19 +295,17 @@ private struct LeftOut {
   }
 }
 
-extension RowOperation {
-  /// What is done to which row, without what is in it.
-  fileprivate enum Kind {
-    case insert(SequenceNumber)
-    case delete(SequenceNumber)
-    case deleteAll
-  }
+/// What is done to which row, without what is in it.
+private enum RowKind: Sendable {
+  case insert(SequenceNumber, byteCount: Int)
+  case delete(SequenceNumber)
+  case deleteAll
 
-  fileprivate var kind: Kind {
-    switch self {
-    case .insert(let row): .insert(row.origin)
-    case .delete(let origin): .delete(origin)
-    case .deleteAll: .deleteAll
+  init(_ operation: borrowing RowOperation) {
+    switch operation {
+    case .insert(let row): self = .insert(row.origin, byteCount: row.value.count)
+    case .delete(let origin): self = .delete(origin)
+    case .deleteAll: self = .deleteAll
     }
   }
 }

@@ -167,7 +167,7 @@ struct PathRunner: Sendable {
 }
 
 extension Cache<[UInt8]> {
-  fileprivate func set(
+  fileprivate nonisolated(nonsending) func set(
     _ entry: FixedInput.Entry, _ acknowledgement: Acknowledgement
   ) async throws {
     try await set(

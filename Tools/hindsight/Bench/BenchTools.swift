@@ -43,7 +43,8 @@ struct BenchTools: Sendable {
   /// is reached.
   /// - Returns: how many were done, and how many a second.
   func rate(
-    callers: Int, limit: Int = .max, _ operation: @escaping @Sendable (Int) async throws -> Void
+    callers: Int, limit: Int = .max,
+    _ operation: nonisolated(nonsending) @escaping @Sendable (Int) async throws -> Void
   ) async throws -> (count: Int, perSecond: Double) {
     let next = SharedCounter()
     let began = Self.clock.now
