@@ -32,8 +32,10 @@ struct CommitState: Sendable {
   var unsyncedByteCount: UInt64 = 0
   /// Whether somebody holds the write role.
   var isWriting = false
-  /// How many callers the last frame answered beside the one who wrote it.
-  private var answeredCount = 0
+  /// Whether many callers wait at the same time. Each of them would find nobody writing and write
+  /// its own event; one thread for all writes large frames, and needs one signal for many.
+  private(set) var isCrowded = false
+  private let crowdCountMin: Int
   /// The journal's thread found the role taken, and gets it next.
   var threadWantsRole = false
   /// The segment is full: the next frame goes to a new one.
@@ -60,7 +62,8 @@ struct CommitState: Sendable {
   private var writeWaiters: Deque<Waiter> = []
   private var syncWaiters: Deque<Waiter> = []
 
-  init(durable: SequenceNumber) {
+  init(durable: SequenceNumber, crowdCountMin: Int = EngineBounds.crowdCountMin) {
+    self.crowdCountMin = crowdCountMin
     written = durable
     self.durable = durable
   }
@@ -75,10 +78,6 @@ struct CommitState: Sendable {
     case .durable: durable >= sequence
     }
   }
-
-  /// Whether many callers wait at the same time. Each of them would find nobody writing and write
-  /// its own event; one thread for all writes large frames, and needs one signal for many.
-  private var isCrowded: Bool { answeredCount >= EngineBounds.crowdCountMin }
 
   /// Takes the write role if it is free and a caller's thread may write.
   mutating func takeRoleForCaller() -> Bool {
@@ -151,7 +150,8 @@ struct CommitState: Sendable {
     }
     written = max(written, sequence)
     var resume = Self.take(&writeWaiters, through: written)
-    answeredCount = resume.count
+    // Beside the one who wrote it.
+    isCrowded = resume.count >= (isCrowded ? EngineBounds.crowdCountKept : crowdCountMin)
     if !threadWantsRole, !isRotationDue, !isCrowded, let next = writeWaiters.popFirst() {
       resume.append((next, .writeRole))
       return (resume, false)

@@ -18,7 +18,7 @@ final class Gathering: Sendable {
 
   /// Gives way to `expected` callers that were answered after `count` was `start`.
   func gather(_ expected: Int, since start: Int, _ scheduler: any BackgroundScheduler) {
-    guard expected >= EngineBounds.crowdCountMin else { return }
+    guard expected >= EngineBounds.gatheringCountMin else { return }
     let skips = self.skips.load(ordering: .relaxed)
     guard skips == 0 else { return self.skips.store(skips - 1, ordering: .relaxed) }
     scheduler.giveWay { count - start >= expected }
