@@ -169,8 +169,13 @@ public struct JournalReplay {
     // The bridge is made before the segment behind it.
     if crossesGaps, end.tail == .end, !end.isThrough {
       let (position, checksum) = (end.position, end.previousChecksum)
-      if try cross(to: nil, sink, &end) {
-        (end.position, end.previousChecksum) = (position, checksum)
+      do throws(DamageError) {
+        if try cross(to: nil, sink, &end) {
+          (end.position, end.previousChecksum) = (position, checksum)
+        }
+      } catch {
+        guard stopsAtDamage, error.storageFailure == nil else { throw error }
+        end.damage = error
       }
     }
     return end
@@ -253,6 +258,8 @@ public struct JournalReplay {
       let head = reader.header.head
       guard reader.header.gapFirst == end.last.next, head.sequence == follows ?? head.sequence
       else { continue }
+      // Looked through first: where it is damaged, the sink still has what comes before the gap.
+      try reader.forEachEntry(hashSeed: sink.hashSeed) { _, _ in }
       sink.begin()
       try restore(reader, sink, &end)
       return true

@@ -189,6 +189,32 @@ struct GapTests {
     #expect(stop > 12 && outcomes == ["before", "after"], "\(stop) \(outcomes)")
   }
 
+  @Test("a damaged checkpoint over a gap takes nothing away from what comes before it")
+  func damagedBridge() async throws {
+    var stop = 1
+    var damagedCount = 0
+    while true {
+      let lab = lab()
+      let operations = try await resume(lab, stop: stop, count: .max - stop)
+      lab.crash()
+      lab.storage.inject(nil)
+      if lab.storage.damage(.corruptCheckpointBody, seed: UInt64(stop)) != nil {
+        damagedCount += 1
+        let found = lab.verify(lab.storage)
+        #expect(!found.isSound, "at operation \(stop)")
+        lab.configuration.corruption = .salvage
+        try await lab.open(lab.storage)
+        #expect(lab.cache?.recovery.lastSequence == found.lastSequence)
+        #expect(lab.cache?.count.memory == 4, "at operation \(stop)")
+        try await lab.end()
+        #expect(lab.verify(lab.storage).isSound, "at operation \(stop)")
+      }
+      if operations < stop { break }
+      stop += 1
+    }
+    #expect(damagedCount > 1)
+  }
+
   @Test("a store that was killed inside the gap is no damage, and is reconciled")
   func storeInsideGap() async throws {
     let scratch = FileManager.default.temporaryDirectory
