@@ -65,10 +65,15 @@ struct JournalSalvage {
   ) throws(StorageError) -> ReplayEnd? {
     do throws(DamageError) {
       let end = try JournalReplay(directory).run(from: .newest, stopsAtDamage: true, into: sink)
-      guard case .state? = end.damage else { return end }
-      // An event that can't be has spoilt the sink: once more, up to the frame before it.
-      return try JournalReplay(directory).run(
-        from: .newest, stopsAtDamage: true, into: LimitedSink(sink, through: end.last))
+      guard case .state(let file, _, _)? = end.damage else { return end }
+      // An event that can't be has spoilt the sink: once more, up to the frame before it. A checkpoint over
+      // a gap that can't be is not gone to at all.
+      let isBridge = directory.checkpoints.contains { FileName.checkpoint($0) == file }
+      var again = try JournalReplay(directory).run(
+        from: .newest, through: isBridge && end.last > .zero ? end.last : nil, stopsAtDamage: true,
+        crossesGaps: !isBridge || end.last > .zero, into: LimitedSink(sink, through: end.last))
+      again.damage = again.damage ?? end.damage
+      return again
     } catch {
       if let failure = error.storageFailure { throw failure }
       report.damage.append(error.description)

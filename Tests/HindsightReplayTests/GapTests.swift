@@ -4,10 +4,11 @@ import HindsightCore
 import HindsightJournal
 import HindsightReplay
 import HindsightStore
-import HindsightTesting
 import Synchronization
 import SystemPackage
 import Testing
+
+@testable import HindsightTesting
 
 /// `.continueInMemory`: what is decided while the journal can't be written is not in it, a
 /// checkpoint stands in for that, and a `gap` says so.
@@ -213,6 +214,27 @@ struct GapTests {
       stop += 1
     }
     #expect(damagedCount > 1)
+  }
+
+  @Test("nor does one whose checksums are right, and whose contents aren't")
+  func impossibleBridge() async throws {
+    let lab = lab()
+    _ = try await resume(lab, stop: 0, count: 0)
+    lab.crash()
+    lab.storage.inject(nil)
+    let name = try #require(try lab.storage.list().first { $0.hasSuffix(".checkpoint") })
+    var bytes = try #require(lab.storage.bytes(of: name))
+    bytes[48] ^= 1  // the digest
+    let checksum = JournalBytes.checksum(bytes[..<124])
+    for at in 0..<4 { bytes[124 + at] = UInt8(truncatingIfNeeded: checksum >> (8 * UInt32(at))) }
+    lab.storage.setBytes(bytes, of: name)
+    await #expect(throws: CacheError.self) { try await lab.open(lab.storage) }
+    lab.configuration.corruption = .salvage
+    try await lab.open(lab.storage)
+    #expect(lab.cache?.recovery.damage.contains { $0.contains(name) } == true)
+    #expect(lab.cache?.count.memory == 4)
+    try await lab.end()
+    #expect(lab.verify(lab.storage).isSound)
   }
 
   @Test("a store that was killed inside the gap is no damage, and is reconciled")
