@@ -38,7 +38,7 @@ struct Assembly: ~Copyable {
       core: core, timeline: timeline(reading), opened: opened, hasJournal: journal != nil,
       queues: configuration.queues,
       continuesInMemory: configuration.journalFailure == .continueInMemory, payloads: payloads,
-      projection: projection, durable: durable, crowdCountMin: configuration.crowdCountMin)
+      projection: projection, durable: durable)
     let now = state.now(reading)
     if let report {
       if let first = report.untoldGap {

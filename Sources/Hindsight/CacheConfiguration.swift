@@ -118,8 +118,6 @@ public struct CacheConfiguration: Sendable {
   package var backlogByteCountMin: UInt64 = 1 << 20
   /// Rows in one transaction of the projector. Fewer only where a test or a simulator wants many of them.
   package var transactionRowCountMax = EngineBounds.transactionRowCount
-  /// So many callers whom one frame answers are a crowd. Fewer only where a simulator has few.
-  package var crowdCountMin = EngineBounds.crowdCountMin
 
   public init() {}
 }
@@ -133,10 +131,8 @@ enum EngineBounds {
   /// So much more may a full open frame grow by tellings of the order of use, two or three bytes for each
   /// entry that was touched.
   static let tellingByteCountMax = 8 << 20
-  /// So many callers whom one frame answers are a crowd: the journal's thread writes for them, until a
-  /// frame answers fewer than the lower number. Fewer than the upper one are better served by each other.
-  static let crowdCountMin = 8
-  static let crowdCountKept = 3
+  /// A caller that leads is late after this time: then the journal's thread writes for those who wait.
+  static let leaderTime = Microseconds(rawValue: 2_000)
   /// So many callers whom one sync answers are waited for before the next one.
   static let gatheringCountMin = 3
   /// Bytes of events written but not yet durable, which are kept in memory: beyond it, a sync is

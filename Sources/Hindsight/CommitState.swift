@@ -5,8 +5,11 @@ import HindsightJournal
 /// Group commit without a hand-off (DESIGN §4), as a state machine: its methods say what to do,
 /// `Engine` does it after unlocking.
 ///
-/// There is one *write role*. Who finds it free writes ONE frame for all that wait, then hands it
-/// over. Only the journal's own thread syncs, rotates and rescues, since those block.
+/// There is one *write role*. Who finds it free writes ONE frame for all that wait. Where several
+/// callers do, one of them *leads*: it comes to write when those ready to run before it have come to
+/// wait, so that they share its frame. It doesn't hold the role until then, for its executor may be
+/// blocked: the journal's thread looks after leaders that are late. Only that thread syncs, rotates
+/// and rescues, since those block.
 struct CommitState: Sendable {
   /// A caller that waits for an acknowledgement.
   struct Waiter: Sendable {
@@ -18,8 +21,8 @@ struct CommitState: Sendable {
   /// What becomes of a wait.
   enum WaitOutcome: Sendable {
     case acknowledged
-    /// The waiter now holds the write role, and writes the next frame.
-    case writeRole
+    /// The waiter leads now: it writes for all that wait when it runs.
+    case lead
     case failed(CacheError)
   }
 
@@ -32,10 +35,17 @@ struct CommitState: Sendable {
   var unsyncedByteCount: UInt64 = 0
   /// Whether somebody holds the write role.
   var isWriting = false
-  /// Whether many callers wait at the same time. Each of them would find nobody writing and write
-  /// its own event; one thread for all writes large frames, and needs one signal for many.
-  private(set) var isCrowded = false
-  private let crowdCountMin: Int
+  /// Whether the last frame was waited for by others than its writer: they tend to come back, and who
+  /// finds nobody writing lets them come first.
+  private var isShared = false
+  /// Whether a caller is on its way to write for all that have come until then.
+  private(set) var hasLeader = false
+  /// How many have led so far.
+  private var leadCount: UInt64 = 0
+  /// Whether the journal's thread looks after leaders every now and then.
+  private var isWatched = false
+  /// The leader that it saw last, and until when that is in time.
+  private var watched: (lead: UInt64, until: Microseconds)?
   /// The journal's thread found the role taken, and gets it next.
   var threadWantsRole = false
   /// The segment is full: the next frame goes to a new one.
@@ -62,8 +72,7 @@ struct CommitState: Sendable {
   private var writeWaiters: Deque<Waiter> = []
   private var syncWaiters: Deque<Waiter> = []
 
-  init(durable: SequenceNumber, crowdCountMin: Int = EngineBounds.crowdCountMin) {
-    self.crowdCountMin = crowdCountMin
+  init(durable: SequenceNumber) {
     written = durable
     self.durable = durable
   }
@@ -79,13 +88,62 @@ struct CommitState: Sendable {
     }
   }
 
-  /// Takes the write role if it is free and a caller's thread may write.
+  /// Takes the write role for a caller, if its thread may write and nobody is expected.
   mutating func takeRoleForCaller() -> Bool {
-    guard !isWriting, !isRotationDue, !threadWantsRole, !isCrowded, trouble == nil else {
-      return false
-    }
+    guard mayCallerWrite, !hasLeader, !isShared else { return false }
     isWriting = true
     return true
+  }
+
+  /// Whether the write role is free, and nothing is to be done that only the journal's thread does.
+  private var mayCallerWrite: Bool {
+    !isWriting && !isRotationDue && !threadWantsRole && trouble == nil && ended == nil
+  }
+
+  // MARK: Leading
+
+  /// Makes a caller the leader where nobody writes or leads.
+  /// - Returns: `nil` where somebody does; else whether the journal's thread must be signalled, once the
+  ///   caller lets others run.
+  mutating func takeLead() -> Bool? {
+    guard mayCallerWrite, !hasLeader else { return nil }
+    return appointLeader()
+  }
+
+  /// - Returns: whether the journal's thread must be signalled.
+  private mutating func appointLeader() -> Bool {
+    hasLeader = true
+    leadCount += 1
+    defer { isWatched = true }
+    return !isWatched
+  }
+
+  /// The leader is here, and takes the write role if it may and there is something to write.
+  mutating func takeRoleForLeader(of sequence: SequenceNumber) -> Bool {
+    hasLeader = false
+    guard mayCallerWrite, sequence > written || hasWriteWaiters else { return false }
+    isWriting = true
+    return true
+  }
+
+  /// Dismisses a leader that doesn't come, for the journal's thread.
+  /// - Parameter now: boot time.
+  mutating func watchLeaders(_ now: Microseconds) {
+    guard isWatched else { return }
+    guard let watched, watched.lead == leadCount else {
+      self.watched = (leadCount, now.later(by: EngineBounds.leaderTime.duration))
+      return
+    }
+    guard watched.until <= now else { return }
+    // Nobody has led since.
+    hasLeader = false
+    isWatched = false
+  }
+
+  /// How long the leader is in time yet; `nil` where nobody needs to look after leaders.
+  func timeToWatch(_ now: Microseconds) -> Int64? {
+    guard isWatched, let watched else { return nil }
+    return watched.until.rawValue - now.rawValue
   }
 
   /// Whether a sync that is due has waited for enough frames: callers who never pause would else put
@@ -115,6 +173,8 @@ struct CommitState: Sendable {
     case queued
     /// Only the journal's thread can answer it, and has to be signalled.
     case needsThread
+    /// Nobody writes or is about to: it leads, and wasn't kept.
+    case lead(wantsSignal: Bool)
     /// It came after the end.
     case failed(CacheError)
   }
@@ -126,8 +186,9 @@ struct CommitState: Sendable {
       syncWaiters.append(waiter)
       return .needsThread
     }
+    if let wantsSignal = takeLead() { return .lead(wantsSignal: wantsSignal) }
     writeWaiters.append(waiter)
-    return isWriting ? .queued : .needsThread
+    return isWriting || hasLeader ? .queued : .needsThread
   }
 
   /// Takes a cancelled waiter out; `nil` if it has been answered already.
@@ -139,25 +200,22 @@ struct CommitState: Sendable {
     return nil
   }
 
-  /// Everything up to `sequence` is in the page cache. The role goes to the journal's thread if it
-  /// wants it, else to the first who still waits, else it is free. Where a sync failed meanwhile,
-  /// what came before may have left the page cache: only a rescue answers anybody then.
+  /// Everything up to `sequence` is in the page cache, and the role is free. Of those who still wait the
+  /// first one leads, unless the journal's thread wants the role. Where a sync failed meanwhile, what
+  /// came before may have left the page cache: only a rescue answers anybody then.
   /// - Returns: whom to resume, and whether the journal's thread must be signalled.
   mutating func wrote(through sequence: SequenceNumber) -> (resume: [Resumption], signal: Bool) {
-    guard trouble == nil else {
-      isWriting = false
-      return ([], true)
-    }
+    isWriting = false
+    guard trouble == nil else { return ([], true) }
     written = max(written, sequence)
     var resume = Self.take(&writeWaiters, through: written)
     // Beside the one who wrote it.
-    isCrowded = resume.count >= (isCrowded ? EngineBounds.crowdCountKept : crowdCountMin)
-    if !threadWantsRole, !isRotationDue, !isCrowded, let next = writeWaiters.popFirst() {
-      resume.append((next, .writeRole))
-      return (resume, false)
-    }
-    isWriting = false
-    return (resume, threadWantsRole || isRotationDue || hasWriteWaiters)
+    isShared = !resume.isEmpty
+    if threadWantsRole || isRotationDue { return (resume, true) }
+    guard !hasLeader, let next = writeWaiters.popFirst() else { return (resume, false) }
+    // Half of those resumed run before it and are in its frame; the others run while it writes.
+    resume.insert((next, .lead), at: resume.count / 2)
+    return (resume, appointLeader())
   }
 
   /// The journal can't be written, or, with `losesPages`, synced: then the kernel may have dropped

@@ -10,18 +10,36 @@ extension Engine {
     _ sequence: SequenceNumber, _ level: Acknowledgement, _ step: AcknowledgementStep
   ) async throws(CacheError) {
     guard let journal else { return }
-    switch step {
-    case .done: return
-    case .write(let cut): return try await writeForAll(cut, journal)
-    case .wait: break
+    var step = step
+    while true {
+      switch step {
+      case .done: return
+      case .write(let cut):
+        if write(cut, journal) == nil { return }
+        // Whoever rescues the journal answers it, as it does everybody.
+        step = .wait
+      case .lead(let wantsSignal):
+        if wantsSignal { signalJournal() }
+        await Task.yield()
+        step = lead(sequence, journal)
+      case .wait:
+        switch await wait(for: sequence, level) {
+        case .acknowledged: return
+        case .failed(let error): throw error
+        case .lead: step = lead(sequence, journal)
+        }
+      }
     }
-    switch await wait(for: sequence, level) {
-    case .acknowledged: return
-    case .failed(let error): throw error
-    case .writeRole:
-      let reading = clock.reading()
-      let cut = locked { state in state.cut(journal.writer, reading) }
-      try await writeForAll(cut, journal)
+  }
+
+  /// What a leader finds to do, now that others have had their turn.
+  private func lead(_ sequence: SequenceNumber, _ journal: Journal) -> AcknowledgementStep {
+    let reading = clock.reading()
+    return locked { state in
+      if state.commit.takeRoleForLeader(of: sequence) {
+        return .write(state.cut(journal.writer, reading))
+      }
+      return state.commit.isAcknowledged(sequence, .written) ? .done : .wait
     }
   }
 
@@ -41,7 +59,7 @@ extension Engine {
     return sequence
   }
 
-  /// Writes a cut frame, holding the write role, and hands the role on.
+  /// Writes a cut frame, holding the write role, and frees it.
   /// - Parameter isThread: whether the journal's thread does, which then looks for what is next.
   func write(_ cut: CutFrame, _ journal: Journal, isThread: Bool = false) -> CacheError? {
     do throws(StorageError) {
@@ -76,14 +94,6 @@ extension Engine {
     return trouble.error
   }
 
-  /// Writes for everybody; where that fails, waits for the rescue like everybody.
-  private nonisolated(nonsending) func writeForAll(
-    _ cut: CutFrame, _ journal: Journal
-  ) async throws(CacheError) {
-    guard write(cut, journal) != nil else { return }
-    if case .failed(let error) = await wait(for: cut.frames.last, .written) { throw error }
-  }
-
   // MARK: Waiting
 
   /// Enqueues a waiter and suspends until it is answered. Cancelling the task answers it.
@@ -101,6 +111,9 @@ extension Engine {
         case .acknowledged: return continuation.resume(returning: .acknowledged)
         case .failed(let error): return continuation.resume(returning: .failed(error))
         case .needsThread: signalJournal()
+        case .lead(let wantsSignal):
+          if wantsSignal { signalJournal() }
+          return continuation.resume(returning: .lead)
         case .queued: break
         }
         if Task.isCancelled { cancelWait(id) }
@@ -123,6 +136,8 @@ extension Engine {
 enum AcknowledgementStep: Sendable {
   case done
   case wait
+  /// It lets the others come first, then writes for all.
+  case lead(wantsSignal: Bool)
   /// It has the write role, and writes this for all that wait. Boxed, so that the others, which are what
   /// nearly every set comes to, are a word that nobody has to take care of.
   indirect case write(CutFrame)
@@ -138,13 +153,15 @@ struct CutFrame: Sendable {
 
 extension EngineState {
   /// What is to be done for the last event. A caller that wants `.written` and finds nobody writing
-  /// writes one frame for all that wait (DESIGN §4): no hand-off, no suspension.
+  /// writes one frame for all that wait (DESIGN §4), at once where nobody else is expected: no hand-off,
+  /// no suspension.
   mutating func beginAcknowledging(
     _ level: Acknowledgement, _ journal: Engine.Journal?, _ reading: ClockReading
   ) -> AcknowledgementStep {
     guard level != .enqueued, let journal else { return .done }
     guard level == .written, !commit.isAcknowledged(core.head.sequence, level) else { return .wait }
     if commit.takeRoleForCaller() { return .write(cut(journal.writer, reading)) }
+    if let wantsSignal = commit.takeLead() { return .lead(wantsSignal: wantsSignal) }
     return isInMemoryOnly ? .done : .wait
   }
 

@@ -48,6 +48,7 @@ extension Engine {
     if let trouble = state.commit.trouble {
       return state.taskInTrouble(trouble, reading)
     }
+    state.commit.watchLeaders(reading.boot)
     let isSyncDue = state.isSyncDue(
       reading, configuration.syncInterval, unsynced: journal.writer.unsyncedByteCount)
     if state.isCutDue(reading, isSyncDue: isSyncDue), !(isSyncDue && state.commit.hasPutOffSync) {
@@ -285,7 +286,7 @@ extension EngineState {
   fileprivate func isCutDue(_ reading: ClockReading, isSyncDue: Bool) -> Bool {
     if isSyncDue, core.hasUntoldTouches { return true }
     guard !frame.isEmpty else { return false }
-    if isSyncDue || commit.hasWriteWaiters { return true }
+    if isSyncDue || (commit.hasWriteWaiters && !commit.hasLeader) { return true }
     if frame.byteCount >= EngineBounds.frameByteCount { return true }
     return age(reading) >= EngineBounds.frameAge.rawValue
   }
@@ -300,6 +301,7 @@ extension EngineState {
   ) -> BackgroundWait {
     var wait: Int64?
     if !frame.isEmpty { wait = EngineBounds.frameAge.rawValue - age(reading) }
+    if let time = commit.timeToWatch(reading.boot) { wait = min(wait ?? .max, time) }
     if let interval {
       if commit.nextSync.map({ $0 <= reading.boot }) ?? true {
         commit.nextSync = reading.boot.later(by: interval)

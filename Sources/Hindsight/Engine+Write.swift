@@ -16,6 +16,7 @@ extension Engine {
     switch written.step {
     case .done: return .done(written.sequence)
     case .wait: return .waits(written.sequence)
+    case .lead(let wantsSignal): return .leads(written.sequence, wantsSignal: wantsSignal)
     case .write(let cut):
       guard let journal, write(cut, journal) == nil else { return .waits(written.sequence) }
       return .done(written.sequence)
@@ -34,6 +35,9 @@ extension Engine {
       case .done(let sequence): return sequence
       case .waits(let sequence):
         try await acknowledge(sequence, level ?? configuration.acknowledgement, .wait)
+        return sequence
+      case .leads(let sequence, let wantsSignal):
+        try await acknowledge(sequence, .written, .lead(wantsSignal: wantsSignal))
         return sequence
       case .lacksRoom:
         try await waitForRoom()
@@ -180,6 +184,8 @@ enum BegunSet: Sendable {
   case done(SequenceNumber)
   /// It is in force, and somebody else sees to its acknowledgement.
   case waits(SequenceNumber)
+  /// It is in force, and its caller writes it a moment later, with what others set until then.
+  case leads(SequenceNumber, wantsSignal: Bool)
   /// Nothing has happened: a queue is full.
   case lacksRoom
 }

@@ -47,7 +47,7 @@ struct EngineState: ~Copyable, Sendable {
   init(
     core: consuming CacheState, timeline: Timeline, opened: Opened, hasJournal: Bool,
     queues: QueueLimits, continuesInMemory: Bool, payloads: [Payload], projection: Projection,
-    durable: SequenceNumber, crowdCountMin: Int
+    durable: SequenceNumber
   ) {
     self.core = core
     self.timeline = timeline
@@ -57,7 +57,7 @@ struct EngineState: ~Copyable, Sendable {
     self.continuesInMemory = continuesInMemory
     self.projection = projection
     frame = OpenFrame()
-    commit = CommitState(durable: durable, crowdCountMin: crowdCountMin)
+    commit = CommitState(durable: durable)
     for (slot, payload) in payloads.enumerated() where !payload.isEmpty {
       give(payload, to: Slot(slot))
     }

@@ -61,33 +61,12 @@ struct LateWaiterTests {
       switch commit.arrive(waiter, level) {
       case .failed(let error): continuation.resume(returning: .failed(error))
       case .acknowledged: continuation.resume(returning: .acknowledged)
-      case .queued, .needsThread:
+      case .queued, .needsThread, .lead:
         Issue.record("it would wait for ever")
         continuation.resume(returning: .acknowledged)
       }
     }
     if case .failed(let error) = outcome { return error.code }
     return nil
-  }
-}
-
-/// Holds what a task does next until the test lets it run.
-private final class HeldLane: TaskExecutor {
-  private let jobs = Mutex<[UnownedJob]>([])
-
-  func enqueue(_ job: consuming ExecutorJob) {
-    let job = UnownedJob(job)
-    jobs.withLock { $0.append(job) }
-  }
-
-  /// Runs what is there, and what that leads to on this lane.
-  /// - Returns: how many jobs there were.
-  func run() -> Int {
-    var count = 0
-    while let job = jobs.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) {
-      job.runSynchronously(on: asUnownedTaskExecutor())
-      count += 1
-    }
-    return count
   }
 }

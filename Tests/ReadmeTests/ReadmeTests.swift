@@ -44,7 +44,6 @@ struct ReadmeTests {
     // `package`: for the simulator.
     let internals: Set = [
       "random", "segmentByteCountMin", "backlogByteCountMin", "transactionRowCountMax",
-      "crowdCountMin",
     ]
     for field in Mirror(reflecting: CacheConfiguration()).children.compactMap(\.label)
     where !internals.contains(field) {

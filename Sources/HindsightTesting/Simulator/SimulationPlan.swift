@@ -126,7 +126,6 @@ package struct SimulationSettings: Sendable, Equatable {
     // Every other plan opens from the newest checkpoint, however little the store lacks.
     if memoryLimit.entryCountMax % 2 == 0 { configuration.backlogByteCountMin = 0 }
     if memoryLimit.entryCountMax % 3 == 0 { configuration.transactionRowCountMax = 2 }
-    if memoryLimit.entryCountMax % 2 == 1 { configuration.crowdCountMin = 3 }
     configuration.segmentByteCount = segmentByteCount
     configuration.sweepInterval = sweepInterval.map { .microseconds($0) }
     configuration.syncInterval = syncInterval.map { .microseconds($0) }
