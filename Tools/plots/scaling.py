@@ -48,14 +48,15 @@ def table(rows, dimension):
 
 def pauses(rows, entries):
     out = ["## Pauses of the memory tier", "",
-           f"{int(entries):,} entries in memory, values of 100 bytes. *Quiet*: nothing else happens. "
+           f"{int(entries):,} entries in memory, values of 100 bytes. *Quiet*: nothing else is asked of it. "
            "*Busy*: one task sets without a break, segments of 4 MiB are filled, checkpoints written, "
            "old segments dropped, expired entries swept and rows projected into SQLite, all on the "
            "same cores as the thread that measures. *Clock alone* is that thread without a cache: "
            "what the machine does to any thread. All in µs.", "",
            "| | operations | p50 | p99 | p99.9 | max |", "|---|--:|--:|--:|--:|--:|"]
-    names = (("hit_quiet", "hit, quiet"), ("clock_busy", "clock alone, busy"),
-             ("hit_busy", "hit, busy"), ("set_busy", "set, `.enqueued`, busy"))
+    names = (("clock_quiet", "clock alone, quiet"), ("hit_quiet", "hit, quiet"),
+             ("clock_busy", "clock alone, busy"), ("hit_busy", "hit, busy"),
+             ("set_busy", "set, `.enqueued`, busy"))
     for key, name in names:
         cells = [svg.number(rows[f"{key}_{c}"][0]) for c in ("count", "p50", "p99", "p99.9", "max")]
         out.append(f"| {name} | " + " | ".join(cells) + " |")

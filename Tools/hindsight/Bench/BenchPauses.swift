@@ -44,6 +44,7 @@ struct BenchPauses {
       try await cache.set(input.value(at), for: key, acknowledgement: .enqueued)
     }
     try await cache.settle()
+    report("clock_quiet", try await probe(nil, keys, seconds: seconds / 4))
     report("hit_quiet", try await probe(cache, keys, seconds: seconds / 4))
     let before = (cache.statistics, try BackgroundFiles(directory))
     let isOver = Atomic<Bool>(false)
