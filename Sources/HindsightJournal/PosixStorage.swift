@@ -136,6 +136,8 @@ private final class PosixFile: JournalFile, @unchecked Sendable {  // its owner 
   }
 
   func read(at offset: UInt64, count: Int) throws(StorageError) -> [UInt8] {
+    // An empty array's storage belongs to all threads, and the initializer below writes a count to it.
+    guard count > 0 else { return [] }
     var failure: StorageError?
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       while initialized < count {
