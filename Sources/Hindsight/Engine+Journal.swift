@@ -70,6 +70,8 @@ extension Engine {
       state.closing.isJournalEnded = true
       return state.closing.isProjectorEnded ? .shutDown : .endJournal
     }
+    // What it was promised the role for has been done by another: callers may write again.
+    state.commit.threadWantsRole = false
     return .idle(state.timeToNextTask(reading, configuration.syncInterval))
   }
 

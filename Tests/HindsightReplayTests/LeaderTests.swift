@@ -113,6 +113,28 @@ struct LeaderTests {
     try await lab.end()
   }
 
+  @Test("a role that the journal's thread wanted, and no longer needs, is free")
+  func nothingToDo() async throws {
+    let lab = Lab { $0.acknowledgement = .written }
+    try await lab.open()
+    let cache = try #require(lab.cache)
+    lab.scheduler.runUntilIdle()
+    // It asked while a caller wrote, who then did all there was.
+    cache.engine.locked { state in
+      state.commit.isWriting = true
+      #expect(state.commit.takeRoleForThread() == false)
+      state.commit.isWriting = false
+    }
+    cache.engine.signalJournal()
+    lab.scheduler.runUntilIdle()
+    let lane = HeldLane()
+    let end = Ending(cache, lane, "k:1")
+    #expect(lane.run() > 0)
+    #expect(end.isReached, "the caller writes, without the journal's thread")
+    lab.scheduler.runUntilIdle()
+    try await lab.end()
+  }
+
   /// Writes what so many wait for, and tells what those hear who hear something.
   /// - Parameter late: so many have come meanwhile, and wait for what comes after it.
   private func write(
