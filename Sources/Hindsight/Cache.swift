@@ -184,7 +184,8 @@ public final class Cache<Value: Sendable>: Sendable {
     registry: String, reason: String? = nil, acknowledgement: Acknowledgement? = nil
   ) async throws(CacheError) -> TierCounts {
     try await clear(
-      prefix: CacheKey.fold(registry) + ":", reason: reason, acknowledgement: acknowledgement)
+      prefix: CacheKey.fold(registry: registry) + ":", reason: reason,
+      acknowledgement: acknowledgement)
   }
 
   /// Removes everything past its expiry from both tiers.

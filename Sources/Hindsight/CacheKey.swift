@@ -36,19 +36,21 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
   /// A key as it stands.
   /// - Throws: `CacheError.Code.invalidKey` if it is empty or over 1,024 UTF-8 bytes.
   public init(_ rawValue: String) throws(CacheError) {
-    var contiguous = rawValue
-    contiguous.makeContiguousUTF8()
-    guard (1...Bounds.keyByteCountMax).contains(contiguous.utf8.count) else {
-      throw CacheError(
-        .invalidKey,
-        "a key must have 1 to \(Bounds.keyByteCountMax) UTF-8 bytes; this one has "
-          + "\(contiguous.utf8.count)")
+    var rawValue = rawValue
+    guard let key = rawValue.withUTF8({ Self(utf8: UnsafeRawBufferPointer($0)) }) else {
+      throw Self.wrongLength(rawValue.utf8.count)
     }
-    byteCount = UInt32(contiguous.utf8.count)
-    long = byteCount > Self.inlineByteCountMax ? Array(contiguous.utf8) : nil
-    hash = contiguous.withUTF8 { XXH64.hash(UnsafeRawBufferPointer($0), seed: Self.hashSeed) }
+    self = key
+  }
+
+  /// - Returns: `nil` unless there are 1 to 1,024 bytes.
+  private init?(utf8 bytes: UnsafeRawBufferPointer) {
+    guard (1...Bounds.keyByteCountMax).contains(bytes.count) else { return nil }
+    byteCount = UInt32(bytes.count)
+    long = byteCount > Self.inlineByteCountMax ? Array(bytes) : nil
+    hash = XXH64.hash(bytes, seed: Self.hashSeed)
     guard long == nil else { return }
-    withUnsafeMutableBytes(of: &inline) { $0.copyBytes(from: contiguous.utf8) }
+    withUnsafeMutableBytes(of: &inline) { $0.copyMemory(from: bytes) }
   }
 
   /// The key `registry:package`, both parts normalized.
@@ -57,14 +59,25 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
   /// - Throws: `CacheError.Code.invalidKey` if a part is empty, the registry holds a colon, or
   ///   the whole is over 1,024 UTF-8 bytes.
   public init(registry: String, package: String, rules: KeyRules = .standard) throws(CacheError) {
-    let registry = Self.fold(registry)
     guard !registry.isEmpty, !package.isEmpty else {
       throw CacheError(.invalidKey, "a key needs a registry and a package, neither of them empty")
     }
-    guard !registry.utf8.contains(UInt8(ascii: ":")) else {
+    var (registry, package) = (Self.lowercased(registry), Self.lowercased(package))
+    let room = registry.utf8.count + 1 + package.utf8.count
+    let made = withUnsafeTemporaryAllocation(byteCount: room, alignment: 1) { buffer in
+      var folded = FoldedBytes(buffer)
+      folded.append(&registry, .underscores)
+      let hasColon = folded.bytes.contains(UInt8(ascii: ":"))
+      let folding = rules == .standard ? .underscores : Folding(registry: folded.bytes)
+      folded.append(UInt8(ascii: ":"))
+      folded.append(&package, folding)
+      return (key: Self(utf8: folded.bytes), byteCount: folded.bytes.count, hasColon: hasColon)
+    }
+    guard !made.hasColon else {
       throw CacheError(.invalidKey, "the registry '\(registry)' holds a colon")
     }
-    try self.init(registry + ":" + Self.normalize(package, registry: registry, rules: rules))
+    guard let key = made.key else { throw Self.wrongLength(made.byteCount) }
+    self = key
   }
 
   /// The key itself.
@@ -98,29 +111,93 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
   /// The key's bytes, copied.
   var bytes: Bytes { withBytes { Bytes($0) } }
 
-  static func fold(_ part: String) -> String {
-    // Nearly all names are ASCII: those need no look at where their characters begin.
-    guard part.utf8.allSatisfy({ $0 < 0x80 }) else {
-      return String(part.lowercased().map { $0 == "_" ? "-" : $0 })
-    }
-    return String(unsafeUninitializedCapacity: part.utf8.count) { buffer in
-      for (at, byte) in part.utf8.enumerated() {
-        let folded = byte == UInt8(ascii: "_") ? UInt8(ascii: "-") : byte
-        let isUpper = (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(folded)
-        buffer.initializeElement(at: at, to: isUpper ? folded | 0x20 : folded)
-      }
-      return part.utf8.count
+  /// `registry` as a key begins with it.
+  static func fold(registry: String) -> String {
+    var registry = lowercased(registry)
+    return withUnsafeTemporaryAllocation(byteCount: registry.utf8.count, alignment: 1) { buffer in
+      var folded = FoldedBytes(buffer)
+      folded.append(&registry, .underscores)
+      return String(decoding: folded.bytes, as: UTF8.self)
     }
   }
 
-  private static func normalize(_ package: String, registry: String, rules: KeyRules) -> String {
-    switch (rules, registry) {
-    case (.registryRules, "pypi"):
-      return package.lowercased().split(
-        omittingEmptySubsequences: true, whereSeparator: { $0 == "-" || $0 == "_" || $0 == "." }
-      ).joined(separator: "-")
-    case (.registryRules, "npm"): return package.lowercased()
-    default: return fold(package)
+  /// `part` lowercased as far as it isn't ASCII: `FoldedBytes` does the rest.
+  private static func lowercased(_ part: String) -> String {
+    var part = part
+    let bits = part.withUTF8 { $0.reduce(0, |) }
+    return bits < 0x80 ? part : part.lowercased()
+  }
+
+  private static func wrongLength(_ byteCount: Int) -> CacheError {
+    CacheError(
+      .invalidKey,
+      "a key must have 1 to \(Bounds.keyByteCountMax) UTF-8 bytes; this one has \(byteCount)")
+  }
+}
+
+/// What becomes of a name's punctuation.
+private enum Folding {
+  case none
+  /// `_` becomes `-`.
+  case underscores
+  /// Each run of `-`, `_` and `.` becomes one `-`, and none at the ends (PEP 503).
+  case runs
+
+  /// What `registry`, folded, does itself.
+  init(registry: UnsafeRawBufferPointer) {
+    if registry.elementsEqual("pypi".utf8) {
+      self = .runs
+    } else {
+      self = registry.elementsEqual("npm".utf8) ? .none : .underscores
     }
+  }
+}
+
+/// The parts of a key, folded byte by byte as they are written: what folding changes is ASCII, and no
+/// byte of a longer scalar is.
+private struct FoldedBytes {
+  private let buffer: UnsafeMutableRawBufferPointer
+  private var count = 0
+
+  /// None yet, in a buffer that has room for all that are appended.
+  init(_ buffer: UnsafeMutableRawBufferPointer) { self.buffer = buffer }
+
+  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: buffer[..<count]) }
+
+  mutating func append(_ byte: UInt8) {
+    buffer[count] = byte
+    count += 1
+  }
+
+  /// Appends a part, its ASCII letters lowercased.
+  mutating func append(_ part: inout String, _ folding: Folding) {
+    part.withUTF8 { part in
+      switch folding {
+      case .none: for byte in part { append(Self.lowercased(byte)) }
+      case .underscores:
+        for byte in part {
+          append(byte == UInt8(ascii: "_") ? UInt8(ascii: "-") : Self.lowercased(byte))
+        }
+      case .runs: appendRuns(part)
+      }
+    }
+  }
+
+  private mutating func appendRuns(_ part: UnsafeBufferPointer<UInt8>) {
+    let start = count
+    var isAfterRun = false
+    for byte in part {
+      if byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_") || byte == UInt8(ascii: ".") {
+        isAfterRun = count > start
+      } else {
+        if isAfterRun { append(UInt8(ascii: "-")) }
+        isAfterRun = false
+        append(Self.lowercased(byte))
+      }
+    }
+  }
+
+  private static func lowercased(_ byte: UInt8) -> UInt8 {
+    (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
   }
 }

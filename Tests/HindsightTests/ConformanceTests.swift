@@ -120,13 +120,44 @@ struct ConformanceTests {
     #expect(try CacheKey("\u{E9}") != CacheKey("e\u{301}"), "keys compare as bytes")
   }
 
-  @Test("names in ASCII, which have a shorter way, are folded as all others are")
-  func asciiKeys() throws {
+  @Test("T040.10 names are folded by scalars, as Python's replace and PEP 503 do")
+  func foldedKeys() throws {
     let ascii = String(decoding: (0..<0x80).map { UInt8($0) }, as: UTF8.self)
-    for package in [ascii, ascii + "É", "_\u{308}A_"] {
-      let expected = String(package.lowercased().map { $0 == "_" ? "-" : $0 })
-      #expect(try CacheKey(registry: "NPM_x", package: package).rawValue == "npm-x:" + expected)
+    let packages = [
+      ascii, ascii + "É", "_\u{308}A_", "._a-_-B..", "---", "\u{130}_x",
+      String(repeating: "Lang._", count: 40),
+    ]
+    for package in packages {
+      let lowercase = package.lowercased().unicodeScalars
+      let standard = lowercase.map { $0 == "_" ? "-" : String($0) }.joined()
+      #expect(
+        try CacheKey(registry: "NPM_x", package: package) == CacheKey("npm-x:\(standard)"))
+      let parts = lowercase.split { "-_.".unicodeScalars.contains($0) }
+      let runs = parts.map { String(String.UnicodeScalarView($0)) }.joined(separator: "-")
+      let pypi = try CacheKey(registry: "PyPI", package: package, rules: .registryRules)
+      #expect(try pypi == CacheKey("pypi:\(runs)"))
+      let npm = try CacheKey(registry: "npm", package: package, rules: .registryRules)
+      #expect(try npm == CacheKey("npm:\(package.lowercased())"))
     }
+  }
+
+  @Test("T040.10 a key that can't be made says why")
+  func keyRefusals() throws {
+    for (registry, package, says) in [
+      ("", "x", "neither of them empty"), ("x", "", "neither of them empty"),
+      ("a:b", "x", "'a:b' holds a colon"),
+      ("x", String(repeating: "k", count: 1_023), "this one has 1025"),
+    ] {
+      let error = #expect(throws: CacheError.self) {
+        try CacheKey(registry: registry, package: package)
+      }
+      #expect(error?.code == .invalidKey)
+      #expect(error?.message.contains(says) == true, "\(error?.message ?? "")")
+    }
+    // Only what folding leaves counts.
+    let long = "x" + String(repeating: ".", count: 2_000)
+    #expect(
+      try CacheKey(registry: "pypi", package: long, rules: .registryRules).rawValue == "pypi:x")
   }
 
   @Test("T040.11 a memory hit makes no query, and contains removes what is past its expiry")
