@@ -30,12 +30,13 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CPrefetch"),
     .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
 
     .systemLibrary(name: "CMalloc", path: "Tools/CMalloc"),
     .systemLibrary(name: "CFuzzer", path: "Tools/CFuzzer"),
 
-    .target(name: "HindsightCore", swiftSettings: exercised),
+    .target(name: "HindsightCore", dependencies: ["CPrefetch"], swiftSettings: exercised),
     .target(
       name: "HindsightJournal",
       dependencies: [

@@ -24,61 +24,68 @@ public typealias ClockReading = HindsightCore.ClockReading
 /// forms for reads.
 public struct SystemClock: CacheClock {
   public let bootID: UInt64
-  /// BOOTTIME − MONOTONIC: time spent suspended. There is no coarse BOOTTIME.
-  private let suspended: SuspendedTime
+  private let offsets = ClockOffsets()
 
-  public init() {
-    bootID = Self.readBootID()
-    suspended = SuspendedTime()
-  }
+  public init() { bootID = Self.readBootID() }
 
-  // The wall clock first: where the thread loses its processor between the two, the boot time is
-  // the later one. The other way round, what elapses since would be counted twice for that while.
+  /// One clock is read precisely. The wall clock is as far from it as at the last tick of the coarse
+  /// clock: a step of it shows within a tick, which is 1 to 10 ms.
   public func reading() -> ClockReading {
-    let wall = Timestamp(microseconds: Self.microseconds(CLOCK_REALTIME))
+    let wall = offsets.at(tick()).wall
+    let boot = Self.nanoseconds(CLOCK_BOOTTIME)
     return ClockReading(
-      wall: wall, boot: Microseconds(rawValue: Self.microseconds(CLOCK_BOOTTIME)))
+      wall: Timestamp(microseconds: (boot + wall) / 1_000),
+      boot: Microseconds(rawValue: boot / 1_000))
   }
 
+  /// There is no coarse CLOCK_BOOTTIME.
   public func coarseReading() -> ClockReading {
-    let wall = Timestamp(microseconds: Self.microseconds(CLOCK_REALTIME_COARSE))
-    let monotonic = Self.microseconds(CLOCK_MONOTONIC_COARSE)
+    let wall = Self.nanoseconds(CLOCK_REALTIME_COARSE)
+    let monotonic = tick()
+    let suspended = offsets.at(monotonic).suspended
     return ClockReading(
-      wall: wall, boot: Microseconds(rawValue: monotonic + suspended.at(monotonic)))
+      wall: Timestamp(microseconds: wall / 1_000),
+      boot: Microseconds(rawValue: (monotonic + suspended) / 1_000))
   }
 
-  /// A number that changes whenever the coarse clocks do.
+  /// A number that changes whenever the coarse clocks do: CLOCK_MONOTONIC_COARSE in nanoseconds.
   @inline(__always)
-  func tick() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
-    return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
-  }
+  func tick() -> Int64 { Self.nanoseconds(CLOCK_MONOTONIC_COARSE) }
 
-  /// Measured anew at every tick of the coarse clock.
-  private final class SuspendedTime: Sendable {
+  /// How far the clocks are apart, in nanoseconds. Measured anew at every tick of the coarse clock.
+  private final class ClockOffsets: Sendable {
     private let measuredAt = Atomic<Int64>(.min)
-    private let microseconds = Atomic<Int64>(0)
+    private let wallOffset = Atomic<Int64>(0)
+    private let suspendedTime = Atomic<Int64>(0)
 
-    func at(_ tick: Int64) -> Int64 {
-      if measuredAt.load(ordering: .relaxed) != tick {
-        // The boot time last, as the later one: too short a suspension would be a boot time that
-        // lags behind the wall clock, and what elapses since would be counted twice for that while.
-        let monotonic = SystemClock.microseconds(CLOCK_MONOTONIC)
-        let suspended = SystemClock.microseconds(CLOCK_BOOTTIME) - monotonic
-        microseconds.store(suspended, ordering: .relaxed)
-        measuredAt.store(tick, ordering: .relaxed)
-      }
-      return microseconds.load(ordering: .relaxed)
+    /// - Returns: REALTIME − BOOTTIME, and BOOTTIME − MONOTONIC, which is the time spent suspended.
+    @inline(__always)
+    func at(_ tick: Int64) -> (wall: Int64, suspended: Int64) {
+      if measuredAt.load(ordering: .acquiring) != tick { measure(tick) }
+      return (wallOffset.load(ordering: .relaxed), suspendedTime.load(ordering: .relaxed))
+    }
+
+    // The boot time last. Where the thread loses its processor in between, the wall clock then seems to
+    // lag and not to be ahead: the cache's time goes on by the boot time until that is over (`Timeline`).
+    // And the boot time, seen from the monotonic clock, seems ahead: if it lagged behind the wall clock,
+    // what elapses since would be counted twice for that while.
+    @inline(never)
+    private func measure(_ tick: Int64) {
+      let monotonic = SystemClock.nanoseconds(CLOCK_MONOTONIC)
+      let wall = SystemClock.nanoseconds(CLOCK_REALTIME)
+      let boot = SystemClock.nanoseconds(CLOCK_BOOTTIME)
+      wallOffset.store(wall - boot, ordering: .relaxed)
+      suspendedTime.store(boot - monotonic, ordering: .relaxed)
+      measuredAt.store(tick, ordering: .releasing)
     }
   }
 
   @inline(__always)
-  fileprivate static func microseconds(_ clock: clockid_t) -> Int64 {
+  fileprivate static func nanoseconds(_ clock: clockid_t) -> Int64 {
     var time = timespec()
     let result = clock_gettime(clock, &time)
     precondition(result == 0, "clock_gettime(\(clock)) failed")
-    return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
   }
 
   /// The first 64 bits of /proc/sys/kernel/random/boot_id (random(4)); 0 where it can't be read.

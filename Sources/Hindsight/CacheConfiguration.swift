@@ -241,7 +241,7 @@ extension Duration {
   /// - Throws: `CacheError.Code.invalidTTL` if it is negative or over 2^53 µs.
   func asTTL() throws(CacheError) -> Microseconds {
     let microseconds = microseconds
-    guard self >= .zero, microseconds / 1_000_000 <= Bounds.ttlMax.rawValue / 1_000_000 else {
+    guard attoseconds >= 0, microseconds / 1_000_000 <= Bounds.ttlMax.rawValue / 1_000_000 else {
       throw CacheError(
         .invalidTTL,
         "a TTL must be 0 to \(Int64(Bounds.ttlMax.seconds)) seconds; this one is "
@@ -252,18 +252,21 @@ extension Duration {
 
   /// In microseconds, rounded up: a TTL that isn't zero must not become zero.
   var microseconds: Int64 {
-    // One division of 128 by 64 bits; `components` makes several of 128 by 128.
-    let high = attoseconds >> 64
-    let attosecondsEach: UInt64 = 1_000_000_000_000
-    if high >= 0, high < attosecondsEach {
-      let (whole, rest) = attosecondsEach.dividingFullWidth(
-        (UInt64(high), UInt64(truncatingIfNeeded: attoseconds)))
-      return Int64(clamping: whole.addingReportingOverflow(rest > 0 ? 1 : 0).partialValue)
+    // 10^12 is 2^12 times 5^12. Dividing by 5^12 digit by digit, 32 bits each, takes two
+    // multiplications; dividing 128 bits at once is a call of a function, which showed in each set.
+    let divisor: UInt64 = 244_140_625
+    let shifted = UInt128(truncatingIfNeeded: attoseconds) >> 12
+    let high = UInt64(truncatingIfNeeded: shifted >> 64)
+    if attoseconds >= 0, high < divisor {
+      let low = UInt64(truncatingIfNeeded: shifted)
+      let (first, remainder) = (high << 32 | low >> 32).quotientAndRemainder(dividingBy: divisor)
+      let (second, rest) = (remainder << 32 | low & 0xFFFF_FFFF)
+        .quotientAndRemainder(dividingBy: divisor)
+      let isExact = rest == 0 && UInt64(truncatingIfNeeded: attoseconds) & 0xFFF == 0
+      let whole = Int64(clamping: first << 32 | second)
+      return isExact || whole == .max ? whole : whole + 1
     }
-    let (seconds, attoseconds) = components
-    let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000)
-    guard !overflow else { return seconds < 0 ? .min : .max }
-    return whole.addingReportingOverflow((attoseconds + 999_999_999_999) / 1_000_000_000_000)
-      .partialValue
+    let (whole, rest) = attoseconds.quotientAndRemainder(dividingBy: 1_000_000_000_000)
+    return Int64(clamping: rest > 0 ? whole + 1 : whole)
   }
 }

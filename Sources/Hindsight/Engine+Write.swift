@@ -54,30 +54,42 @@ extension Engine {
     _ value: DecodedValue, bytes: [UInt8], coder: UInt8, for key: CacheKey,
     memoryTTL: Duration?, storeTTL: Duration?, reason: String?, _ level: Acknowledgement
   ) throws(CacheError) -> Written<Void>? {
+    CellsPlace(rawValue: keyCells.load(ordering: .relaxed)).prefetch(key.hash)
     let (memoryTTL, storeTTL) = (try memoryTTL?.asTTL(), try storeTTL?.asTTL())
     let reason = try reason.checked()
     // All that needn't be done with the lock held.
     let valueHash = XXH64.hash(bytes[...])
     let rowKey = store == nil ? nil : key.bytes
-    return try writeIfRoom(level) { (state, reading) throws(CacheError) in
-      try key.withBytes { (keyBytes) throws(CacheError) in
-        let lent = LentValue(
-          key: keyBytes, keyHash: key.hash, coder: coder, valueByteCount: UInt32(bytes.count),
-          valueHash: valueHash)
-        let fact: SetFact
-        do throws(SetRefusal) {
-          fact = try state.core.decideSet(
-            lent, memoryTTL: memoryTTL, storeTTL: storeTTL, at: state.now(reading),
-            into: &state.decision)
-        } catch {
-          throw CacheError(refusal: error)
-        }
-        state.absorb(
-          SetInForce(
-            fact: fact, key: keyBytes, rowKey: rowKey, value: value, bytes: bytes, reason: reason),
-          reading)
+    let reading = clock.reading()
+    let written = try key.withBytes { (keyBytes) throws(CacheError) -> Written<Void>? in
+      let lent = LentValue(
+        key: keyBytes, keyHash: key.hash, coder: coder, valueByteCount: UInt32(bytes.count),
+        valueHash: valueHash)
+      let state = lock()
+      defer { unlock(state) }
+      try state.pointee.checkWritable()
+      guard state.pointee.obstacle == nil else { return nil }
+      state.pointee.tellManyTouches(reading)
+      let now = state.pointee.now(reading)
+      let fact: SetFact
+      do throws(SetRefusal) {
+        fact = try state.pointee.core.decideSet(
+          lent, memoryTTL: memoryTTL, storeTTL: storeTTL, at: now, into: &state.pointee.decision)
+      } catch {
+        throw CacheError(refusal: error)
       }
+      state.pointee.absorb(
+        SetInForce(
+          fact: fact, key: keyBytes, rowKey: rowKey, value: value, bytes: bytes, reason: reason),
+        reading)
+      let keyCells = state.pointee.core.keyCells.rawValue
+      if self.keyCells.load(ordering: .relaxed) != keyCells {
+        self.keyCells.store(keyCells, ordering: .relaxed)
+      }
+      return state.pointee.written((), level, journal, reading)
     }
+    if let written, written.wantsCut { signalJournal() }
+    return written
   }
 
   /// S043.
@@ -209,7 +221,13 @@ extension EngineState {
     _ decide: (inout EngineState, ClockReading) throws(E) -> R
   ) throws(E) -> Written<R> {
     tellManyTouches(reading)
-    let result = try decide(&self, reading)
+    return written(try decide(&self, reading), level, journal, reading)
+  }
+
+  /// What has been decided, with what its caller has to do.
+  fileprivate mutating func written<R: Sendable>(
+    _ result: R, _ level: Acknowledgement, _ journal: Engine.Journal?, _ reading: ClockReading
+  ) -> Written<R> {
     let isUnattended = level == .enqueued || !hasJournal
     return Written(
       result: result, sequence: core.head.sequence,

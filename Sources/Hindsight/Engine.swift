@@ -31,6 +31,9 @@ final class Engine: Sendable {
   let recovery: RecoverySummary
   let logger: Logger
   let gathering = Gathering()
+  /// Where keys were filed after the last set: what the next one reads first is asked for before the
+  /// lock is taken.
+  let keyCells = Atomic<UInt64>(0)
   private let waiterIDs = Atomic<UInt64>(0)
   private let background = Mutex(Background())
   private let launch = Atomic(Launch.pending)
@@ -100,14 +103,26 @@ final class Engine: Sendable {
   func locked<R: Sendable, E: Error>(
     _ body: (inout EngineState) throws(E) -> R
   ) throws(E) -> R {
-    var garbage = Garbage()
-    defer { garbage.release() }
-    return try state.withLock { (state) throws(E) -> R in
-      state.settleHits()
-      state.hits.endStreak()
-      defer { garbage = state.garbage.take() }
-      return try body(&state)
-    }
+    let state = lock()
+    defer { unlock(state) }
+    return try body(&state.pointee)
+  }
+
+  /// Takes the lock and settles all hits, for a section that should not be a closure: such a one
+  /// retains what it captures. `unlock` must follow on every way out.
+  @inline(__always)
+  func lock() -> UnsafeMutablePointer<EngineState> {
+    let state = state.lock()
+    state.pointee.settleHits()
+    state.pointee.hits.endStreak()
+    return state
+  }
+
+  @inline(__always)
+  func unlock(_ state: UnsafeMutablePointer<EngineState>) {
+    var garbage = state.pointee.garbage.take()
+    self.state.unlock()
+    garbage.release()
   }
 
   func nextWaiterID() -> UInt64 {

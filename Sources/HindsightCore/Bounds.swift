@@ -11,7 +11,7 @@ public enum Bounds {
   /// Entries an index can hold: slots are 32-bit.
   public static let entryCountMax = UInt64(UInt32.max - 2)
   /// The latest expiry and the longest TTL: 2^53 µs, about 285 years, exact in a `Double`.
-  public static let ttlMax = Microseconds(rawValue: 1 << 53)
+  @inlinable public static var ttlMax: Microseconds { Microseconds(rawValue: 1 << 53) }
   /// So many touched entries are told at once, and up to a full log of hits more. More than a memory
   /// tier of the default size has: its hits are told once for each frame.
   public static let untoldCountMax = 1_536

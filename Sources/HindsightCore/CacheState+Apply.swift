@@ -141,6 +141,7 @@ extension CacheState {
     effects.append(.inserted(slot))
     if fact.memoryExpiry != nil { try checkLimit(.memory) }
     if fact.storeExpiry != nil { try checkLimit(.store) }
+    prefetchForSet()
   }
 
   private mutating func applyInvalidated(

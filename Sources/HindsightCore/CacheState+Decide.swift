@@ -93,7 +93,10 @@ extension CacheState {
     let rules = rulesInForce
     let fits = try tiersThatFit(value.byteCount, rules)
     var old = find(value.key, hash: value.keyHash)
-    if let slot = old, !decideExpire(slot, at: now, into: &decision) { old = nil }
+    if let slot = old {
+      prefetchNeighbours(slot)
+      if !decideExpire(slot, at: now, into: &decision) { old = nil }
+    }
     if fits.memory {
       makeRoom(in: .memory, for: value.byteCount, replacing: old, at: now, into: &decision)
     }

@@ -49,6 +49,10 @@ public struct CacheState: ~Copyable, Sendable {
 
   // MARK: Reading
 
+  /// Where keys are filed at present.
+  @inline(__always)
+  public var keyCells: CellsPlace { keys.place }
+
   /// Entries resident in at least one tier, whether or not they are past their expiry.
   public var entryCount: Int { keys.count }
 

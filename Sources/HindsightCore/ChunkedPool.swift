@@ -1,3 +1,5 @@
+internal import CPrefetch
+
 /// Elements in chunks that never move, so that growing costs no pause and no copy. Places are
 /// handed out and taken back; one that isn't in use holds whatever its last user left.
 ///
@@ -48,6 +50,20 @@ public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {
     unsafeMutableAddress {
       chunks[Int(place >> Self.chunkShift)] + Int(place) & (Self.chunkCount - 1)
     }
+  }
+
+  /// The place that `allocate` gives next, if it has room.
+  @inline(__always)
+  var next: UInt32 { free.last ?? (Int(unused) < chunks.count * Self.chunkCount ? unused : 0) }
+
+  /// Asks for the memory of the element in `place`.
+  @inline(__always)
+  func prefetch(_ place: UInt32) {
+    let address = UnsafeRawPointer(
+      chunks[Int(place >> Self.chunkShift)] + Int(place) & (Self.chunkCount - 1))
+    hindsight_prefetch(address)
+    hindsight_prefetch(address + 64)
+    hindsight_prefetch(address + MemoryLayout<Element>.size - 1)
   }
 
   /// A place for a new element.

@@ -1,3 +1,4 @@
+import Glibc
 import Hindsight
 import HindsightCore
 import HindsightTesting
@@ -44,5 +45,28 @@ struct CoarseClockTests {
     #expect(again.contains(key))
     try await again.close()
     try await cache.close()
+  }
+
+  @Test("a reading lies between what the system's clocks say before and after it")
+  func reading() {
+    let clock = SystemClock()
+    for _ in 0..<5_000 {
+      let (wall, boot) = (microseconds(CLOCK_REALTIME), microseconds(CLOCK_BOOTTIME))
+      let reading = clock.reading()
+      let coarse = clock.coarseReading()
+      let (wallAfter, bootAfter) = (microseconds(CLOCK_REALTIME), microseconds(CLOCK_BOOTTIME))
+      #expect((boot...bootAfter).contains(reading.boot.rawValue))
+      // Where this thread lost its processor while the clocks were compared, the wall clock lags until
+      // the next tick.
+      #expect((wall - 10_000...wallAfter).contains(reading.wall.rawValue))
+      #expect((wall - 100_000...wallAfter).contains(coarse.wall.rawValue))
+      #expect((boot - 100_000...bootAfter + 10_000).contains(coarse.boot.rawValue))
+    }
+  }
+
+  private func microseconds(_ clock: clockid_t) -> Int64 {
+    var time = timespec()
+    clock_gettime(clock, &time)
+    return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1_000
   }
 }

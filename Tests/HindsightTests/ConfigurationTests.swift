@@ -1,7 +1,8 @@
 import Foundation
-import Hindsight
 import HindsightCore
 import Testing
+
+@testable import Hindsight
 
 @Suite("S040 configurations that can't be")
 struct ConfigurationTests {
@@ -45,5 +46,28 @@ struct ConfigurationTests {
     await #expect {
       _ = try await Cache<[UInt8]>.open(at: nil, coder: .bytes, configuration: configuration)
     } throws: { ($0 as? CacheError)?.code == .invalidTTL }
+  }
+
+  @Test("a duration in microseconds is exact, rounded up, and kept within what fits")
+  func microseconds() {
+    let each: Int128 = 1_000_000_000_000
+    func expected(_ attoseconds: Int128) -> Int64 {
+      let down = attoseconds / each
+      return Int64(clamping: attoseconds > down * each ? down + 1 : down)
+    }
+    var random = SystemRandomNumberGenerator()
+    let edges: [Int128] =
+      [0, 1, each, 1 << 12, 1 << 64, 1 << 76, each << 53, each << 62, each << 63, each << 64]
+      + (0..<300).map { _ in
+        Int128.random(in: 0...(each << 64), using: &random) >> Int.random(in: 0..<100)
+      }
+    for edge in edges {
+      for attoseconds in [edge - each, edge - 1, edge, edge + 1] {
+        let duration = Duration(attoseconds: attoseconds)
+        #expect(duration.microseconds == expected(attoseconds), "\(attoseconds) attoseconds")
+      }
+    }
+    #expect(throws: CacheError.self) { try Duration(attoseconds: -1).asTTL() }
+    #expect(throws: CacheError.self) { try Duration.microseconds((1 << 53) + 1_000_000).asTTL() }
   }
 }

@@ -1,0 +1,43 @@
+internal import CPrefetch
+
+// The index of 100,000 entries is larger than any cache, and a set touches a dozen of its lines, most
+// of which are where the one before says: waited for one after the other, they were a quarter of it.
+
+extension CacheState {
+  /// Asks for the memory that the next set will need, as far as it can be foretold: what leaves then is
+  /// known, and where the new entry goes.
+  func prefetchForSet() {
+    entries.prefetch(entries.next)
+    var sequence = head.sequence.next
+    origins.prefetch(tag: tag(of: sequence))
+    for tier in [Tier.memory, .store] {
+      guard let limit = rules.limit(of: tier),
+        UInt64(residentCount(in: tier)) >= limit.entryCountMax,
+        let victim = recency.leastRecent(in: tier)
+      else { continue }
+      // Its own was asked for a set ago.
+      entries.prefetch(entries[victim].newer)
+      keys.prefetch(tag: entries[victim].keyTag)
+      origins.prefetch(tag: tag(of: entries[victim].origin))
+      hindsight_prefetch(entries[victim].keyBlock)
+      let value = UInt(truncatingIfNeeded: entries[victim].attachment & ~7)
+      if let value = UnsafeRawPointer(bitPattern: value) { hindsight_prefetch(value) }
+      sequence = sequence.next
+      origins.prefetch(tag: tag(of: sequence))
+    }
+  }
+
+  /// Asks for the memory that removing an entry needs, and which hangs on what is in it.
+  func prefetchNeighbours(_ slot: Slot) {
+    let entry = entries[slot]
+    entries.prefetch(entry.newer)
+    entries.prefetch(entry.older)
+    origins.prefetch(tag: tag(of: entry.origin))
+    for tier in [Tier.memory, .store] {
+      let place = entry.expiryPlace(in: tier)
+      guard place.isResident, !place.isInHeap else { continue }
+      if ExpiryPlace.run(place.before) == nil { entries.prefetch(place.before) }
+      if ExpiryPlace.run(place.after) == nil { entries.prefetch(place.after) }
+    }
+  }
+}
