@@ -124,7 +124,9 @@ extension EngineState {
     guard let (slot, word) = core.findMemoryResident(key, hash: hash, at: ticked.now),
       let object = ValueWord(rawValue: word).decoded
     else { return .absent }
-    return hits.note(slot, lane) ? .hit(object) : .needsLock
+    guard hits.note(slot, lane) else { return .needsLock }
+    if hits.isShort { core.prefetchForTouch(slot) }
+    return .hit(object)
   }
 
   /// A hit, noted; `nil` where the lookup needs more than this.
@@ -146,6 +148,7 @@ extension EngineState {
       if core.hasManyUntoldTouches, canTell { return nil }
     }
     hits.append(slot)
+    if hits.isShort { core.prefetchForTouch(slot) }
     return object
   }
 

@@ -69,6 +69,10 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behin
 
   var isFull: Bool { count >= countMax }
 
+  /// Whether the index is a large one.
+  @inline(__always)
+  var isShort: Bool { countMax == Self.largeCapacity }
+
   /// Whether there is nothing to settle.
   var isEmpty: Bool { count == 0 && !isShared }
 

@@ -4,6 +4,20 @@ internal import CPrefetch
 // of which are where the one before says: waited for one after the other, they were a quarter of it.
 
 extension CacheState {
+  /// Asks for the object at the address that is attached to an entry.
+  @inline(__always)
+  func prefetchAttached(_ slot: Slot) {
+    hindsight_prefetch(
+      UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: entries[slot].attachment & ~7)))
+  }
+
+  /// Asks for the memory of an entry's neighbours in the list: what `touch` needs.
+  @inline(__always)
+  public func prefetchForTouch(_ slot: Slot) {
+    entries.prefetchLinks(entries[slot].newer)
+    entries.prefetchLinks(entries[slot].older)
+  }
+
   /// Asks for the memory that the next set will need, as far as it can be foretold: what leaves then is
   /// known, and where the new entry goes.
   func prefetchForSet() {
@@ -39,5 +53,13 @@ extension CacheState {
       if ExpiryPlace.run(place.before) == nil { entries.prefetch(place.before) }
       if ExpiryPlace.run(place.after) == nil { entries.prefetch(place.after) }
     }
+  }
+}
+
+extension EntryPool {
+  /// Asks for the line with an entry's links in the recency ring.
+  @inline(__always)
+  fileprivate func prefetchLinks(_ slot: Slot) {
+    hindsight_prefetch(address(of: slot) + Entry.linksOffset)
   }
 }

@@ -110,9 +110,13 @@ public struct CacheState: ~Copyable, Sendable {
   public func findMemoryResident(
     _ key: UnsafeRawBufferPointer, hash: UInt64, at now: Timestamp
   ) -> (slot: Slot, attachment: UInt64)? {
-    guard let slot = find(key, hash: hash),
-      entries[slot].isLive(in: .memory, at: max(now, head.at))
-    else { return nil }
+    let found = keys.find(tag: UInt32(truncatingIfNeeded: hash)) { slot in
+      prefetchAttached(slot)
+      return entries[slot].keyBytes.elementsAreEqual(to: key)
+    }
+    guard let slot = found, entries[slot].isLive(in: .memory, at: max(now, head.at)) else {
+      return nil
+    }
     return (slot, entries[slot].attachment)
   }
 

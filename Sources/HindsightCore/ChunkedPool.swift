@@ -59,11 +59,15 @@ public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {
   /// Asks for the memory of the element in `place`.
   @inline(__always)
   func prefetch(_ place: UInt32) {
-    let address = UnsafeRawPointer(
+    hindsight_prefetch(address(of: place))
+    hindsight_prefetch(address(of: place) + 64)
+    hindsight_prefetch(address(of: place) + MemoryLayout<Element>.size - 1)
+  }
+
+  @inline(__always)
+  func address(of place: UInt32) -> UnsafeRawPointer {
+    UnsafeRawPointer(
       chunks[Int(place >> Self.chunkShift)] + Int(place) & (Self.chunkCount - 1))
-    hindsight_prefetch(address)
-    hindsight_prefetch(address + 64)
-    hindsight_prefetch(address + MemoryLayout<Element>.size - 1)
   }
 
   /// A place for a new element.

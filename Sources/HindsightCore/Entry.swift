@@ -27,6 +27,8 @@ struct Entry: Sendable {
   private var storePlace: ExpiryPlace
   var valueHash: UInt64
 
+  /// Where `newer` and `older` lie in it.
+  static var linksOffset: Int { 32 }
   private static let valueBits: UInt32 = 25
 
   /// An entry with its key in `block`, in no list and no tier.

@@ -15,6 +15,8 @@ struct IndexTests {
   @Test("an entry takes 88 bytes, and what shares a word in it comes back")
   func packedEntry() {
     #expect(MemoryLayout<Entry>.size == 88)
+    #expect(MemoryLayout<Entry>.offset(of: \.newer) == Entry.linksOffset)
+    #expect(MemoryLayout<Entry>.offset(of: \.older) == Entry.linksOffset + 4)
     let bytes = [UInt8](repeating: 7, count: Bounds.keyByteCountMax)
     for (count, coder, valueByteCount) in [
       (1, UInt8(0), UInt32(0)), (Bounds.keyByteCountMax, .max, UInt32(Bounds.valueByteCountMax)),
