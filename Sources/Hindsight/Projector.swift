@@ -169,6 +169,7 @@ final class Projector {
     for start in stride(from: 0, to: origins.count, by: EngineBounds.unpinSliceCount) {
       let slice = origins[start..<min(start + EngineBounds.unpinSliceCount, origins.count)]
       engine.locked { state in
+        state.core.prefetch(slice)
         for origin in slice { state.unpin(origin) }
       }
     }

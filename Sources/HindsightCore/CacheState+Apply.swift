@@ -216,7 +216,11 @@ extension CacheState {
     // Two steps, so that looking up one needn't wait until another has moved.
     var slots: [Slot] = []
     slots.reserveCapacity(origins.count)
-    for origin in origins { slots.append(try slot(of: origin)) }
+    for start in stride(from: 0, to: origins.count, by: 64) {
+      let some = origins[start..<min(start + 64, origins.count)]
+      prefetch(some)
+      for origin in some { slots.append(try slot(of: origin)) }
+    }
     for slot in slots { moveToFront(slot) }
     noteTold(slots.count)
   }

@@ -18,6 +18,14 @@ extension CacheState {
     entries.prefetchLinks(entries[slot].older)
   }
 
+  /// Asks for the memory of some entries and what is attached to them: for a few dozen at a time, all of
+  /// which are looked for next.
+  public func prefetch(_ origins: ArraySlice<SequenceNumber>) {
+    for origin in origins { self.origins.prefetch(tag: tag(of: origin)) }
+    for origin in origins { entries.prefetch(self.origins.candidate(tag: tag(of: origin))) }
+    for origin in origins { prefetchAttached(self.origins.candidate(tag: tag(of: origin))) }
+  }
+
   /// Asks for the memory that the next set will need, as far as it can be foretold: what leaves then is
   /// known, and where the new entry goes.
   func prefetchForSet() {

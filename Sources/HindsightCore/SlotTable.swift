@@ -64,6 +64,11 @@ struct SlotTable: ~Copyable, @unchecked Sendable {
   @inline(__always)
   func prefetch(tag: UInt32) { hindsight_prefetch(cells + Int(tag & mask)) }
 
+  /// The slot in the cell where `tag` belongs, which most often is that of the entry sought; `noSlot`
+  /// where none is.
+  @inline(__always)
+  func candidate(tag: UInt32) -> Slot { cells[Int(tag & mask)] & mask }
+
   /// Where the cells are at present, for who asks for their memory without holding the table.
   var place: CellsPlace { CellsPlace(UnsafeRawPointer(cells), cellCount) }
 
