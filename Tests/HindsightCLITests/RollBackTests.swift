@@ -32,6 +32,31 @@ struct RollBackTests {
     }
   }
 
+  @Test("a rename that a kill forestalled is no error", arguments: [true, false])
+  func renamed(isLast: Bool) throws {
+    let scratch = try Scratch()
+    let directory = scratch.path + "/cache"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    try Data(old).write(to: URL(fileURLWithPath: directory + "/1.journal.tmp"))
+    let names = Array("1.journal.tmp\0".utf8) + Array("1.journal\0".utf8) + [0]
+    var log = Self.record(6, 0, offset: 0, sizeBefore: 0, payload: names)
+    if !isLast {
+      log += Self.record(5, 0, offset: 0, sizeBefore: 0, payload: Array("2.journal\0".utf8))
+    }
+    try Data(log).write(to: URL(fileURLWithPath: scratch.path + "/shim.log"))
+    var random = SplitMix64(seed: 1)
+    var rollBack = try RollBack(log: scratch.path + "/shim.log", saved: scratch.path)
+    if isLast {
+      try rollBack.run(directory, keeping: 0, using: &random)
+      let left = try FileManager.default.contentsOfDirectory(atPath: directory)
+      #expect(left == ["1.journal.tmp"])
+    } else {
+      #expect(throws: CrashTestError.self) {
+        try rollBack.run(directory, keeping: 0, using: &random)
+      }
+    }
+  }
+
   /// Rolls a file back, whose log ends with one record, and returns what it is then.
   private func afterLoss(
     seed: UInt64, now: [UInt8], _ record: (UInt64) -> [UInt8]

@@ -14,6 +14,8 @@ struct RollBack {
   private let saved: String
   private var names: [Record] = []
   private var changes: [UInt64: [Record]] = [:]
+  /// Where the last record is: it is written before its change is made, and a kill may come between.
+  private var lastAt: UInt64 = 0
 
   private struct Record {
     var kind: UInt32
@@ -49,6 +51,7 @@ struct RollBack {
     let bytes = try Data(contentsOf: URL(fileURLWithPath: log))
     var at = 0
     while let record = try Self.record(bytes, at) {
+      lastAt = record.at
       at += Kind.headerByteCount + record.payload.count
       switch record.kind {
       case Kind.write, Kind.resize: changes[record.inode, default: []].append(record)
@@ -103,7 +106,13 @@ struct RollBack {
     case Kind.create: unlink(path)
     case Kind.rename:
       let target = directory + "/" + texts[1]
-      guard rename(target, path) == 0 else { throw Self.failure("rename", target) }
+      guard rename(target, path) == 0 else {
+        let isUnmade = record.at == lastAt && errno == ENOENT
+        guard isUnmade, FileManager.default.fileExists(atPath: path) else {
+          throw Self.failure("rename", target)
+        }
+        return
+      }
       if !texts[2].isEmpty { try restore(texts[2], target) }
     default: try restore(texts[1], path)
     }
