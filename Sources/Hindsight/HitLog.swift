@@ -16,7 +16,7 @@ import HindsightCore
 ///
 /// Proof of Sendable: the memory behind the pointers is this value's alone, from `init` to `deinit`. It is
 /// touched by the holder of the lock; a lane's log while the lock is shared by who is in the lane.
-struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behind the lock
+struct HitLog: ~Copyable, Sendable {
   static let capacity = 2_048
   /// In a small index nearly every hit falls on an entry that is in the log already: the longer the log, the
   /// fewer moves a hit.
@@ -33,13 +33,14 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behin
   /// So many entries are moved at a time.
   private static let batchCount = 32
 
-  private var slots = UnsafeMutablePointer<Slot>.allocate(
+  nonisolated(unsafe) private var slots = UnsafeMutablePointer<Slot>.allocate(
     capacity: HitLog.smallCapacity)
   private(set) var count = 0
   private var countMax = HitLog.capacity
   /// Each lane's hits, their number in front; none before the lane is opened.
-  private let lanes = UnsafeMutablePointer<UnsafeMutablePointer<Slot>?>.allocate(
-    capacity: Int(Lane.count))
+  nonisolated(unsafe) private let lanes = UnsafeMutablePointer<UnsafeMutablePointer<Slot>?>
+    .allocate(
+      capacity: Int(Lane.count))
   private var openedLaneCount = 0
   private var laneCountMax = 0
   /// Whether hits may have come by the lanes since the last settling.
@@ -48,7 +49,8 @@ struct HitLog: ~Copyable, @unchecked Sendable {  // safe: owns its memory, behin
   private(set) var streak = 0
   /// Which entries the settling at hand has met: a hash table of at least twice as many cells as logs can have
   /// different entries, each a slot and above it the number of the settling.
-  private let met = UnsafeMutablePointer<UInt64>.allocate(capacity: HitLog.cellCount)
+  nonisolated(unsafe) private let met = UnsafeMutablePointer<UInt64>.allocate(
+    capacity: HitLog.cellCount)
   private static let cellCount = 2 * max(smallEntryCount, 2 * capacity)
   private static let fewCellCount = 1_024
   private var settling: UInt32 = 0

@@ -33,14 +33,13 @@ import Synchronization
 /// `deinit`; `guarded` is touched by the holder of `isHeld` only, and an acquiring exchange that
 /// follows a releasing store makes what one holder did visible to the next. Who is in a lane only
 /// reads it: see `enter`, and `endSharing` for the other half.
-struct StateLock<State: ~Copyable & Sendable>: ~Copyable, @unchecked Sendable {
-  // Safe to send: it owns its memory, which only the holder of `isHeld` changes; the proof is above.
-  private let word: UnsafeMutablePointer<Word>
+struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
+  nonisolated(unsafe) private let word: UnsafeMutablePointer<Word>
   /// Whether the lock is shared; its holder's to change. In a line of its own, which seldom changes.
-  private let isShared: UnsafeMutablePointer<Atomic<Bool>>
+  nonisolated(unsafe) private let isShared: UnsafeMutablePointer<Atomic<Bool>>
   /// Whether somebody is in the lane; one in a line.
-  private let lanes: UnsafeMutablePointer<Atomic<Bool>>
-  private let guarded: UnsafeMutablePointer<State>
+  nonisolated(unsafe) private let lanes: UnsafeMutablePointer<Atomic<Bool>>
+  nonisolated(unsafe) private let guarded: UnsafeMutablePointer<State>
   private let laneKey = Lane.key
 
   /// In one cache line.

@@ -75,14 +75,15 @@ private enum Pause {
 /// Proof of Sendable: `alertness` is atomic; `name` never changes; `step`, `penalty` and `skips` are
 /// the one thread's; the pthread objects are made for sharing and live as long as this object, which
 /// the thread retains.
-private final class ThreadActivity: BackgroundActivity, @unchecked Sendable {
-  // Safe to send: atomics, pthread objects made for sharing, and one thread's own; the proof is above.
-  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-  private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+private final class ThreadActivity: BackgroundActivity, Sendable {
+  nonisolated(unsafe) private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(
+    capacity: 1)
+  nonisolated(unsafe) private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(
+    capacity: 1)
   private let alertness = Atomic(Alertness.awake)
   /// Short waits for a signal that were in vain make the thread sleep at once so many times.
-  private var penalty = 0
-  private var skips = 0
+  nonisolated(unsafe) private var penalty = 0
+  nonisolated(unsafe) private var skips = 0
   private let name: String
   private let step: @Sendable () -> BackgroundWait
 

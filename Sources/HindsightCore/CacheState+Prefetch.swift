@@ -42,8 +42,7 @@ extension CacheState {
       keys.prefetch(tag: entries[victim].keyTag)
       origins.prefetch(tag: tag(of: entries[victim].origin))
       hindsight_prefetch(entries[victim].keyBlock)
-      let value = UInt(truncatingIfNeeded: entries[victim].attachment & ~7)
-      if let value = UnsafeRawPointer(bitPattern: value) { hindsight_prefetch(value) }
+      prefetchAttached(victim)
       sequence = sequence.next
       origins.prefetch(tag: tag(of: sequence))
     }

@@ -7,17 +7,16 @@ internal import CPrefetch
 ///
 /// Proof of Sendable: it can't be copied, the chunks are its own from `addChunk` to `deinit`, and elements
 /// are Sendable.
-public struct ChunkedPool<Element: Sendable>: ~Copyable, @unchecked Sendable {
-  // Safe to send: not copyable, and its pointers' memory is its own; the proof is above.
+public struct ChunkedPool<Element: Sendable>: ~Copyable, Sendable {
   @usableFromInline static var chunkShift: UInt32 { 10 }
   @usableFromInline static var chunkCount: Int { 1 << 10 }
 
-  @usableFromInline var chunks: [UnsafeMutablePointer<Element>] = []
+  @usableFromInline nonisolated(unsafe) var chunks: [UnsafeMutablePointer<Element>] = []
   private var unused: UInt32 = 1
   private var free: [UInt32] = []
 
   /// What new places hold, on the heap: it would make the pool larger than it need be.
-  private let empty: UnsafeMutablePointer<Element>
+  nonisolated(unsafe) private let empty: UnsafeMutablePointer<Element>
 
   /// A pool whose new places hold `empty`.
   public init(_ empty: Element) {

@@ -6,15 +6,15 @@
 /// the arena is as large as the keys were at their most.
 ///
 /// Proof of Sendable: it can't be copied, and the memory behind its pointers is its own until `deinit`.
-struct KeyArena: ~Copyable, @unchecked Sendable {  // safe: not copyable, owns its memory
+struct KeyArena: ~Copyable, Sendable {
   private static let step = 8
   private static let slabByteCount = 16 << 10
 
-  private var slabs: [UnsafeMutableRawPointer] = []
-  private var next: UnsafeMutableRawPointer?
+  nonisolated(unsafe) private var slabs: [UnsafeMutableRawPointer] = []
+  nonisolated(unsafe) private var next: UnsafeMutableRawPointer?
   private var remaining = 0
   /// By size in steps: the first free block.
-  private var free = [UnsafeMutableRawPointer?](
+  nonisolated(unsafe) private var free = [UnsafeMutableRawPointer?](
     repeating: nil, count: Bounds.keyByteCountMax / KeyArena.step + 1)
 
   /// Bytes that are allocated.

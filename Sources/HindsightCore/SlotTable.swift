@@ -13,7 +13,7 @@ internal import CPrefetch
 /// Its order is never observable: only look-ups by tag are offered.
 ///
 /// Proof of Sendable: it can't be copied, and the memory behind its pointers is its own until `deinit`.
-struct SlotTable: ~Copyable, @unchecked Sendable {
+struct SlotTable: ~Copyable, Sendable {
   /// What the entries are filed under.
   enum Tag {
     case key
@@ -29,7 +29,7 @@ struct SlotTable: ~Copyable, @unchecked Sendable {
   }
 
   private let tag: Tag
-  private var cells: UnsafeMutablePointer<UInt32>
+  nonisolated(unsafe) private var cells: UnsafeMutablePointer<UInt32>
   /// The number of cells, a power of two from 16 to 2^31, less one: the bits of the slot.
   private var mask: UInt32
   private var slotBitCount: UInt32
