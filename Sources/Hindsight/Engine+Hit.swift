@@ -125,7 +125,7 @@ extension EngineState {
       let object = ValueWord(rawValue: word).decoded
     else { return .absent }
     guard hits.note(slot, lane) else { return .needsLock }
-    if hits.isShort { core.prefetchForTouch(slot) }
+    if hits.isShort { core.prefetchLinks(slot) }
     return .hit(object)
   }
 
@@ -148,7 +148,7 @@ extension EngineState {
       if core.hasManyUntoldTouches, canTell { return nil }
     }
     hits.append(slot)
-    if hits.isShort { core.prefetchForTouch(slot) }
+    if hits.isShort { core.prefetchLinks(slot) }
     return object
   }
 
@@ -166,7 +166,10 @@ extension EngineState {
 
   /// Moves the entries that were hit to the front of the list, in order.
   mutating func settleHits() {
-    guard !hits.isEmpty || hits.isFull else { return }
+    guard !hits.isEmpty || hits.isFull else {
+      if hits.isOutgrown(core) { hits.setLimits(core) }
+      return
+    }
     counters.hits.memory += hits.settle(&core)
   }
 }

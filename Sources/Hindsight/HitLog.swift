@@ -37,6 +37,8 @@ struct HitLog: ~Copyable, Sendable {
     capacity: HitLog.smallCapacity)
   private(set) var count = 0
   private var countMax = HitLog.capacity
+  /// With how many entries the limits hold.
+  private var entryCountMax = 0
   /// Each lane's hits, their number in front; none before the lane is opened.
   nonisolated(unsafe) private let lanes = UnsafeMutablePointer<UnsafeMutablePointer<Slot>?>
     .allocate(
@@ -54,8 +56,6 @@ struct HitLog: ~Copyable, Sendable {
   private static let cellCount = 2 * max(smallEntryCount, 2 * capacity)
   private static let fewCellCount = 1_024
   private var settling: UInt32 = 0
-  /// What reading ahead came to: of no meaning.
-  private var read: Slot = 0
 
   init() {
     met.initialize(repeating: 0, count: Self.cellCount)
@@ -145,31 +145,47 @@ struct HitLog: ~Copyable, Sendable {
   mutating func settle(_ core: inout CacheState) -> Int {
     if isShared { gather() }
     let hitCount = count
-    let first = count > 1 ? compact() : 0
+    let first = count > 1 ? compact(core.entryCount) : 0
     for start in stride(from: first, to: count, by: Self.batchCount) {
       let batch = UnsafeBufferPointer(
         start: slots + start, count: min(Self.batchCount, count - start))
-      read = core.readAhead(batch)
+      core.prefetchForTouch(batch)
       for slot in batch { core.touch(slot) }
     }
     count = 0
+    setLimits(core)
+    return hitCount
+  }
+
+  /// Whether the index has become too large for the log's limits, which a settling sets.
+  @inline(__always)
+  func isOutgrown(_ core: borrowing CacheState) -> Bool { core.entryCount > entryCountMax }
+
+  /// How many hits the logs hold, by how large the index is.
+  mutating func setLimits(_ core: borrowing CacheState) {
     switch core.entryCount {
-    case ...Self.smallEntryCount: (countMax, laneCountMax) = (Self.smallCapacity, Self.laneCapacity)
+    case ...Self.smallEntryCount:
+      entryCountMax = Self.smallEntryCount
+      (countMax, laneCountMax) = (Self.smallCapacity, Self.laneCapacity)
     case ...Self.largeEntryCount:
+      entryCountMax = Self.largeEntryCount
       (countMax, laneCountMax) = (Self.capacity, Self.capacity / max(1, openedLaneCount))
     default:
+      entryCountMax = .max
       (countMax, laneCountMax) = (
         Self.largeCapacity, min(Self.largeCapacity, Self.capacity / max(1, openedLaneCount))
       )
     }
     // Whoever has settled it: the next hit sees to a telling.
     if core.hasManyUntoldTouches { (countMax, laneCountMax) = (0, 0) }
-    return hitCount
   }
 
   /// Moves the last hits of all entries to the end of the log, in order.
   /// - Returns: the first one's place.
-  private mutating func compact() -> Int {
+  private mutating func compact(_ entryCount: Int) -> Int {
+    // The table has room for all that limits allow which fit the index. Moving an entry for each of its hits
+    // gives the same list.
+    guard min(count, entryCount) <= Self.cellCount / 4 * 3 else { return 0 }
     if settling == .max {
       met.update(repeating: 0, count: Self.cellCount)
       settling = 0

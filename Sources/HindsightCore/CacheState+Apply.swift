@@ -179,7 +179,7 @@ extension CacheState {
     _ origin: SequenceNumber, _ tier: Tier, _ at: Timestamp, _ effects: inout [Effect]
   ) throws(StateError) {
     let slot = try resident(origin, tier)
-    guard at >= entries[slot].expiry(in: tier) else { throw .notExpired(origin, tier) }
+    guard at >= entries.expiry(slot, in: tier) else { throw .notExpired(origin, tier) }
     endResidency(slot, tier, .expired, &effects)
   }
 
@@ -189,7 +189,7 @@ extension CacheState {
   ) throws(StateError) {
     let slot = try resident(origin, tier)
     if cause == .limit {
-      guard at < entries[slot].expiry(in: tier) else { throw .expiredServed(origin, tier) }
+      guard at < entries.expiry(slot, in: tier) else { throw .expiredServed(origin, tier) }
       if orderIsTold, let due = recency.leastRecent(in: tier), due != slot {
         throw .wrongVictim(origin, tier, expected: entries[due].origin)
       }
@@ -201,12 +201,12 @@ extension CacheState {
     _ origin: SequenceNumber, _ expiry: Timestamp, _ at: Timestamp, _ effects: inout [Effect]
   ) throws(StateError) {
     let slot = try resident(origin, .store)
-    guard entries[slot].isLive(in: .store, at: at) else { throw .expiredServed(origin, .store) }
-    guard expiry <= entries[slot].storeExpiry else { throw .promotedBeyondStore(origin) }
-    if entries[slot].isResident(in: .memory) { throw .alreadyResident(origin, .memory) }
+    guard entries.isLive(slot, in: .store, at: at) else { throw .expiredServed(origin, .store) }
+    guard expiry <= entries.expiry(slot, in: .store) else { throw .promotedBeyondStore(origin) }
+    if entries.isResident(slot, in: .memory) { throw .alreadyResident(origin, .memory) }
     moveToFront(slot)
     recency.noteArrival()
-    entries[slot].memoryExpiry = expiry
+    entries.setExpiry(expiry, of: slot, in: .memory)
     beginResidency(slot, .memory)
     effects.append(.memoryBegan(slot))
     try checkLimit(.memory)
@@ -237,7 +237,7 @@ extension CacheState {
     case (.origin(let origin), .memoryHit), (.origin(let origin), .storeHit):
       let tier: Tier = outcome == .memoryHit ? .memory : .store
       let slot = try resident(origin, tier)
-      guard entries[slot].isLive(in: tier, at: at) else { throw .expiredServed(origin, tier) }
+      guard entries.isLive(slot, in: tier, at: at) else { throw .expiredServed(origin, tier) }
       moveToFront(slot)
     case (.origin(let origin), .miss): _ = try slot(of: origin)
     case (.key(let key), _):
@@ -254,7 +254,7 @@ extension CacheState {
 
   private func resident(_ origin: SequenceNumber, _ tier: Tier) throws(StateError) -> Slot {
     let slot = try slot(of: origin)
-    guard entries[slot].isResident(in: tier) else { throw .notResident(origin, tier) }
+    guard entries.isResident(slot, in: tier) else { throw .notResident(origin, tier) }
     return slot
   }
 
@@ -267,7 +267,7 @@ extension CacheState {
   private func checkNotExpired(
     _ slot: Slot, _ tier: Tier, at now: Timestamp
   ) throws(StateError) {
-    if entries[slot].isResident(in: tier), !entries[slot].isLive(in: tier, at: now) {
+    if entries.isResident(slot, in: tier), !entries.isLive(slot, in: tier, at: now) {
       throw .expiredServed(entries[slot].origin, tier)
     }
   }

@@ -8,6 +8,7 @@ extension CacheState {
     capture?.inserted(slot)
     entries[slot] = Entry(
       fact, value, key: keyArena.allocate(value.key), attachment: entries[slot].attachment)
+    if let expiry = fact.storeExpiry { entries.setExpiry(expiry, of: slot, in: .store) }
     keys.insert(slot, entries)
     origins.insert(slot, entries)
     if atFront {
@@ -37,7 +38,7 @@ extension CacheState {
     _ slot: Slot, _ tier: Tier, _ ending: Ending, _ effects: inout [Effect]
   ) {
     let other: Tier = tier == .memory ? .store : .memory
-    guard entries[slot].isResident(in: other) else { return remove(slot, ending, &effects) }
+    guard entries.isResident(slot, in: other) else { return remove(slot, ending, &effects) }
     capture?.willChange(slot, entries)
     recency.willEnd(slot, in: tier, entries)
     removeExpiry(slot, tier)
@@ -52,11 +53,11 @@ extension CacheState {
     let entry = entries[slot]
     capture?.willLeave(slot, entries)
     recency.remove(slot, &entries)
-    if entry.isResident(in: .memory) {
+    if entries.isResident(slot, in: .memory) {
       removeExpiry(slot, .memory)
       effects.append(.memoryEnded(slot, ending))
     }
-    if entry.isResident(in: .store) {
+    if entries.isResident(slot, in: .store) {
       removeExpiry(slot, .store)
       effects.append(.storeEnded(slot, entry.origin, ending))
     }

@@ -182,13 +182,13 @@ extension CacheState {
   public mutating func decideExpire(
     _ slot: Slot, at now: Timestamp, into decision: inout Decision
   ) -> Bool {
-    let entry = entries[slot]
+    let origin = entries[slot].origin
     var left = 0
-    for tier in Tier.allCases where entry.isResident(in: tier) {
-      if now < entry.expiry(in: tier) {
+    for tier in Tier.allCases where entries.isResident(slot, in: tier) {
+      if now < entries.expiry(slot, in: tier) {
         left += 1
       } else {
-        emit(.expired(origin: entry.origin, tier: tier), at: now, into: &decision)
+        emit(.expired(origin: origin, tier: tier), at: now, into: &decision)
       }
     }
     return left > 0
@@ -214,12 +214,12 @@ extension CacheState {
     _ slot: Slot, at now: Timestamp, into decision: inout Decision
   ) {
     let rules = rulesInForce
-    let entry = entries[slot]
+    let (entry, storeExpiry) = (entries[slot], entries.expiry(slot, in: .store))
     guard entry.byteCount <= rules.memoryLimit.byteCountMax ?? .max else {
       return touch(slot)
     }
     makeRoom(in: .memory, for: entry.byteCount, replacing: nil, at: now, into: &decision)
-    let expiry = min(now.adding(rules.memoryTTL), entry.storeExpiry)  // INV016
+    let expiry = min(now.adding(rules.memoryTTL), storeExpiry)  // INV016
     emit(.promoted(origin: entry.origin, memoryExpiry: expiry), at: now, into: &decision)
   }
 
@@ -241,21 +241,9 @@ extension CacheState {
   /// A memory hit: the entry is now the most recent one. No event tells it yet.
   @inline(__always)
   public mutating func touch(_ slot: Slot) {
-    guard entries[noSlot].older != slot else { return }
+    guard entries.older(than: noSlot) != slot else { return }
     moveToFront(slot)
     recency.markUntold(slot, &entries)
-  }
-
-  /// Reads what `touch` needs of some entries and their neighbours in the list: reads that don't
-  /// depend on each other wait for memory together, where each move would wait for its own.
-  /// - Returns: something that depends on all of them, so that the compiler keeps them.
-  public func readAhead(_ slots: UnsafeBufferPointer<Slot>) -> Slot {
-    var read: Slot = 0
-    for slot in slots { read &+= entries[slot].newer }
-    for slot in slots {
-      read &+= entries[entries[slot].newer].older &+ entries[entries[slot].older].newer
-    }
-    return read
   }
 
   /// Tells the order of use since the last time, where the access log records it.
@@ -288,7 +276,7 @@ extension CacheState {
   ) {
     emit(.opened(opened), at: now, into: &decision)
     if !orderIsTold, opened.accessLog != .off {
-      tellOrder(from: entries[noSlot].newer, at: now, into: &decision)
+      tellOrder(from: entries.newer(than: noSlot), at: now, into: &decision)
     }
   }
 
@@ -342,8 +330,12 @@ extension CacheState {
   }
 
   private func firstExpired(at now: Timestamp) -> Slot? {
-    if let slot = expiries.memory.first(entries), entries[slot].memoryExpiry <= now { return slot }
-    if let slot = expiries.store.first(entries), entries[slot].storeExpiry <= now { return slot }
+    if let slot = expiries.memory.first(entries), entries.expiry(slot, in: .memory) <= now {
+      return slot
+    }
+    if let slot = expiries.store.first(entries), entries.expiry(slot, in: .store) <= now {
+      return slot
+    }
     return nil
   }
 
@@ -353,7 +345,7 @@ extension CacheState {
   ) {
     guard let limit = rules.limit(of: tier) else { return }
     while true {
-      let replaced = old.flatMap { entries[$0].isResident(in: tier) ? entries[$0].byteCount : nil }
+      let replaced = old.flatMap { entries.isResident($0, in: tier) ? entries[$0].byteCount : nil }
       let count = UInt64(residentCount(in: tier)) + (replaced == nil ? 1 : 0)
       let bytes = self.byteCount(in: tier) - (replaced ?? 0) + byteCount
       if limit.holds(entryCount: count, byteCount: bytes) { return }
@@ -366,7 +358,7 @@ extension CacheState {
     in tier: Tier, keeping old: Slot?, at now: Timestamp, into decision: inout Decision
   ) {
     let soonest = tier == .memory ? expiries.memory.first(entries) : expiries.store.first(entries)
-    if let soonest, entries[soonest].expiry(in: tier) <= now {
+    if let soonest, entries.expiry(soonest, in: tier) <= now {
       return emit(
         .expired(origin: entries[soonest].origin, tier: tier), at: now, into: &decision)
     }
@@ -390,7 +382,7 @@ extension CacheState {
     var slot = oldest
     while slot != noSlot {
       origins.append(entries[slot].origin)
-      slot = entries[slot].newer
+      slot = entries.newer(than: slot)
     }
     let record = Record(sequence: head.sequence.next, at: now, event: .touched(origins))
     do {

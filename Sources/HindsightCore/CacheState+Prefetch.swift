@@ -11,11 +11,18 @@ extension CacheState {
       UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: entries[slot].attachment & ~7)))
   }
 
-  /// Asks for the memory of an entry's neighbours in the list: what `touch` needs.
+  /// Asks for an entry's links in the list, whose neighbours `prefetchForTouch(_:)` will ask for.
   @inline(__always)
-  public func prefetchForTouch(_ slot: Slot) {
-    entries.prefetchLinks(entries[slot].newer)
-    entries.prefetchLinks(entries[slot].older)
+  public func prefetchLinks(_ slot: Slot) { entries.prefetchLinks(slot) }
+
+  /// Asks for the memory of some entries' neighbours in the list: what `touch` needs of them. For a few
+  /// dozen at a time, all of which are moved next.
+  public func prefetchForTouch(_ slots: UnsafeBufferPointer<Slot>) {
+    for slot in slots { entries.prefetchLinks(slot) }
+    for slot in slots {
+      entries.prefetchLinks(entries.newer(than: slot))
+      entries.prefetchLinks(entries.older(than: slot))
+    }
   }
 
   /// Asks for the memory of some entries and what is attached to them: for a few dozen at a time, all of
@@ -38,7 +45,7 @@ extension CacheState {
         let victim = recency.leastRecent(in: tier)
       else { continue }
       // Its own was asked for a set ago.
-      entries.prefetch(entries[victim].newer)
+      entries.prefetch(entries.newer(than: victim))
       keys.prefetch(tag: entries[victim].keyTag)
       origins.prefetch(tag: tag(of: entries[victim].origin))
       hindsight_prefetch(entries[victim].keyBlock)
@@ -50,23 +57,14 @@ extension CacheState {
 
   /// Asks for the memory that removing an entry needs, and which hangs on what is in it.
   func prefetchNeighbours(_ slot: Slot) {
-    let entry = entries[slot]
-    entries.prefetch(entry.newer)
-    entries.prefetch(entry.older)
-    origins.prefetch(tag: tag(of: entry.origin))
+    entries.prefetchLinks(entries.newer(than: slot))
+    entries.prefetchLinks(entries.older(than: slot))
+    origins.prefetch(tag: tag(of: entries[slot].origin))
     for tier in [Tier.memory, .store] {
-      let place = entry.expiryPlace(in: tier)
+      let place = entries.expiryPlace(slot, in: tier)
       guard place.isResident, !place.isInHeap else { continue }
       if ExpiryPlace.run(place.before) == nil { entries.prefetch(place.before) }
       if ExpiryPlace.run(place.after) == nil { entries.prefetch(place.after) }
     }
-  }
-}
-
-extension EntryPool {
-  /// Asks for the line with an entry's links in the recency ring.
-  @inline(__always)
-  fileprivate func prefetchLinks(_ slot: Slot) {
-    hindsight_prefetch(address(of: slot) + Entry.linksOffset)
   }
 }

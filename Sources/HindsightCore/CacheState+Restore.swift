@@ -99,13 +99,13 @@ extension CacheState {
   public var digest: UInt64 {
     var digest = StateDigest(head, orderIsTold: orderIsTold)
     if orderIsTold {
-      forEachSlot { digest.add(entries[$0]) }
+      forEachSlot { digest.add(key: entries[$0].keyBytes, entries.numbers(of: $0)) }
     } else {
       var slots: [Slot] = []
       slots.reserveCapacity(entryCount)
       forEachSlot { slots.append($0) }
       slots.sort { entries[$0].origin < entries[$1].origin }
-      for slot in slots { digest.add(entries[slot]) }
+      for slot in slots { digest.add(key: entries[slot].keyBytes, entries.numbers(of: slot)) }
     }
     return digest.value
   }
@@ -118,15 +118,15 @@ extension CacheState {
     forEachSlot { slot in
       let entry = entries[slot]
       counts.entries += 1
-      precondition(entry.isResident)
+      precondition(entries.isResident(slot))
       precondition(find(entry.keyBytes, hash: hash(of: entry.keyBytes)) == slot)
       precondition(find(origin: entry.origin) == slot)
-      if entry.isResident(in: .memory) {
+      if entries.isResident(slot, in: .memory) {
         counts.memory += 1
         bytes.memory += entry.byteCount
         last.memory = slot
       }
-      if entry.isResident(in: .store) {
+      if entries.isResident(slot, in: .store) {
         counts.store += 1
         bytes.store += entry.byteCount
         last.store = slot

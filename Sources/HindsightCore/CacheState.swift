@@ -19,7 +19,7 @@ public struct CacheState: ~Copyable, Sendable {
   /// What of the configuration every decision asks for.
   var rules = Rules()
 
-  var entries = EntryPool(.none)
+  var entries = EntryPool()
   var keyArena = KeyArena()
   var keys = SlotTable(.key)
   var origins: SlotTable
@@ -85,7 +85,7 @@ public struct CacheState: ~Copyable, Sendable {
   /// The earliest expiry of any residency; `nil` where there is none.
   public var nextExpiry: Timestamp? {
     let memory = expiries.memory.first(entries).map { entries[$0].memoryExpiry }
-    let store = expiries.store.first(entries).map { entries[$0].storeExpiry }
+    let store = expiries.store.first(entries).map { entries.expiry($0, in: .store) }
     guard let memory, let store else { return memory ?? store }
     return min(memory, store)
   }
@@ -114,7 +114,7 @@ public struct CacheState: ~Copyable, Sendable {
       prefetchAttached(slot)
       return entries[slot].keyBytes.elementsAreEqual(to: key)
     }
-    guard let slot = found, entries[slot].isLive(in: .memory, at: max(now, head.at)) else {
+    guard let slot = found, entries.isLive(slot, in: .memory, at: max(now, head.at)) else {
       return nil
     }
     return (slot, entries[slot].attachment)
@@ -135,15 +135,15 @@ public struct CacheState: ~Copyable, Sendable {
   public func coder(of slot: Slot) -> UInt8 { entries[slot].coder }
   public func valueHash(of slot: Slot) -> UInt64 { entries[slot].valueHash }
   public func isResident(_ slot: Slot, in tier: Tier) -> Bool {
-    entries[slot].isResident(in: tier)
+    entries.isResident(slot, in: tier)
   }
   /// INV016: resident in `tier` and not past its expiry there.
   @inline(__always)
   public func isLive(_ slot: Slot, in tier: Tier, at now: Timestamp) -> Bool {
-    entries[slot].isLive(in: tier, at: now)
+    entries.isLive(slot, in: tier, at: now)
   }
   /// The expiry in `tier`; meaningful only for a resident.
-  public func expiry(of slot: Slot, in tier: Tier) -> Timestamp { entries[slot].expiry(in: tier) }
+  public func expiry(of slot: Slot, in tier: Tier) -> Timestamp { entries.expiry(slot, in: tier) }
 
   /// A number that the shell keeps with a slot; 0 until it sets one. It says nothing to the core,
   /// and stays when an entry leaves the slot: resetting it is the shell's business.
@@ -157,7 +157,7 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// Whether an entry is in `slot`, for a walk over the slots below `slotEnd`.
   public func isOccupied(_ slot: Slot) -> Bool {
-    entries[slot].isResident
+    entries.isResident(slot)
   }
 
   /// Whether the order of use has changed in a way that an event is to tell.
@@ -171,16 +171,14 @@ public struct CacheState: ~Copyable, Sendable {
   public var hasManyUntoldTouches: Bool { recency.untoldCount >= Bounds.untoldCountMax }
 
   /// Everything about the entry in `slot`, its key copied.
-  public func image(of slot: Slot) -> EntryImage {
-    EntryImage(entries[slot])
-  }
+  public func image(of slot: Slot) -> EntryImage { entries.image(of: slot) }
 
   /// Calls `body` for every entry, the most recent first.
   public func forEachSlot<E: Error>(_ body: (Slot) throws(E) -> Void) throws(E) {
-    var slot = entries[noSlot].older
+    var slot = entries.older(than: noSlot)
     while slot != noSlot {
       try body(slot)
-      slot = entries[slot].older
+      slot = entries.older(than: slot)
     }
   }
 

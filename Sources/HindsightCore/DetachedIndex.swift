@@ -7,7 +7,7 @@
 /// Proof of Sendable: nobody but the holder of the state changes it, while it is handed in; who is
 /// handed it back only reads it and lets it go.
 public final class DetachedIndex: @unchecked Sendable {  // safe: has one holder at a time
-  var entries = EntryPool(.none)
+  var entries = EntryPool()
   var keyArena = KeyArena()
   var keys = SlotTable(.key)
   var origins: SlotTable
@@ -34,10 +34,10 @@ public final class DetachedIndex: @unchecked Sendable {  // safe: has one holder
 
   /// Calls `body` with the hashes of the most recent keys.
   public func forEachKeyHash(_ countMax: Int, _ body: (UInt64) -> Void) {
-    var slot = entries[noSlot].older
+    var slot = entries.older(than: noSlot)
     for _ in 0..<countMax where slot != noSlot {
       body(XXH64.hash(entries[slot].keyBytes, seed: hashSeed))
-      slot = entries[slot].older
+      slot = entries.older(than: slot)
     }
   }
 }

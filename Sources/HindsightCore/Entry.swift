@@ -4,31 +4,25 @@ public typealias Slot = UInt32
 /// No slot: the head of the recency ring.
 let noSlot: Slot = 0
 
-/// One key and what the index knows of it. 88 bytes, trivially copyable; the key is a block of the
-/// state's arena.
+/// One key and what the index knows of it, but for its links in the recency ring and its residency in the
+/// store (see `EntryPool`). 64 bytes, one line of the processor's cache; trivially copyable.
 /// Its key lies in the arena of the state that owns it, and is read by who holds that state only.
 struct Entry: Sendable {
-  // What a hit reads comes first, so that it often is in one cache line.
   var memoryExpiry: Timestamp
   private let key: PackedKey
   /// A number of the shell's that stays with the slot; see `CacheState.attachment`.
   var attachment: UInt64
-  private var memoryPlace: ExpiryPlace
-  /// Neighbours in the recency ring: `newer` towards the front, `older` towards the back.
-  var newer: Slot
-  var older: Slot
+  var memoryPlace: ExpiryPlace
+  var origin: SequenceNumber
+  var setAt: Timestamp
+  var valueHash: UInt64
   /// The low half of the key's hash: where the key index files the entry.
   var keyTag: UInt32
   /// The length of the value in the low bits, above it the telling.
   private var countAndTelling: UInt32
-  var origin: SequenceNumber
-  var setAt: Timestamp
-  var storeExpiry: Timestamp
-  private var storePlace: ExpiryPlace
-  var valueHash: UInt64
 
-  /// Where `newer` and `older` lie in it.
-  static var linksOffset: Int { 32 }
+  /// How many bytes a line of the processor's cache has, on x86-64 and nearly all of ARM64.
+  static var lineByteCount: Int { 64 }
   private static let valueBits: UInt32 = 25
 
   /// An entry with its key in `block`, in no list and no tier.
@@ -39,19 +33,17 @@ struct Entry: Sendable {
     memoryExpiry = fact.memoryExpiry ?? .zero
     key = PackedKey(block, byteCount: value.key.count, coder: fact.coder)
     self.attachment = attachment
-    (memoryPlace, storePlace, newer, older) = (.none, .none, noSlot, noSlot)
+    memoryPlace = .none
     keyTag = UInt32(truncatingIfNeeded: value.keyHash)
     countAndTelling = value.valueByteCount
     origin = fact.sequence
     setAt = fact.at
-    storeExpiry = fact.storeExpiry ?? .zero
     valueHash = value.valueHash
   }
 
   private init() {
-    (memoryExpiry, key, attachment, memoryPlace, storePlace) = (.zero, .none, 0, .none, .none)
-    (newer, older, keyTag, countAndTelling, origin) = (noSlot, noSlot, 0, 0, .zero)
-    (setAt, storeExpiry, valueHash) = (.zero, .zero, 0)
+    (memoryExpiry, key, attachment, memoryPlace) = (.zero, .none, 0, .none)
+    (origin, setAt, valueHash, keyTag, countAndTelling) = (.zero, .zero, 0, 0, 0)
   }
 
   /// What a slot holds that was never used, and the head of the recency ring.
@@ -73,38 +65,6 @@ struct Entry: Sendable {
 
   /// What the entry counts for against a limit by bytes: its key and its encoded value.
   var byteCount: UInt64 { UInt64(keyByteCount) + UInt64(valueByteCount) }
-
-  func isResident(in tier: Tier) -> Bool { expiryPlace(in: tier).isResident }
-
-  /// Whether it is resident in any tier.
-  var isResident: Bool { memoryPlace.isResident || storePlace.isResident }
-
-  /// Where the entry stands in the tier's `ExpiryOrder`.
-  func expiryPlace(in tier: Tier) -> ExpiryPlace {
-    switch tier {
-    case .memory: memoryPlace
-    case .store: storePlace
-    }
-  }
-
-  func expiry(in tier: Tier) -> Timestamp {
-    switch tier {
-    case .memory: memoryExpiry
-    case .store: storeExpiry
-    }
-  }
-
-  /// INV016: expired means now ≥ expiry, and what is expired counts as absent.
-  func isLive(in tier: Tier, at now: Timestamp) -> Bool {
-    isResident(in: tier) && now < expiry(in: tier)
-  }
-
-  mutating func setExpiryPlace(_ place: ExpiryPlace, in tier: Tier) {
-    switch tier {
-    case .memory: memoryPlace = place
-    case .store: storePlace = place
-    }
-  }
 }
 
 /// Where a key lies, how long it is, and the coder of its value, in 8 bytes.
@@ -145,13 +105,4 @@ private struct PackedKey {
 
   @inline(__always)
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: block, count: byteCount) }
-}
-
-/// The entries by slot. Slot 0 is the head of the recency ring.
-typealias EntryPool = ChunkedPool<Entry>
-
-extension EntryPool {
-  func forEachAttachment(_ body: (UInt64) -> Void) {
-    for slot in 1..<end where self[slot].attachment != 0 { body(self[slot].attachment) }
-  }
 }

@@ -26,7 +26,7 @@ struct ExpiryHeap: Sendable {
   /// would otherwise each rise to the top where they come latest expiry first.
   mutating func append(_ slot: Slot, _ entries: inout EntryPool) {
     slots.append(slot)
-    entries[slot].setExpiryPlace(.heap(UInt32(slots.count)), in: tier)
+    entries.setExpiryPlace(.heap(UInt32(slots.count)), of: slot, in: tier)
   }
 
   /// Puts everything in order. O(n).
@@ -34,7 +34,9 @@ struct ExpiryHeap: Sendable {
     guard slots.count > 1 else { return }
     // Restored, they come nearly latest expiry first: the other way round little has to move.
     slots.reverse()
-    for at in slots.indices { entries[slots[at]].setExpiryPlace(.heap(UInt32(at + 1)), in: tier) }
+    for at in slots.indices {
+      entries.setExpiryPlace(.heap(UInt32(at + 1)), of: slots[at], in: tier)
+    }
     for at in stride(from: Self.parent(slots.count - 1), through: 0, by: -1) {
       siftDown(at, &entries)
     }
@@ -42,15 +44,15 @@ struct ExpiryHeap: Sendable {
 
   /// Removes a slot that is in the heap. O(log n).
   mutating func remove(_ slot: Slot, _ entries: inout EntryPool) {
-    let at = Int(entries[slot].expiryPlace(in: tier).after) - 1
+    let at = Int(entries.expiryPlace(slot, in: tier).after) - 1
     precondition(slots[at] == slot, "an entry's place in the expiry heap is wrong")
-    entries[slot].setExpiryPlace(.none, in: tier)
+    entries.setExpiryPlace(.none, of: slot, in: tier)
     let last = slots.removeLast()
     guard last != slot else { return }
     slots[at] = last
-    entries[last].setExpiryPlace(.heap(UInt32(at + 1)), in: tier)
+    entries.setExpiryPlace(.heap(UInt32(at + 1)), of: last, in: tier)
     siftUp(at, &entries)
-    siftDown(Int(entries[last].expiryPlace(in: tier).after) - 1, &entries)
+    siftDown(Int(entries.expiryPlace(last, in: tier).after) - 1, &entries)
   }
 
   /// Calls `body` for every resident that is past its expiry. O(number of those).
@@ -58,7 +60,7 @@ struct ExpiryHeap: Sendable {
     guard !slots.isEmpty else { return }
     var pending = [0]
     while let at = pending.popLast() {
-      guard at < slots.count, entries[slots[at]].expiry(in: tier) <= now else { continue }
+      guard at < slots.count, entries.expiry(slots[at], in: tier) <= now else { continue }
       body(slots[at])
       pending.append(contentsOf: Self.children(at))
     }
@@ -67,7 +69,7 @@ struct ExpiryHeap: Sendable {
   /// Traps unless the heap's order and its entries' places are right. For tests.
   func checkInvariants(_ entries: borrowing EntryPool) {
     for at in slots.indices {
-      let place = entries[slots[at]].expiryPlace(in: tier)
+      let place = entries.expiryPlace(slots[at], in: tier)
       precondition(place.isInHeap && place.after == UInt32(at + 1))
       guard at > 0 else { continue }
       precondition(!entries.expires(slots[at], before: slots[Self.parent(at)], in: tier))
@@ -114,6 +116,6 @@ struct ExpiryHeap: Sendable {
 
   private mutating func put(_ slot: Slot, _ at: Int, _ entries: inout EntryPool) {
     slots[at] = slot
-    entries[slot].setExpiryPlace(.heap(UInt32(at + 1)), in: tier)
+    entries.setExpiryPlace(.heap(UInt32(at + 1)), of: slot, in: tier)
   }
 }

@@ -53,9 +53,10 @@ struct ExpiryOrder: Sendable {
     }
     guard let best else { return begin(slot, &entries) { $0.insert(slot, &$1) } }
     let last = runs[best].last
-    entries[slot].setExpiryPlace(
-      ExpiryPlace(before: last, after: entries[last].expiryPlace(in: tier).after), in: tier)
-    entries.link(last, after: slot, in: tier)
+    entries.setExpiryPlace(
+      ExpiryPlace(before: last, after: entries.expiryPlace(last, in: tier).after), of: slot,
+      in: tier)
+    entries.setExpiring(after: slot, last, in: tier)
     runs[best].last = slot
   }
 
@@ -72,9 +73,10 @@ struct ExpiryOrder: Sendable {
     }
     guard let best else { return begin(slot, &entries) { $0.append(slot, &$1) } }
     let first = runs[best].first
-    entries[slot].setExpiryPlace(
-      ExpiryPlace(before: entries[first].expiryPlace(in: tier).before, after: first), in: tier)
-    entries.link(first, before: slot, in: tier)
+    entries.setExpiryPlace(
+      ExpiryPlace(before: entries.expiryPlace(first, in: tier).before, after: first), of: slot,
+      in: tier)
+    entries.setExpiring(before: slot, first, in: tier)
     runs[best].first = slot
   }
 
@@ -84,21 +86,21 @@ struct ExpiryOrder: Sendable {
   /// Removes a resident. O(1) where it stands in a run, else O(log n).
   mutating func remove(_ slot: Slot, _ entries: inout EntryPool) {
     count -= 1
-    let place = entries[slot].expiryPlace(in: tier)
+    let place = entries.expiryPlace(slot, in: tier)
     guard !place.isInHeap else { return heap.remove(slot, &entries) }
-    entries[slot].setExpiryPlace(.none, in: tier)
+    entries.setExpiryPlace(.none, of: slot, in: tier)
     switch (ExpiryPlace.run(place.before), ExpiryPlace.run(place.after)) {
     case (nil, nil):
-      entries.link(place.before, after: place.after, in: tier)
-      entries.link(place.after, before: place.before, in: tier)
+      entries.setExpiring(after: place.after, place.before, in: tier)
+      entries.setExpiring(before: place.before, place.after, in: tier)
     case (let run?, nil):
       precondition(runs[run].first == slot, Self.broken)
       runs[run].first = place.after
-      entries.link(place.after, before: place.before, in: tier)
+      entries.setExpiring(before: place.before, place.after, in: tier)
     case (nil, let run?):
       precondition(runs[run].last == slot, Self.broken)
       runs[run].last = place.before
-      entries.link(place.before, after: place.after, in: tier)
+      entries.setExpiring(after: place.after, place.before, in: tier)
     case (let run?, .some):
       precondition(runs[run].first == slot && runs[run].last == slot, Self.broken)
       end(run, &entries)
@@ -109,9 +111,9 @@ struct ExpiryOrder: Sendable {
   func forEachExpired(at now: Timestamp, _ entries: borrowing EntryPool, _ body: (Slot) -> Void) {
     for run in runs {
       var slot = run.first
-      while entries[slot].expiry(in: tier) <= now {
+      while entries.expiry(slot, in: tier) <= now {
         body(slot)
-        let after = entries[slot].expiryPlace(in: tier).after
+        let after = entries.expiryPlace(slot, in: tier).after
         guard ExpiryPlace.run(after) == nil else { break }
         slot = after
       }
@@ -126,15 +128,15 @@ struct ExpiryOrder: Sendable {
     precondition(runs.count <= Self.runCountMax)
     for (number, run) in runs.enumerated() {
       var slot = run.first
-      precondition(ExpiryPlace.run(entries[slot].expiryPlace(in: tier).before) == number)
+      precondition(ExpiryPlace.run(entries.expiryPlace(slot, in: tier).before) == number)
       while true {
         found += 1
-        let after = entries[slot].expiryPlace(in: tier).after
+        let after = entries.expiryPlace(slot, in: tier).after
         if let end = ExpiryPlace.run(after) {
           precondition(end == number && slot == run.last)
           break
         }
-        precondition(entries[after].expiryPlace(in: tier).before == slot)
+        precondition(entries.expiryPlace(after, in: tier).before == slot)
         precondition(entries.expires(slot, before: after, in: tier))
         slot = after
       }
@@ -151,7 +153,7 @@ struct ExpiryOrder: Sendable {
   ) {
     guard runs.count < Self.runCountMax else { return orElse(&heap, &entries) }
     let end = ExpiryPlace.end(of: runs.count)
-    entries[slot].setExpiryPlace(ExpiryPlace(before: end, after: end), in: tier)
+    entries.setExpiryPlace(ExpiryPlace(before: end, after: end), of: slot, in: tier)
     runs.append(Run(first: slot, last: slot))
   }
 
@@ -161,8 +163,8 @@ struct ExpiryOrder: Sendable {
     guard run < runs.count else { return }
     runs[run] = moved
     let end = ExpiryPlace.end(of: run)
-    entries.link(moved.first, before: end, in: tier)
-    entries.link(moved.last, after: end, in: tier)
+    entries.setExpiring(before: end, moved.first, in: tier)
+    entries.setExpiring(after: end, moved.last, in: tier)
   }
 }
 
@@ -195,19 +197,7 @@ extension EntryPool {
   /// The order of both runs and heap: by expiry, and by origin where that is the same.
   @inline(__always)
   func expires(_ a: Slot, before b: Slot, in tier: Tier) -> Bool {
-    let (x, y) = (self[a].expiry(in: tier), self[b].expiry(in: tier))
+    let (x, y) = (expiry(a, in: tier), expiry(b, in: tier))
     return x == y ? self[a].origin < self[b].origin : x < y
-  }
-
-  fileprivate mutating func link(_ slot: Slot, before: UInt32, in tier: Tier) {
-    var place = self[slot].expiryPlace(in: tier)
-    place.before = before
-    self[slot].setExpiryPlace(place, in: tier)
-  }
-
-  fileprivate mutating func link(_ slot: Slot, after: UInt32, in tier: Tier) {
-    var place = self[slot].expiryPlace(in: tier)
-    place.after = after
-    self[slot].setExpiryPlace(place, in: tier)
   }
 }

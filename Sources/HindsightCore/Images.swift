@@ -25,14 +25,6 @@ public struct EntryNumbers: Equatable, Sendable {
     self.memoryExpiry = memoryExpiry
     self.storeExpiry = storeExpiry
   }
-
-  init(_ entry: Entry) {
-    self.init(
-      origin: entry.origin, setAt: entry.setAt, coder: entry.coder,
-      valueByteCount: entry.valueByteCount, valueHash: entry.valueHash,
-      memoryExpiry: entry.isResident(in: .memory) ? entry.memoryExpiry : nil,
-      storeExpiry: entry.isResident(in: .store) ? entry.storeExpiry : nil)
-  }
 }
 
 /// One entry as a checkpoint holds it: everything the index knows of it but its place.
@@ -53,12 +45,6 @@ public struct EntryImage: Equatable, Sendable {
   public var valueHash: UInt64 { numbers.valueHash }
   public var memoryExpiry: Timestamp? { numbers.memoryExpiry }
   public var storeExpiry: Timestamp? { numbers.storeExpiry }
-}
-
-extension EntryImage {
-  init(_ entry: Entry) {
-    self.init(key: Bytes(entry.keyBytes), numbers: EntryNumbers(entry))
-  }
 }
 
 /// The same with its key lent: nothing of it has to be retained, which for two threads that hand entries over

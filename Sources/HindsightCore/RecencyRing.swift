@@ -24,35 +24,37 @@ struct RecencyRing: Sendable {
 
   /// Puts an entry that isn't in the list to its front.
   mutating func insertAtFront(_ slot: Slot, _ entries: inout EntryPool) {
-    let front = entries[noSlot].older
-    entries[slot].newer = noSlot
-    entries[slot].older = front
-    entries[front].newer = slot
-    entries[noSlot].older = slot
+    let front = entries.older(than: noSlot)
+    entries.setNewer(noSlot, than: slot)
+    entries.setOlder(front, than: slot)
+    entries.setNewer(slot, than: front)
+    entries.setOlder(slot, than: noSlot)
   }
 
   /// Puts an entry that isn't in the list to its back: for a checkpoint, read most recent first.
   mutating func insertAtBack(_ slot: Slot, _ entries: inout EntryPool) {
-    let back = entries[noSlot].newer
-    entries[slot].older = noSlot
-    entries[slot].newer = back
-    entries[back].older = slot
-    entries[noSlot].newer = slot
+    let back = entries.newer(than: noSlot)
+    entries.setOlder(noSlot, than: slot)
+    entries.setNewer(back, than: slot)
+    entries.setOlder(slot, than: back)
+    entries.setNewer(slot, than: noSlot)
   }
 
   mutating func remove(_ slot: Slot, _ entries: inout EntryPool) {
     leave(slot, entries)
-    let (newer, older) = (entries[slot].newer, entries[slot].older)
-    entries[newer].older = older
-    entries[older].newer = newer
+    let (newer, older) = (entries.newer(than: slot), entries.older(than: slot))
+    entries.setOlder(older, than: newer)
+    entries.setNewer(newer, than: older)
   }
 
   mutating func moveToFront(_ slot: Slot, _ entries: inout EntryPool) {
-    guard entries[noSlot].older != slot else { return }
+    guard entries.older(than: noSlot) != slot else { return }
     remove(slot, &entries)
     insertAtFront(slot, &entries)
-    if entries[slot].isResident(in: .memory) { arrive(slot, .memory) }
-    if entries[slot].isResident(in: .store) { arrive(slot, .store) }
+    for tier in Tier.allCases
+    where leastRecent(in: tier) == nil && entries.isResident(slot, in: tier) {
+      setCursor(slot, tier)
+    }
   }
 
   /// The entry at the front has become resident in `tier`.
@@ -88,7 +90,7 @@ struct RecencyRing: Sendable {
   }
 
   private mutating func leave(_ slot: Slot, _ entries: borrowing EntryPool) {
-    if slot == untold { untold = entries[slot].newer }
+    if slot == untold { untold = entries.newer(than: slot) }
     for tier in Tier.allCases where leastRecent(in: tier) == slot {
       advance(tier, from: slot, entries)
     }
@@ -101,8 +103,8 @@ struct RecencyRing: Sendable {
   private mutating func advance(
     _ tier: Tier, from slot: Slot, _ entries: borrowing EntryPool
   ) {
-    var next = entries[slot].newer
-    while next != noSlot, !entries[next].isResident(in: tier) { next = entries[next].newer }
+    var next = entries.newer(than: slot)
+    while next != noSlot, !entries.isResident(next, in: tier) { next = entries.newer(than: next) }
     setCursor(next, tier)
   }
 

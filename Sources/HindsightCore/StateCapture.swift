@@ -112,7 +112,7 @@ public final class StateCapture: @unchecked Sendable {  // only its state reache
     guard slot < slotEnd, marks[Int(slot)].place != Self.done else { return }
     let mark = marks[Int(slot)]
     let place = mark.place == 0 ? picture(slot, entries) : mark.place - 2
-    let older = Int(entries[slot].older)
+    let older = Int(entries.older(than: slot))
     pictures[Int(place)]!.before = mark.before
     pictures[Int(place)]!.next = marks[older].before
     marks[older].before = place + 1
@@ -122,7 +122,7 @@ public final class StateCapture: @unchecked Sendable {  // only its state reache
 
   private func picture(_ slot: Slot, _ entries: borrowing EntryPool) -> UInt32 {
     pictures.grow(to: pictureCount + 1)
-    pictures[pictureCount] = Picture(image: EntryImage(entries[slot]), slot: slot)
+    pictures[pictureCount] = Picture(image: entries.image(of: slot), slot: slot)
     pictureCount += 1
     return UInt32(pictureCount - 1)
   }
@@ -171,12 +171,12 @@ public final class StateCapture: @unchecked Sendable {  // only its state reache
       if cursor == noSlot { return false }
       if mark.place == 0 {
         slice.append(
-          entries[cursor].keyBytes, EntryNumbers(entries[cursor]), value: nil, slot: cursor)
+          entries[cursor].keyBytes, entries.numbers(of: cursor), value: nil, slot: cursor)
       } else {
         emit(mark.place - 2, &slice)
       }
       marks[Int(cursor)].place = Self.done
-      cursor = entries[cursor].older
+      cursor = entries.older(than: cursor)
     }
     return true
   }
@@ -193,7 +193,7 @@ public final class StateCapture: @unchecked Sendable {  // only its state reache
 extension CacheState {
   /// Begins a capture of the state as it is now: a constant cost. One that is under way is void.
   public mutating func beginCapture() {
-    capture = StateCapture(front: entries[noSlot].older, slotEnd: entries.end)
+    capture = StateCapture(front: entries.older(than: noSlot), slotEnd: entries.end)
   }
 
   /// Takes up to `count` further entries of the capture that is under way, most recent first. Every

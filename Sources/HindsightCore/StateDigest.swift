@@ -26,8 +26,6 @@ public struct StateDigest: Sendable {
     image.key.withUnsafeBytes { add(key: $0, image.numbers) }
   }
 
-  mutating func add(_ entry: Entry) { add(key: entry.keyBytes, EntryNumbers(entry)) }
-
   /// Adds the next entry, its key lent.
   public mutating func add(key: UnsafeRawBufferPointer, _ numbers: EntryNumbers) {
     withUnsafeTemporaryAllocation(

@@ -8,7 +8,7 @@ import Testing
 struct ExpiryOrderTests {
   /// An order, and what it must agree with.
   private struct Trial: ~Copyable {
-    var entries = EntryPool(.none)
+    var entries = EntryPool()
     var order: ExpiryOrder
     var residents: [Slot] = []
     var random: SplitMix64
@@ -26,11 +26,7 @@ struct ExpiryOrderTests {
       lastOrigin += 1
       entries[slot] = .none
       entries[slot].origin = SequenceNumber(lastOrigin)
-      if order.tier == .memory {
-        entries[slot].memoryExpiry = Timestamp(microseconds: now + ttl)
-      } else {
-        entries[slot].storeExpiry = Timestamp(microseconds: now + ttl)
-      }
+      entries.setExpiry(Timestamp(microseconds: now + ttl), of: slot, in: order.tier)
       return slot
     }
 
@@ -43,7 +39,8 @@ struct ExpiryOrderTests {
     mutating func remove(at index: Int) {
       let slot = residents.remove(at: index)
       order.remove(slot, &entries)
-      #expect(!entries[slot].isResident(in: order.tier))
+      let isResident = entries.isResident(slot, in: order.tier)
+      #expect(!isResident)
       entries.release(slot)
     }
 
@@ -54,7 +51,7 @@ struct ExpiryOrderTests {
     }
 
     func key(_ slot: Slot) -> (Timestamp, SequenceNumber) {
-      (entries[slot].expiry(in: order.tier), entries[slot].origin)
+      (entries.expiry(slot, in: order.tier), entries[slot].origin)
     }
 
     func check(_ what: String) {
@@ -66,7 +63,8 @@ struct ExpiryOrderTests {
       var expired: [Slot] = []
       order.forEachExpired(at: time, entries) { expired.append($0) }
       #expect(expired.sorted() == residents.filter { key($0).0 <= time }.sorted(), "\(what)")
-      #expect(residents.allSatisfy { entries[$0].isResident(in: order.tier) }, "\(what)")
+      let isEach = residents.allSatisfy { entries.isResident($0, in: order.tier) }
+      #expect(isEach, "\(what)")
     }
   }
 

@@ -134,4 +134,37 @@ struct HitLogTests {
       #expect(isRight, "seed \(seed), round \(round)")
     }
   }
+
+  @Test(
+    "an index that has grown without a hit is settled, whatever the log holds by then",
+    .timeLimit(.minutes(1)))
+  func outgrown() throws {
+    var small = try state(3_000)
+    var log = HitLog()
+    log.share(Lane(number: 1))
+    log.settle(&small)
+    let isOutgrown = log.isOutgrown(small)
+    #expect(!isOutgrown)
+    var logged = try state(20_000)
+    var direct = try state(20_000)
+    let hasOutgrown = log.isOutgrown(logged)
+    #expect(hasOutgrown, "whoever takes the lock sets the limits anew")
+    var slot: Slot = 0
+    while !log.isFull {
+      slot += 1
+      log.append(slot)
+      direct.touch(slot)
+    }
+    log.share(Lane(number: 1))
+    while log.note(slot + 1, Lane(number: 1)) {
+      slot += 1
+      direct.touch(slot)
+    }
+    #expect(slot > 8_192, "more entries than the table of those that were met has cells")
+    log.settle(&logged)
+    let isRight = order(logged) == order(direct)
+    #expect(isRight)
+    let isSet = !log.isOutgrown(logged)
+    #expect(isSet)
+  }
 }
