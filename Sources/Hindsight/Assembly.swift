@@ -128,6 +128,8 @@ struct Assembly: ~Copyable {
       let ticket = journal.writer.beginSync()
       try ticket.perform()
       journal.writer.completeSync(ticket)
+      // No checkpoint is made of an opening: what a frame was to be the end of isn't captured any longer.
+      _ = state.core.endCapture()
       state.checkpointing = Checkpointing(nextNumber: try journal.nextCheckpointNumber())
       if let report {
         // The journal has grown by what was replayed since its last checkpoint.

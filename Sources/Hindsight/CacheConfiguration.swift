@@ -65,8 +65,9 @@ public struct Retention: Sendable, Hashable {
 /// How long queues may become. At a limit, writes wait or fail (`BackpressurePolicy`); a write that
 /// was let in may exceed it once. Hits never wait.
 public struct QueueLimits: Sendable, Hashable {
-  /// Bytes of events that are decided but not written: 8 MiB; at most 32 MiB, since they are written
-  /// as one frame. Hits, which never wait, may add 8 MiB that tell the order of use.
+  /// Bytes of events that are decided but not written: 8 MiB; at most 32 MiB. Hits, which never wait, may
+  /// add 8 MiB that tell the order of use. Four times as many while a checkpoint is written that ends a gap
+  /// (`JournalFailurePolicy.continueInMemory`).
   public var unwrittenByteCountMax = 8 << 20
   /// Bytes of frames that are written but not yet durable, kept in memory until they are, in case
   /// they must be written again: 64 MiB. A sync begins by itself at 32 MiB.
@@ -91,7 +92,10 @@ public struct CacheConfiguration: Sendable {
   public var storeTTL = Duration.seconds(86_400)
   /// Whether there is a store tier. Without a directory there is none.
   public var usesStore = true
-  /// Whether there is a journal. Without a directory there is none.
+  /// Whether there is a journal. Without a directory there is none. A directory that has one is opened with
+  /// it only: what happened without it would be undone by the next opening that reads it. Nothing but
+  /// the journal tells how long a cache was closed: without it, a wall clock that is set back between two
+  /// openings lengthens lives by as much.
   public var usesJournal = true
   public var accessLog = AccessLog.recency
   /// What `set`, `invalidate` and `clear` wait for unless told otherwise.
@@ -103,9 +107,9 @@ public struct CacheConfiguration: Sendable {
   public var retention = Retention()
   /// Segments are cut at this size. 64 KiB to 1 GiB; 16 MiB by default.
   public var segmentByteCount: UInt64 = 16 << 20
-  /// How often what has expired without being read is looked for; `nil`: never.
+  /// How often what has expired without being read is looked for, a millisecond or more; `nil`: never.
   public var sweepInterval: Duration? = .seconds(1)
-  /// How often what is written is made durable; `nil`: only on request.
+  /// How often what is written is made durable, a millisecond or more; `nil`: only on request.
   public var syncInterval: Duration? = .seconds(1)
   public var clock: any CacheClock = SystemClock()
   public var scheduler: any BackgroundScheduler = ThreadScheduler()
@@ -194,6 +198,11 @@ extension CacheConfiguration {
       throw CacheError(.invalidConfiguration, "segments must have 64 KiB to 1 GiB")
     }
     try check(queues)
+    for (name, interval) in [("sweepInterval", sweepInterval), ("syncInterval", syncInterval)] {
+      guard let interval, interval < .milliseconds(1) else { continue }
+      throw CacheError(
+        .invalidConfiguration, "\(name) is \(interval); it must be a millisecond or more, or nil")
+    }
     return Opened(
       memoryLimit: memoryLimit, storeLimit: hasStore ? storeLimit : nil,
       memoryTTL: try memoryTTL.asTTL(), storeTTL: try storeTTL.asTTL(), accessLog: accessLog,

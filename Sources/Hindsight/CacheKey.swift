@@ -56,8 +56,8 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
   /// The key `registry:package`, both parts normalized.
   ///
   ///     try CacheKey(registry: "PyPI", package: "My_Package").rawValue == "pypi:my-package"
-  /// - Throws: `CacheError.Code.invalidKey` if a part is empty, the registry holds a colon, or
-  ///   the whole is over 1,024 UTF-8 bytes.
+  /// - Throws: `CacheError.Code.invalidKey` if a part is empty, or would be once it is normalized, the
+  ///   registry holds a colon, or the whole is over 1,024 UTF-8 bytes.
   public init(registry: String, package: String, rules: KeyRules = .standard) throws(CacheError) {
     guard !registry.isEmpty, !package.isEmpty else {
       throw CacheError(.invalidKey, "a key needs a registry and a package, neither of them empty")
@@ -70,8 +70,16 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
       let hasColon = folded.bytes.contains(UInt8(ascii: ":"))
       let folding = rules == .standard ? .underscores : Folding(registry: folded.bytes)
       folded.append(UInt8(ascii: ":"))
+      let start = folded.bytes.count
       folded.append(&package, folding)
-      return (key: Self(utf8: folded.bytes), byteCount: folded.bytes.count, hasColon: hasColon)
+      let isEmpty = folded.bytes.count == start
+      return (
+        key: Self(utf8: folded.bytes), byteCount: folded.bytes.count, hasColon: hasColon,
+        isEmpty: isEmpty
+      )
+    }
+    guard !made.isEmpty else {
+      throw CacheError(.invalidKey, "the package '\(package)' holds nothing but '-', '_' and '.'")
     }
     guard !made.hasColon else {
       throw CacheError(.invalidKey, "the registry '\(registry)' holds a colon")
@@ -140,7 +148,8 @@ private enum Folding {
   case none
   /// `_` becomes `-`.
   case underscores
-  /// Each run of `-`, `_` and `.` becomes one `-`, and none at the ends (PEP 503).
+  /// Each run of `-`, `_` and `.` becomes one `-` (PEP 503), and none at the ends, where no name has one
+  /// (PEP 508).
   case runs
 
   /// What `registry`, folded, does itself.

@@ -2,7 +2,8 @@ import DequeModule
 
 /// A queue that grows without moving what is in it: a long one never pauses to be copied.
 struct ChunkedQueue<Element> {
-  private static var shift: Int { 9 }
+  /// Few, since a chunk goes when the last of its elements does, and those may hold values of megabytes.
+  private static var shift: Int { 6 }
   private static var chunkCount: Int { 1 << shift }
 
   private var chunks: Deque<[Element]> = []
@@ -52,6 +53,10 @@ struct ChunkedQueue<Element> {
       chunks.removeFirst()
       offset -= Self.chunkCount
     }
+    guard self.count == 0 else { return }
+    // Nobody knows when more will come: what was removed mustn't wait for that.
+    chunks.removeAll()
+    offset = 0
   }
 }
 

@@ -69,10 +69,9 @@ extension Engine {
       return wroteInVain(error)
     }
     let position = journal.writer.position
-    let unsynced = journal.writer.unsyncedByteCount
     let ((resume, signal), trouble) = locked { state in
       state.noteWritten(cut, position)
-      state.commit.unsyncedByteCount = unsynced
+      state.commit.unsyncedByteCount = journal.writer.unsyncedByteCount
       return (state.commit.wrote(through: cut.frames.last), state.commit.trouble?.error)
     }
     resume.resume()

@@ -67,6 +67,11 @@ extension Engine {
       return .sync
     }
     if state.closing.isDecided {
+      // A caller that leads may have cut the frame with `closed` in it, and still write it.
+      guard !state.commit.isWriting else {
+        state.commit.threadWantsRole = true
+        return .idle(.signal)
+      }
       state.closing.isJournalEnded = true
       return state.closing.isProjectorEnded ? .shutDown : .endJournal
     }
@@ -88,11 +93,10 @@ extension Engine {
     }
     let retryAt = clock.reading().boot
     let durable = journal.writer.durable
-    let unsynced = journal.writer.unsyncedByteCount
     let position = journal.writer.position
     let resume = locked { state -> [CommitState.Resumption] in
       state.commit.isWriting = false
-      state.commit.unsyncedByteCount = unsynced
+      state.commit.unsyncedByteCount = journal.writer.unsyncedByteCount
       if let failure {
         // What was synced before it failed is durable all the same.
         let resume = state.commit.synced(through: durable)
@@ -124,12 +128,11 @@ extension Engine {
       return logger.error("the journal can't be synced", metadata: ["error": "\(error)"])
     }
     let durable = journal.writer.durable
-    let unsynced = journal.writer.unsyncedByteCount
     let next = nextSync()
     let resume = locked { state in
       state.commit.nextSync = next
       // Before anybody is answered: who is finds the room that there is now.
-      state.commit.unsyncedByteCount = unsynced
+      state.commit.unsyncedByteCount = journal.writer.unsyncedByteCount
       return state.commit.synced(through: durable)
     }
     let arrivalCount = gathering.count
@@ -140,9 +143,15 @@ extension Engine {
 
   /// Rewrites from memory, to a new segment, what the poisoned one may lack.
   private func rescue(_ journal: Journal) {
+    var resume: [CommitState.Resumption]?
     do throws(StorageError) {
       try journal.writer.rescue()
-      while locked({ state in state.commit.lostFirst != nil }) { try bridge(journal) }
+      // An event may get lost until the trouble is over, which only the lock decides.
+      while true {
+        resume = recover(journal)
+        if resume != nil { break }
+        try bridge(journal)
+      }
     } catch {
       let trouble = JournalTrouble(
         error, retryAt: clock.reading().boot.later(by: EngineBounds.retryInterval.duration))
@@ -159,12 +168,21 @@ extension Engine {
       resume.resume()
       return resumeRoomWaiters()
     }
+    logger.notice(
+      "the journal can be written again", metadata: ["durable": "\(journal.writer.durable)"])
+    resume?.resume()
+    becameDurable(journal)
+  }
+
+  /// Ends the trouble, where everything that was decided is journaled or in the open frame.
+  /// - Returns: whom to answer; `nil` where events were decided in memory only.
+  private func recover(_ journal: Journal) -> [CommitState.Resumption]? {
     let durable = journal.writer.durable
-    let unsynced = journal.writer.unsyncedByteCount
     let position = journal.writer.position
-    let resume = locked { state in
+    return locked { state in
+      guard state.commit.lostFirst == nil else { return nil }
       state.commit.isWriting = false
-      state.commit.unsyncedByteCount = unsynced
+      state.commit.unsyncedByteCount = journal.writer.unsyncedByteCount
       state.commit.recover()
       state.commit.isRotationDue = false
       if state.checkpointing.capture?.position == nil {
@@ -172,9 +190,6 @@ extension Engine {
       }
       return state.commit.synced(through: durable)
     }
-    logger.notice("the journal can be written again", metadata: ["durable": "\(durable)"])
-    resume.resume()
-    becameDurable(journal)
   }
 
   /// Goes on behind events that were decided in memory only: makes durable what came before them,
@@ -315,8 +330,9 @@ extension EngineState {
 }
 
 extension Microseconds {
-  /// The same clock's reading `duration` later.
+  /// The same clock's reading `duration` later, or the last one that there is.
   func later(by duration: Duration) -> Microseconds {
-    Microseconds(rawValue: rawValue &+ duration.microseconds)
+    let (sum, isOver) = rawValue.addingReportingOverflow(duration.microseconds)
+    return Microseconds(rawValue: isOver ? .max : sum)
   }
 }

@@ -62,6 +62,7 @@ private struct Opening {
       throw CacheError(storage: error)
     }
     do throws(CacheError) {
+      if !configuration.usesJournal { try Self.checkNoJournal(in: storage) }
       let store = try openStore(opened.storeLimit == nil ? nil : backend)
       if configuration.usesJournal {
         return try openWithJournal(began, storage, store, lock)
@@ -94,12 +95,39 @@ private struct Opening {
         return OpenedStore(backend: backend, writer: writer, mark: mark)
       } catch {
         guard error.remedy == .rebuild || error.remedy == .reconcile else { throw error }
-        logger.error("the store is damaged and is put aside", metadata: ["error": "\(error)"])
-        summary.damage.append("\(error)")
-        if let name = try backend.quarantine() { summary.quarantined.append(name) }
-        summary.store = .rebuilt
-        return OpenedStore(backend: backend, writer: try backend.openWriter(), mark: nil)
+        return try putAside(backend, error)
       }
+    } catch {
+      throw CacheError(store: error)
+    }
+  }
+
+  /// Puts a damaged store aside, and makes a new one in its place.
+  private mutating func putAside(
+    _ backend: any StoreBackend, _ damage: StoreError
+  ) throws(StoreError) -> OpenedStore {
+    let name = try backend.quarantine()
+    logger.error(
+      "the store is damaged and is put aside",
+      metadata: ["error": "\(damage)", "as": "\(name ?? "")"])
+    summary.damage.append("\(damage)")
+    if let name { summary.quarantined.append(name) }
+    summary.store = .rebuilt
+    return OpenedStore(backend: backend, writer: try backend.openWriter(), mark: nil)
+  }
+
+  /// Puts the store aside where `error` says that it is damaged, which may show in its rows only.
+  /// - Returns: the one in its place.
+  /// - Throws: `error`, where it says something else.
+  private mutating func replace(
+    _ store: OpenedStore, _ error: CacheError
+  ) throws(CacheError) -> OpenedStore {
+    guard let damage = error.underlying as? StoreError, damage.remedy == .rebuild else {
+      throw error
+    }
+    store.writer.close()
+    do throws(StoreError) {
+      return try putAside(store.backend, damage)
     } catch {
       throw CacheError(store: error)
     }
@@ -129,11 +157,12 @@ private struct Opening {
     var assembly = Assembly(opened, configuration, sink, recovered, clock)
     let values = HistoricValues(storage)
     var backlog: Backlog?
-    if let store {
+    var store = store
+    if store != nil {
       if attempt.needsReconciling {
-        try reconcile(store, &assembly, values)
+        try reconcile(&store!, &assembly, values)
       } else {
-        backlog = try self.backlog(sink, store, storage, &assembly, values)
+        backlog = try self.backlog(sink, &store!, storage, &assembly, values)
       }
     }
     var promoted = PromotedValues()
@@ -149,7 +178,7 @@ private struct Opening {
   /// Leaves for later what the store lacks, where the replay didn't collect it; but where memory is to have
   /// values of that, it is gathered at once.
   private mutating func backlog(
-    _ sink: RecoverySink, _ store: OpenedStore, _ storage: any JournalStorage,
+    _ sink: RecoverySink, _ store: inout OpenedStore, _ storage: any JournalStorage,
     _ assembly: inout Assembly, _ values: HistoricValues
   ) throws(CacheError) -> Backlog? {
     guard !sink.collectsRows else { return nil }
@@ -164,7 +193,7 @@ private struct Opening {
     } catch {
       if let failure = error.storageFailure { throw CacheError(storage: failure) }
       summary.damage.append("\(error)")
-      try reconcile(store, &assembly, values)
+      try reconcile(&store, &assembly, values)
     }
     return nil
   }
@@ -182,34 +211,64 @@ private struct Opening {
   }
 
   private mutating func reconcile(
-    _ store: OpenedStore, _ assembly: inout Assembly, _ values: HistoricValues
+    _ store: inout OpenedStore, _ assembly: inout Assembly, _ values: HistoricValues
   ) throws(CacheError) {
     if summary.store == .resumed { summary.store = .reconciled }
+    let lost = assembly.lost
     var reconciliation = Reconciliation(store.writer)
-    try reconciliation.run(&assembly, values)
+    do throws(CacheError) {
+      try reconciliation.run(&assembly, values)
+    } catch {
+      store = try replace(store, error)
+      assembly.lost = lost
+      reconciliation = Reconciliation(store.writer)
+      try reconciliation.run(&assembly, values)
+    }
     summary.deletedRows = reconciliation.deletedCount
     summary.insertedRows = reconciliation.insertedCount
   }
 
   // MARK: Without a journal
 
+  /// What happened beside a journal, the next opening with it would take back: values would return that were
+  /// replaced or invalidated.
+  private static func checkNoJournal(in storage: any JournalStorage) throws(CacheError) {
+    let names: [String]
+    do throws(StorageError) {
+      names = try storage.list()
+    } catch {
+      throw CacheError(storage: error)
+    }
+    guard let name = names.sorted().first(where: { $0.hasSuffix(".journal") }) else { return }
+    throw CacheError(
+      .invalidConfiguration,
+      "the cache has a journal (\(name)): open it with usesJournal, or move all *.journal and "
+        + "*.checkpoint files away to go on without their history")
+  }
+
   /// Without a journal the index is read from the rows, in the order of their origins.
   private mutating func openWithoutJournal(
     _ began: ContinuousClock.Instant, _ store: OpenedStore?, _ lock: (any DirectoryLock)?
   ) throws(CacheError) -> Engine {
-    let sink = RecoverySink(
-      hashSeed: CacheKey.hashSeed, applied: store?.mark?.applied ?? .zero,
-      keepsValues: false)
-    var assembly = Assembly(opened, configuration, sink, nil, configuration.clock)
-    if let store {
+    var store = store
+    var assembly = assembly(of: store)
+    if let damaged = store {
       do throws(StoreError) {
-        try assembly.restore(rowsOf: store.writer)
+        try assembly.restore(rowsOf: damaged.writer)
       } catch {
-        throw CacheError(store: error)
+        store = try replace(damaged, CacheError(store: error))
+        assembly = self.assembly(of: store)
       }
     }
     let state = try assembly.open(nil)
     return try start(began, state, nil, store, lock)
+  }
+
+  private func assembly(of store: OpenedStore?) -> Assembly {
+    let sink = RecoverySink(
+      hashSeed: CacheKey.hashSeed, applied: store?.mark?.applied ?? .zero,
+      keepsValues: false)
+    return Assembly(opened, configuration, sink, nil, configuration.clock)
   }
 
   // MARK: Starting

@@ -149,6 +149,8 @@ extension Engine {
         key, EncodedValue(bytes: bytes, coder: stored.coder, origin: stored.origin), decode)
     }
     guard !stored.isInJournal else {
+      // The entry may be another one meanwhile, or its row have come to the store.
+      guard locked({ state in state.isInJournal(key, stored.origin) }) else { return nil }
       throw CacheError(.storeUnavailable, "the journal doesn't give the value just now")
     }
     failedReads += 1
@@ -164,7 +166,7 @@ extension Engine {
   private func finish(
     _ key: CacheKey, _ value: EncodedValue, _ decode: Decode
   ) -> RawLookup? {
-    let decoded: Result<DecodedValue, any Error> = Result { try decode(value) }
+    let decoded = Result { try decode(value) }.mapError { Undecodable($0) }
     let reading = clock.reading()
     let (answer, wantsCut) = withUnsafePointer(to: key) { key in
       locked { state in

@@ -66,7 +66,7 @@ extension EngineState {
 
   /// The rest of a lookup, once the value is decoded. `nil`: the entry changed meanwhile.
   mutating func finishRead(
-    _ key: CacheKey, _ value: EncodedValue, _ decoded: Result<DecodedValue, any Error>,
+    _ key: CacheKey, _ value: EncodedValue, _ decoded: Result<DecodedValue, Undecodable>,
     _ reading: ClockReading
   ) -> RawLookup? {
     guard phase == .open, let slot = find(key), core.origin(of: slot) == value.origin else {
@@ -78,12 +78,18 @@ extension EngineState {
     case .failure(let error):
       if canRecord {
         _ = core.decideInvalidate(
-          key.bytes, reason: Self.reason("the value does not decode: \(error)"), at: now,
-          into: &decision)
+          key.bytes, reason: error.reason, at: now, into: &decision)
         absorb(reading)
       }
       return miss(key, .invalidated, at: now, reading)
     }
+  }
+
+  /// Whether the key's entry is still the one with that origin, and its value still to be found in the journal
+  /// only.
+  func isInJournal(_ key: CacheKey, _ origin: SequenceNumber) -> Bool {
+    guard let slot = find(key), core.origin(of: slot) == origin else { return false }
+    return projection.lacks(origin)
   }
 
   mutating func contains(_ key: CacheKey, _ reading: ClockReading) -> Bool {
@@ -220,11 +226,21 @@ extension EngineState {
         age: now.since(core.setAt(of: slot)),
         expiresIn: core.expiry(of: slot, in: tier).since(now)))
   }
+}
 
-  /// A reason of our own making, cut to what a reason may have.
-  static func reason(_ text: String) -> String {
-    var cut = text
-    while cut.utf8.count > Bounds.reasonByteCountMax { cut.removeLast() }
-    return cut
+/// That a value doesn't decode. What its error says is asked for once, without the lock: the answer is the
+/// caller's code.
+struct Undecodable: Error {
+  /// For the event, cut to what a reason may have.
+  let reason: String
+
+  init(_ error: any Error) {
+    let text = "the value does not decode: \(error)"
+    guard text.utf8.count > Bounds.reasonByteCountMax else {
+      reason = text
+      return
+    }
+    let end = text.utf8.index(text.startIndex, offsetBy: Bounds.reasonByteCountMax)
+    reason = String(text.unicodeScalars[..<end])
   }
 }

@@ -153,7 +153,10 @@ struct EngineState: ~Copyable, Sendable {
   /// are dropped, up to the rescue: a checkpoint will stand in for them.
   private mutating func isJournaled(from first: SequenceNumber, count: Int) -> Bool {
     guard hasJournal else { return false }
-    if commit.lostFirst == nil, isInMemoryOnly, frame.byteCount > queues.unwrittenByteCountMax {
+    // More while a checkpoint is written that ends a gap: else a next gap would begin before this one has ended.
+    let byteCountMax =
+      queues.unwrittenByteCountMax * (checkpointing.capture?.gapFirst == nil ? 1 : 4)
+    if commit.lostFirst == nil, isInMemoryOnly, frame.byteCount > byteCountMax {
       commit.lostFirst = first
     }
     if commit.lostFirst == nil { return true }

@@ -16,6 +16,8 @@ final class Projector {
   // What the opening found may not be synced.
   private var isWALCheckpointDue = true
   private var lastSync: Microseconds
+  /// Whether the store is marked as nobody's, as its rows are not what they should be.
+  private var isDisowned = false
   /// A transaction that was reported as failed: the store may have it all the same.
   private var doubtful: Transaction?
   /// When the next transaction may begin, unless it is urgent.
@@ -42,8 +44,12 @@ final class Projector {
   /// One transaction, or one WAL checkpoint; at first, what an opening left for later.
   func step() -> BackgroundWait {
     rest()
-    let (waiting, isClosing) = engine.locked { state in
-      (state.projection.next(durable: state.commit.durable), state.phase == .closing)
+    // In one look: once the journal has ended, what waits is all there will be.
+    let (waiting, isClosing, isLast) = engine.locked { state in
+      (
+        state.projection.next(durable: state.commit.durable), state.phase == .closing,
+        state.closing.isJournalEnded
+      )
     }
     do throws(StoreError) {
       if let backlog {
@@ -63,7 +69,7 @@ final class Projector {
             cutsDecisions: engine.journal != nil))
         return .again
       }
-      if isClosing, engine.locked({ state in state.closing.isJournalEnded }) {
+      if isClosing, isLast {
         // The readers first: their snapshots would hold the log back.
         engine.store?.readers.close()
         _ = try writer.checkpoint(.truncate)
@@ -102,9 +108,7 @@ final class Projector {
     } catch {
       let failure = error.asStoreError(.apply)
       guard error.storageFailure == nil else { throw failure }
-      // Nobody's: the next opening compares row by row, and knows what to do about what is lost.
-      let nobody = StoreMark(journalID: JournalID(high: 0, low: 0), applied: .zero)
-      try writer.apply([], mark: nobody)
+      try disown()
       backlogDamage = failure
       throw failure
     }
@@ -117,15 +121,28 @@ final class Projector {
     self.backlog = nil
   }
 
+  /// Marks the store as nobody's: the next opening compares row by row, puts aside what is damaged, and knows
+  /// what to do about what is lost.
+  private func disown() throws(StoreError) {
+    guard !isDisowned else { return }
+    try writer.apply([], mark: StoreMark(journalID: JournalID(high: 0, low: 0), applied: .zero))
+    isDisowned = true
+  }
+
   private func apply(_ batch: Projection.Batch) throws(StoreError) {
     let rows = Projection.Rows(batch)
     let transaction = Transaction(batch: batch, inserted: rows.inserted)
     do throws(StoreError) {
       try writer.apply(rows.operations, mark: mark(batch))
     } catch {
-      doubtful = transaction
+      switch error.remedy {
+      // Nothing was committed, nor will it be before the rows are put right.
+      case .rebuild, .reconcile: try? disown()
+      case .retry, .makeRoom, .report: doubtful = transaction
+      }
       throw error
     }
+    isDisowned = false
     try committed(transaction)
   }
 

@@ -30,9 +30,17 @@ public struct JournalBacklog {
   private func choose(
     _ newest: UInt64?, _ base: JournalPosition, _ applied: SequenceNumber, _ byteCountMin: UInt64
   ) throws(DamageError) -> ReplayStart {
-    guard let newest else { return .notAfter(applied) }
+    // What the store lacks may be gone, where retention heeded no store meanwhile.
+    guard let newest, reaches(base) else { return .notAfter(applied) }
     let base = try place(base)
     return newest > base && newest - base >= byteCountMin ? .newest : .notAfter(applied)
+  }
+
+  /// Whether the journal still has all that follows a checkpoint of that position, or everything from its
+  /// beginning.
+  private func reaches(_ base: JournalPosition) -> Bool {
+    guard base.segment > 0 else { return directory.segments.first?.header.follows == .zero }
+    return directory.segments.contains { $0.header.number == base.segment }
   }
 
   /// Bytes of the journal before a position.

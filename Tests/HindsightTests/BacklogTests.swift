@@ -23,13 +23,16 @@ struct BacklogTests {
     expected = values
   }
 
-  private func open(_ path: String, _ least: UInt64 = 0) async throws -> Cache<[UInt8]> {
+  private func open(
+    _ path: String, _ least: UInt64 = 0, _ change: (inout CacheConfiguration) -> Void = { _ in }
+  ) async throws -> Cache<[UInt8]> {
     try await Cache.open(
       at: path, coder: .bytes,
       configuration: configuration(clock: clock, memory: 5, store: 1_000) {
         $0.segmentByteCount = 64 << 10
         $0.scheduler = scheduler
         $0.backlogByteCountMin = least
+        change(&$0)
       })
   }
 
@@ -147,6 +150,36 @@ struct BacklogTests {
     try await cache.close()
     let verified = try verify(directory.cache)
     #expect(verified.isSound && verified.rows == expected.count, "\(verified.problems)")
+  }
+
+  @Test("a store that the journal no longer reaches back to is compared row by row")
+  func beyondRetention() async throws {
+    let directory = try TemporaryDirectory()
+    let first = try await open(directory.cache)
+    for number in 0..<50 { try await first.set(Self.value(number, 0), for: key(number)) }
+    try await first.settle()
+    try await first.close()
+    // Without the store, retention heeds the journal alone.
+    let second = try await open(directory.cache) {
+      $0.usesStore = false
+      $0.retention = Retention(byteCountMax: 128 << 10)
+    }
+    for number in 100..<200 {
+      try await second.set(Self.value(number, 1), for: key(number), acknowledgement: .durable)
+    }
+    try await eventually {
+      !FileManager.default.fileExists(atPath: directory.cache + "/00000001.journal")
+    }
+    try await second.close()
+    let third = try await open(directory.cache)
+    #expect(third.recovery.store == .reconciled)
+    for number in 195..<200 {
+      #expect(try await third.get(key(number)) == Self.value(number, 1), "\(number)")
+    }
+    try await third.settle()
+    try await third.close()
+    let verified = try verify(directory.cache)
+    #expect(verified.isSound, "\(verified.problems)")
   }
 
   @Test("a little is replayed at once")

@@ -18,6 +18,9 @@ struct ConfigurationTests {
     ("unsyncedByteCountMax", { $0.queues.unsyncedByteCountMax = 0 }),
     ("pinnedByteCountMax", { $0.queues.pinnedByteCountMax = -1 }),
     ("pendingRowCountMax", { $0.queues.pendingRowCountMax = 0 }),
+    ("sweepInterval", { $0.sweepInterval = .zero }),
+    ("sweepInterval", { $0.sweepInterval = .seconds(-1) }),
+    ("syncInterval", { $0.syncInterval = .microseconds(999) }),
   ]
 
   @Test("are refused, by name, before anything is made", arguments: wrong.indices)
@@ -33,6 +36,21 @@ struct ConfigurationTests {
       (error as? CacheError)?.code == .invalidConfiguration && "\(error)".contains(name)
     }
     #expect(!FileManager.default.fileExists(atPath: directory.cache))
+  }
+
+  @Test("intervals as long as a duration can be come never")
+  func longIntervals() async throws {
+    let directory = try TemporaryDirectory()
+    var configuration = CacheConfiguration()
+    configuration.sweepInterval = .seconds(Int64.max)
+    configuration.syncInterval = .seconds(Int64.max)
+    let cache = try await Cache<Int>.open(at: directory.cache, configuration: configuration)
+    let key = try CacheKey("k:1")
+    try await cache.set(1, for: key)
+    // The journal's thread looks how long it may sleep.
+    try await cache.set(2, for: key, acknowledgement: .durable)
+    #expect(try await cache.get(key) == 2)
+    try await cache.close()
   }
 
   @Test("negative TTLs are refused as such", arguments: [true, false])

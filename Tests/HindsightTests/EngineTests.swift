@@ -149,6 +149,36 @@ struct EngineTests {
     #expect(reasons.count == 1 && reasons[0].contains("decode"), "\(reasons)")
   }
 
+  @Test(
+    "what an error of decoding says is asked for without the lock: it may use the cache",
+    .timeLimit(.minutes(1)))
+  func undecodableSpeaks() async throws {
+    struct Speaking: Error, CustomStringConvertible {
+      let cache: Cache<Int>
+      var description: String { String(repeating: "\(cache.count.store) é", count: 40_000) }
+    }
+    let directory = try TemporaryDirectory()
+    let key = try CacheKey("k:1")
+    let opened = Mutex<Cache<Int>?>(nil)
+    func open() async throws -> Cache<Int> {
+      let coder = ValueCoder<Int>(
+        id: 200, encode: { _ in [1] },
+        decode: { _ in throw Speaking(cache: opened.withLock { $0! }) })
+      let cache = try await Cache.open(
+        at: directory.cache, coder: coder, configuration: configuration())
+      opened.withLock { $0 = cache }
+      return cache
+    }
+    let first = try await open()
+    try await first.set(1, for: key)
+    try await first.settle()
+    try await first.close()
+    let cache = try await open()
+    #expect(reason(try await cache.lookup(key)) == .invalidated)
+    try await cache.close()
+    opened.withLock { $0 = nil }
+  }
+
   @Test("keys, values, TTLs and reasons out of range are refused, and nothing is journaled")
   func limits() async throws {
     #expect(throws: CacheError.self) { try CacheKey("") }

@@ -1,9 +1,12 @@
-import Hindsight
 import HindsightJournal
 import HindsightReplay
 import HindsightStore
+import HindsightTesting
 import Logging
 import Testing
+
+@testable import Hindsight
+@testable import HindsightCore
 
 @Suite("S043 a clear of more rows than a transaction takes")
 struct LongClearTests {
@@ -45,5 +48,26 @@ struct LongClearTests {
     try await cache.settle()
     #expect(cache.count.store == 900)
     try await cache.close()
+  }
+
+  @Test("an opening leaves no capture behind, beside which nothing is cleared at once")
+  func afterOpening() async throws {
+    let directory = try TemporaryDirectory()
+    func open() async throws -> Cache<[UInt8]> {
+      try await Cache.open(at: directory.cache, coder: .bytes, configuration: configuration())
+    }
+    let cache = try await open()
+    var random = SplitMix64(seed: 1)
+    for number in 0..<150 {
+      let noise = (0..<20_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+      try await cache.set(noise, for: try CacheKey("k:\(number)"), acknowledgement: .enqueued)
+    }
+    try await cache.close()
+    let again = try await open()
+    let isCapturing = again.engine.locked { state in state.core.capture != nil }
+    #expect(!isCapturing)
+    try await again.clear()
+    #expect(again.count == TierCounts(memory: 0, store: 0))
+    try await again.close()
   }
 }

@@ -15,6 +15,27 @@ struct ProjectionTests {
         expiry: .zero))
   }
 
+  @Test("a queue lets go of what was removed, at once where nothing is left in it")
+  func letsGo() {
+    final class Value: Sendable {}
+    var queue = ChunkedQueue<Value>()
+    weak var last: Value?
+    weak var first: Value?
+    for number in 0..<200 {
+      let value = Value()
+      if number == 0 { first = value }
+      last = value
+      queue.append(value)
+    }
+    queue.removeFirst(100)
+    #expect(first == nil && last != nil && queue.count == 100)
+    queue.removeFirst(100)
+    #expect(last == nil && queue.first == nil)
+    let value = Value()
+    queue.append(value)
+    #expect(queue.first === value && queue.prefix(1).count == 1)
+  }
+
   /// Applies batches to rows, a crash after each: what the mark doesn't cover is told again.
   private func run(_ history: [(at: UInt64, operation: RowOperation)]) -> Set<UInt64> {
     var rows: Set<UInt64> = []

@@ -161,6 +161,60 @@ struct StoreRecoveryTests {
     try await cache.close()
   }
 
+  /// Makes the page with that row's key none.
+  private func damagePage(of key: String, _ path: String) throws {
+    let url = URL(fileURLWithPath: path + "/store.sqlite")
+    var bytes = try Data(contentsOf: url)
+    let size = Int(bytes[16]) << 8 | Int(bytes[17])
+    let row = try #require(bytes.range(of: Data(key.utf8)))
+    let page = row.lowerBound / size * size
+    for at in page..<page + 8 { bytes[at] = 0xFF }
+    try bytes.write(to: url)
+  }
+
+  @Test("a store that shows only in its rows that it is damaged is put aside by the next opening")
+  func damagedRows() async throws {
+    let directory = try TemporaryDirectory()
+    try await fill(directory.cache)
+    try damagePage(of: "k:17", directory.cache)
+    let cache = try await open(directory.cache)
+    #expect(cache.recovery.store == .resumed)
+    try await cache.set(0, for: try CacheKey("k:0"))
+    await #expect(throws: CacheError.self) { try await cache.settle() }
+    try await cache.close()
+    try await check(directory.cache, .rebuilt)
+    try await check(directory.cache, .resumed)
+  }
+
+  @Test("without a journal, too: what it had is lost, the cache is not")
+  func damagedRowsWithoutJournal() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(directory.cache) { $0.usesJournal = false }
+    for number in 0..<count { try await cache.set(number, for: try CacheKey("k:\(number)")) }
+    try await cache.settle()
+    try await cache.close()
+    try damagePage(of: "k:17", directory.cache)
+    let again = try await open(directory.cache) { $0.usesJournal = false }
+    #expect(again.recovery.store == .rebuilt && again.recovery.quarantined.count == 1)
+    #expect(again.count == TierCounts(memory: 0, store: 0))
+    try await again.set(1, for: try CacheKey("k:1"))
+    try await again.settle()
+    try await again.close()
+  }
+
+  @Test(
+    "a cache with a journal isn't opened without it: what was replaced meanwhile would come back")
+  func journalLeftOut() async throws {
+    let directory = try TemporaryDirectory()
+    try await fill(directory.cache)
+    let error = await failure {
+      _ = try await open(directory.cache) { $0.usesJournal = false }
+    }
+    #expect(error?.code == .invalidConfiguration)
+    #expect(error?.message.contains("00000001.journal") == true)
+    try await check(directory.cache, .resumed)
+  }
+
   @Test("without a journal the index comes from the rows")
   func withoutJournal() async throws {
     let directory = try TemporaryDirectory()
