@@ -33,10 +33,10 @@ struct Demo: AsyncParsableCommand {
     try await withCacheDirectory { directory in
       let report = try run(stream, path: path, directory: directory)
       if output.json {
-        Output.line(try Output.json(report))
+        try Output.line(Output.json(report))
       } else {
-        Output.line(report.text)
-        if self.directory != nil { Output.line("the cache is in \(directory)") }
+        try Output.line(report.text)
+        if self.directory != nil { try Output.line("the cache is in \(directory)") }
       }
       guard report.isSound else { throw CheckFailure(message: "demo: a check failed, see above") }
     }

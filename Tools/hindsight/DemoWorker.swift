@@ -74,7 +74,7 @@ struct DemoWorker: AsyncParsableCommand {
     }
   }
 
-  private func say(_ message: DemoMessage) throws { Output.line(try Output.json(message)) }
+  private func say(_ message: DemoMessage) throws { try Output.line(Output.json(message)) }
 }
 
 /// What the worker tells its parent: one of these a line.

@@ -62,7 +62,12 @@ struct Events: ParsableCommand {
           to.map({ !$0.isBefore(event.record) }) ?? true,
           event.isAbout(wanted)
         else { return }
-        Output.line(isJSON ? event.json : event.text)
+        do throws(OutputFailure) {
+          try Output.line(isJSON ? event.json : event.text)
+        } catch {
+          // A replay can't be stopped from here, and nothing is open that must be closed.
+          Foundation.exit(HindsightCommand.report(error))
+        }
       }
       if case .bad(let error) = end.tail, try !isLive(storage) {
         throw .format(

@@ -52,6 +52,8 @@ struct Exec: AsyncParsableCommand {
     let level = configuration.acknowledgement
     // A single writer's are acknowledged per batch, below.
     if writers == 1 { configuration.acknowledgement = .enqueued }
+    // Where nobody reads the replies any more, the cache is closed all the same.
+    signal(SIGPIPE, SIG_IGN)
     let place = try FailpointPlace.place(directory)
     try await withTextCache(place, configuration) { cache in
       var lines = LineReader()
@@ -61,7 +63,7 @@ struct Exec: AsyncParsableCommand {
           ? await Self.replies(to: batch, cache, level)
           : await ExecLanes(cache, count: writers).replies(to: batch)
         let text = replies.map { $0.json + "\n" }.joined()
-        FileHandle.standardOutput.write(Data(text.utf8))
+        try Output.write(text)
       }
     }
   }

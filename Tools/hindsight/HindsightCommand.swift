@@ -4,8 +4,8 @@ import Hindsight
 import HindsightTesting
 import Logging
 
-/// The command line. Exit codes: 0 fine, 1 a check failed, 2 wrong usage, 3 the journal can't be
-/// opened.
+/// The command line. Exit codes: 0 fine, 1 a check failed or something can't be written, 2 wrong
+/// usage, 3 the cache can't be opened.
 @main
 struct HindsightCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -19,6 +19,9 @@ struct HindsightCommand: AsyncParsableCommand {
         hindsight get /tmp/cache pypi:flask
         hindsight events /tmp/cache
         hindsight verify /tmp/cache
+
+      Exit codes: 0 fine, 1 a check failed or something can't be written, 2 wrong usage, 3 the cache
+      can't be opened.
       """,
     version: "hindsight 0.1.0, journal format 1",
     subcommands: [
@@ -29,6 +32,7 @@ struct HindsightCommand: AsyncParsableCommand {
     ])
 
   static func main() async {
+    Output.occupyClosedDescriptors()
     // Replies go to standard output; what opening found is part of them. Troubles go to the other.
     LoggingSystem.bootstrap { label in
       TerminalLog(label: label)
@@ -49,7 +53,7 @@ struct HindsightCommand: AsyncParsableCommand {
 
   /// Says what went wrong on standard error.
   /// - Returns: the exit code.
-  private static func report(_ error: any Error) -> Int32 {
+  static func report(_ error: any Error) -> Int32 {
     switch error {
     case let failure as CheckFailure:
       if !failure.message.isEmpty { Output.diagnose(failure.message) }
@@ -57,6 +61,9 @@ struct HindsightCommand: AsyncParsableCommand {
     case let error as ScenarioError:
       Output.diagnose("\(error)")
       return 2
+    case let failure as OutputFailure:
+      Output.diagnose("hindsight: \(failure)")
+      return 1
     case let failure as OpeningFailure:
       Output.diagnose("hindsight: \(failure.error)")
       return failure.exitCode
@@ -65,12 +72,21 @@ struct HindsightCommand: AsyncParsableCommand {
       return error.exitCode
     default:
       let code = exitCode(for: error)
-      if code == .success {
-        print(fullMessage(for: error))
-        return 0
-      }
+      if code == .success { return show(fullMessage(for: error)) }
       Output.diagnose(fullMessage(for: error))
       return code == .validationFailure ? 2 : 1
+    }
+  }
+}
+
+extension HindsightCommand {
+  /// Says on standard output what was asked for: help, the version.
+  private static func show(_ text: String) -> Int32 {
+    do throws(OutputFailure) {
+      try Output.line(text)
+      return 0
+    } catch {
+      return report(error)
     }
   }
 }

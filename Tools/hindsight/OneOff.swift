@@ -16,10 +16,10 @@ struct Get: AsyncParsableCommand {
     let lookup = try await withTextCache(options.directory, try options.configuration()) {
       try await $0.lookup(key)
     }
-    if options.output.json { return Output.line(Reply(lookup).json) }
+    if options.output.json { return try Output.line(Reply(lookup).json) }
     switch lookup {
     case .hit(let hit):
-      Output.line(Output.printable(hit.value))
+      try Output.line(Output.printable(hit.value))
       Output.diagnose(
         "\(hit.tier) hit, set \(hit.age.seconds) s ago as event \(hit.origin), "
           + "expires in \(hit.expiresIn.seconds) s")
@@ -69,7 +69,8 @@ struct SetCommand: AsyncParsableCommand {
     ) { cache in
       try await cache.set(bytes, for: key, memoryTTL: memory, storeTTL: store, reason: reason)
     }
-    Output.line(options.output.json ? Reply.sequence(sequence).json : "set as event \(sequence)")
+    try Output.line(
+      options.output.json ? Reply.sequence(sequence).json : "set as event \(sequence)")
   }
 }
 
@@ -91,7 +92,7 @@ struct Invalidate: AsyncParsableCommand {
     ) { cache in
       try await cache.invalidate(key, reason: reason)
     }
-    Output.line(
+    try Output.line(
       options.output.json
         ? Reply.removed(wasThere).json : wasThere ? "invalidated" : "nothing was there")
   }
@@ -116,7 +117,7 @@ struct Clear: AsyncParsableCommand {
     ) { cache in
       try await cache.clear(prefix: prefix, reason: reason)
     }
-    Output.line(
+    try Output.line(
       options.output.json
         ? Reply.counts(counts).json
         : "removed \(counts.memory) from memory and \(counts.store) from the store")
@@ -134,7 +135,7 @@ struct Count: AsyncParsableCommand {
     let counts = try await withTextCache(
       options.directory, try options.configuration()
     ) { $0.count }
-    Output.line(
+    try Output.line(
       options.output.json
         ? Reply.counts(counts).json : "memory \(counts.memory), store \(counts.store)")
   }
@@ -157,9 +158,9 @@ struct Stats: AsyncParsableCommand {
       options.directory, try options.configuration()
     ) { Report(statistics: $0.statistics, recovery: $0.recovery) }
     let json = try Output.json(report)
-    if options.output.json { return Output.line(json) }
+    if options.output.json { return try Output.line(json) }
     let (statistics, recovery) = (report.statistics, report.recovery)
-    Output.line(
+    try Output.line(
       """
       entries   memory \(statistics.entries.memory), store \(statistics.entries.store)
       bytes     memory \(statistics.bytes.memory), store \(statistics.bytes.store)
@@ -170,7 +171,7 @@ struct Stats: AsyncParsableCommand {
       \(recovery.replayedEvents) events replayed in \(recovery.seconds) s
       """)
     for (name, registry) in statistics.registries.sorted(by: { $0.key < $1.key }) {
-      Output.line(
+      try Output.line(
         "registry  \(name.isEmpty ? "(none)" : Output.printable(name)): "
           + "\(registry.entries) entries, \(registry.bytes) bytes")
     }

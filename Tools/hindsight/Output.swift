@@ -1,17 +1,62 @@
 import Foundation
 import HindsightTesting
 
+/// Standard output can't be written: exit code 1.
+struct OutputFailure: Error, CustomStringConvertible {
+  var errorNumber: Int32
+
+  var description: String {
+    "standard output can't be written: \(String(cString: strerror(errorNumber)))"
+  }
+}
+
 /// What goes to standard output and standard error.
 enum Output {
+  /// Puts something in the place of each of the standard descriptors that is closed, so that no file
+  /// of a cache gets its number, and with it what is meant for people. Reading and writing them fails
+  /// as it would have.
+  static func occupyClosedDescriptors() {
+    for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) == -1 {
+      _ = open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
+    }
+  }
+
   /// Writes a line to standard error. Whatever it is made of, it is harmless to a terminal.
   static func diagnose(_ text: String) {
-    FileHandle.standardError.write(Data((text.shown(keeping: ["\n", "\t"]) + "\n").utf8))
+    show(text.shown(keeping: ["\n", "\t"]) + "\n")
   }
+
+  /// Writes text to standard error as it is. Where that fails, there is nobody left to tell.
+  fileprivate static func show(_ text: String) { _ = send(text, to: STDERR_FILENO) }
 
   /// Writes a line to standard output, at once. Whatever it is made of, it is harmless to a
   /// terminal; JSON was made so before (`shownAsJSON`).
-  static func line(_ text: String) {
-    FileHandle.standardOutput.write(Data((text.shown(keeping: ["\n", "\t"]) + "\n").utf8))
+  static func line(_ text: String) throws(OutputFailure) {
+    try write(text.shown(keeping: ["\n", "\t"]) + "\n")
+  }
+
+  /// Writes text to standard output, at once and as it is.
+  static func write(_ text: String) throws(OutputFailure) {
+    let errorNumber = send(text, to: STDOUT_FILENO)
+    guard errorNumber == 0 else { throw OutputFailure(errorNumber: errorNumber) }
+  }
+
+  /// - Returns: 0, or the error's number.
+  private static func send(_ text: String, to descriptor: Int32) -> Int32 {
+    var rest = Array(text.utf8)[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
+      if count >= 0 {
+        rest = rest.dropFirst(count)
+      } else if errno == EAGAIN {
+        // Whoever shares it with us made it non-blocking.
+        var wanted = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        _ = poll(&wanted, 1, -1)
+      } else if errno != EINTR {
+        return errno
+      }
+    }
+    return 0
   }
 
   /// Text from a cache as part of a line for people: it can't end the line either.
@@ -59,10 +104,10 @@ final class Progress {
     } else {
       text = "\(title) \(done)"
     }
-    FileHandle.standardError.write(Data("\r\u{1B}[K\(text)".utf8))
+    Output.show("\r\u{1B}[K\(text)")
   }
 
   func end() {
-    if isShown { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+    if isShown { Output.show("\r\u{1B}[K") }
   }
 }

@@ -18,15 +18,15 @@ struct Repair: AsyncParsableCommand {
     var configuration = try options.configuration()
     configuration.corruption = .salvage
     let recovery = try await withTextCache(options.directory, configuration) { $0.recovery }
-    if options.output.json { return Output.line(try Output.json(recovery)) }
-    Output.line(
+    if options.output.json { return try Output.line(Output.json(recovery)) }
+    try Output.line(
       """
       journal \(recovery.journal.rawValue): event \(recovery.lastSequence) is the last one kept, \
       \(recovery.droppedBytes) bytes put aside
       store \(recovery.store.rawValue): \(recovery.deletedRows) rows deleted, \
       \(recovery.insertedRows) inserted, \(recovery.lostValues) values lost
       """)
-    for name in recovery.quarantined { Output.line("kept aside: \(Output.printable(name))") }
-    for damage in recovery.damage { Output.line("damage: \(Output.printable(damage))") }
+    for name in recovery.quarantined { try Output.line("kept aside: \(Output.printable(name))") }
+    for damage in recovery.damage { try Output.line("damage: \(Output.printable(damage))") }
   }
 }

@@ -54,16 +54,16 @@ struct Run: AsyncParsableCommand {
   private func show(_ file: String, _ outcome: ScenarioOutcome) throws {
     if output.json {
       let mismatch = outcome.mismatch
-      Output.line(
-        try Output.json(
+      try Output.line(
+        Output.json(
           Line(
             file: file, passed: mismatch == nil, commands: outcome.commandCount,
             checks: outcome.checkCount, sequence: outcome.sequence, digest: outcome.digest,
             line: mismatch?.line, expected: mismatch?.expected, actual: mismatch?.actual)))
     } else if let mismatch = outcome.mismatch {
-      Output.line(Output.printable("\(mismatch)"))
+      try Output.line(Output.printable("\(mismatch)"))
     } else {
-      Output.line(
+      try Output.line(
         "\(file): ok, \(outcome.commandCount) commands, \(outcome.checkCount) checks, "
           + "event \(outcome.sequence), digest \(outcome.digest)")
     }

@@ -34,22 +34,22 @@ struct Verify: ParsableCommand {
     let result = try verification(of: directory, limits: limits) { progress.update($0) }
     progress.end()
     if output.json {
-      Output.line(try Output.json(result))
+      try Output.line(Output.json(result))
     } else {
-      show(result)
+      try show(result)
     }
     if !result.isSound { throw CheckFailure(message: "") }
   }
 
-  private func show(_ result: Verification) {
+  private func show(_ result: Verification) throws {
     for problem in result.problems {
       let place = problem.offset.map { ", offset \($0)" } ?? ""
-      Output.line(
+      try Output.line(
         "DAMAGE \(Output.printable(problem.file))\(place): \(Output.printable(problem.message))")
     }
-    if result.omittedProblems > 0 { Output.line("DAMAGE … and \(result.omittedProblems) more") }
-    for note in result.notes { Output.line("note: \(Output.printable(note))") }
-    Output.line(
+    if result.omittedProblems > 0 { try Output.line("DAMAGE … and \(result.omittedProblems) more") }
+    for note in result.notes { try Output.line("note: \(Output.printable(note))") }
+    try Output.line(
       """
       \(result.isSound ? "ok" : "NOT ok"): \(result.events) events \
       (\(result.firstSequence) to \(result.lastSequence)) in \(result.frames) frames and \

@@ -35,6 +35,8 @@ final class BenchSink: Sendable {
   private struct State {
     var rows: [BenchRow] = []
     var checks = BenchChecks()
+    /// Why a row could not be printed.
+    var failure: OutputFailure?
   }
 
   private struct Report: Encodable {
@@ -50,21 +52,24 @@ final class BenchSink: Sendable {
   func emit(_ metric: String, _ value: Double, _ unit: String, peer: String = "hindsight") {
     let row = BenchRow(peer: peer, metric: metric, value: value, unit: unit)
     state.withLock { $0.rows.append(row) }
-    switch form {
-    case .peerRows: Output.line(row.line)
-    case .text: Output.line(row.line)
-    case .json: break
+    guard form != .json else { return }
+    do throws(OutputFailure) {
+      try Output.line(row.line)
+    } catch {
+      state.withLock { $0.failure = error }
     }
   }
 
   func count(_ change: (inout BenchChecks) -> Void) { state.withLock { change(&$0.checks) } }
 
   /// Prints what comes at the end.
+  /// - Throws: `OutputFailure` where that, or a row before it, can't be printed.
   func finish() throws {
-    let (rows, checks) = state.withLock { ($0.rows, $0.checks) }
+    let (rows, checks, failure) = state.withLock { ($0.rows, $0.checks, $0.failure) }
+    if let failure { throw failure }
     switch form {
-    case .json: Output.line(try Output.json(Report(rows: rows, checks: checks)))
-    case .text: Output.line("checked: \(try Output.json(checks))")
+    case .json: try Output.line(Output.json(Report(rows: rows, checks: checks)))
+    case .text: try Output.line("checked: \(try Output.json(checks))")
     // Standard output has nothing but rows: a table is made of them.
     case .peerRows: Output.diagnose("hindsight bench checked: \(try Output.json(checks))")
     }

@@ -38,7 +38,7 @@ struct ScalingChild: AsyncParsableCommand {
       seconds += (BenchTools.clock.now - began).seconds
     }
     try await cache.settle()
-    Output.line(try Output.json(Outcome(setsPerSecond: Double(events) / seconds)))
+    try Output.line(Output.json(Outcome(setsPerSecond: Double(events) / seconds)))
     kill(getpid(), SIGKILL)
   }
 
