@@ -43,6 +43,31 @@ struct CommandTests {
     #expect(try Command.run(["count", scratch.cache]).lines == ["memory 3, store 4"])
   }
 
+  @Test("exec opens a cache as it was last opened, too, and its options say otherwise")
+  func execInheritsConfiguration() throws {
+    let scratch = try Scratch()
+    let sets = (0..<1_100).map { #"{"op":"set","key":"k:\#($0)","value":\#($0)}"# }
+    func exec(_ options: [String], _ lines: [String]) throws -> [String] {
+      let result = try Command.run(["exec", "--cache", scratch.cache] + options, input: lines)
+      #expect(result.status == 0, "\(result.errors)")
+      return result.lines
+    }
+    func count(_ options: [String] = []) throws -> String {
+      try #require(try exec(options, [#"{"op":"count"}"#]).last)
+    }
+    _ = try exec(["--memory-entries", "1050", "--store-ttl", "5000", "--access", "off"], sets)
+    #expect(try count() == #"{"ok":true,"memory":1050,"store":1100}"#)
+    let opened = try Command.run(["events", scratch.cache]).lines.filter { $0.contains(" opened ") }
+    let settings = opened.map { $0.split(separator: " ").dropFirst(2).joined(separator: " ") }
+    #expect(settings.count == 2 && Set(settings).count == 1, "\(settings)")
+    #expect(try count(["--store-entries", "1060"]).contains(#""store":1060"#))
+    #expect(try count(["--no-store"]).contains(#""store":0"#))
+    #expect(try count().contains(#""store":0"#))
+    let set = #"{"op":"set","key":"k:new","value":1}"#
+    let replies = try exec(["--store-entries", "1060"], [set, #"{"op":"count"}"#])
+    #expect(replies.last?.contains(#""store":1}"#) == true, "\(replies)")
+  }
+
   @Test("exec answers every line in order, and goes on after bad ones")
   func exec() throws {
     let scratch = try Scratch()

@@ -21,6 +21,9 @@ struct Exec: AsyncParsableCommand {
       up to N at a time; clear, count, cleanup, sync, settle and stats wait for all lines before
       them. Replies come in order all the same.
 
+      A cache that is there is opened as it was last opened (limits, TTLs, access log, with or
+      without store and journal), unless options say otherwise.
+
       For tests of crashes and faults, HINDSIGHT_FAILPOINTS in the environment says where something
       happens, as NAME:COUNT[:ACTION], several separated by commas: at the COUNTth passage (3), from
       one to another (3-5), or from one on (3+), the process kills itself (kill, unless another
@@ -45,7 +48,7 @@ struct Exec: AsyncParsableCommand {
   var json = false
 
   func run() async throws {
-    var configuration = CacheConfiguration()
+    var configuration = CacheConfiguration(lastOpenedIn: directory)
     options.apply(to: &configuration)
     try ttls.apply(to: &configuration)
     try tuning.apply(to: &configuration)

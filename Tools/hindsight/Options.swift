@@ -16,7 +16,7 @@ struct CacheOptions: ParsableArguments {
   @Option(help: "The most entries that memory holds; 1000 for a new cache.")
   var memoryEntries: UInt64?
 
-  @Option(help: "The most entries that the store holds; 100000 for a new cache.")
+  @Option(help: "The most entries that the store holds; 100000 for a new cache. Uses a store.")
   var storeEntries: UInt64?
 
   @Option(help: "What the journal records of reads: off, recency (for a new cache) or lookups.")
@@ -34,7 +34,10 @@ struct CacheOptions: ParsableArguments {
   /// Changes what was asked for on the command line, and leaves the rest.
   func apply(to configuration: inout CacheConfiguration) {
     if let memoryEntries { configuration.memoryLimit = TierLimit(entryCountMax: memoryEntries) }
-    if let storeEntries { configuration.storeLimit = TierLimit(entryCountMax: storeEntries) }
+    if let storeEntries {
+      configuration.storeLimit = TierLimit(entryCountMax: storeEntries)
+      configuration.usesStore = true
+    }
     if let access { configuration.accessLog = access }
     configuration.acknowledgement = acknowledge
     if noStore { configuration.usesStore = false }
@@ -44,10 +47,10 @@ struct CacheOptions: ParsableArguments {
 
 /// The TTLs of a cache.
 struct TTLOptions: ParsableArguments {
-  @Option(help: "The memory tier's TTL in seconds; 3600 unless given.")
+  @Option(help: "The memory tier's TTL in seconds; 3600 for a new cache.")
   var memoryTTL: Double?
 
-  @Option(help: "The store's TTL in seconds; 86400 unless given.")
+  @Option(help: "The store's TTL in seconds; 86400 for a new cache.")
   var storeTTL: Double?
 
   /// Changes what was asked for on the command line, and leaves the rest.
@@ -65,8 +68,7 @@ extension AccessLog: ExpressibleByArgument {
 
 extension Acknowledgement: ExpressibleByArgument {}
 
-/// A cache's directory, and how to open it, for one-off commands: as it was last opened, unless
-/// the command line says otherwise. A look at a cache must not shrink it to the defaults.
+/// A cache's directory, and how to open it, for one-off commands.
 struct DirectoryOptions: ParsableArguments {
   @Argument(help: "The cache's directory.", completion: .directory)
   var directory: String
@@ -77,16 +79,22 @@ struct DirectoryOptions: ParsableArguments {
   @OptionGroup var output: OutputOptions
 
   func configuration() throws -> CacheConfiguration {
-    var configuration = CacheConfiguration()
-    configuration.adoptLast(in: directory)
+    var configuration = CacheConfiguration(lastOpenedIn: directory)
     cache.apply(to: &configuration)
     return configuration
   }
 }
 
 extension CacheConfiguration {
+  /// As the cache in a directory was last opened, unless the command line says otherwise: a look at a
+  /// cache must not shrink it to the defaults.
+  init(lastOpenedIn directory: String) {
+    self.init()
+    adoptLast(in: directory)
+  }
+
   /// Takes limits, TTLs and tiers from a directory's history, where there is one that can be read.
-  fileprivate mutating func adoptLast(in directory: String) {
+  private mutating func adoptLast(in directory: String) {
     func has(_ name: String) -> Bool {
       FileManager.default.fileExists(atPath: directory + "/" + name)
     }
