@@ -68,6 +68,52 @@ struct CommandTests {
     #expect(replies.last?.contains(#""store":1}"#) == true, "\(replies)")
   }
 
+  /// Whether a directory has a journal.
+  private func hasJournal(_ directory: String) throws -> Bool {
+    try FileManager.default.contentsOfDirectory(atPath: directory).contains {
+      $0.hasSuffix(".journal")
+    }
+  }
+
+  @Test(
+    "S041 what a first opening that failed left behind is opened with a journal",
+    arguments: ["kill", "error:ENOSPC"])
+  func failedFirstOpening(action: String) throws {
+    let scratch = try Scratch()
+    let failing = "export HINDSIGHT_FAILPOINTS=segment.create.before:1:\(action)"
+    let command = try Command(["exec", "--cache", scratch.cache], limits: failing)
+    #expect(try command.end().status != 0)
+    #expect(access(scratch.cache + "/store.sqlite", F_OK) == 0)
+    #expect(try !hasJournal(scratch.cache))
+    #expect(try Command.run(["set", scratch.cache, "a:b", "1"]).status == 0)
+    #expect(try hasJournal(scratch.cache))
+    #expect(try Command.run(["exec", "--cache", scratch.cache]).status == 0)
+    #expect(try Command.run(["get", scratch.cache, "a:b"]).lines == ["1"])
+  }
+
+  @Test("a store that is no store of ours is no reason to go without a journal")
+  func foreignStore() throws {
+    let scratch = try Scratch()
+    try FileManager.default.createDirectory(
+      atPath: scratch.cache, withIntermediateDirectories: false)
+    try Data("no database".utf8).write(to: URL(fileURLWithPath: scratch.cache + "/store.sqlite"))
+    #expect(try Command.run(["set", scratch.cache, "a:b", "1"]).status == 0)
+    #expect(try hasJournal(scratch.cache))
+  }
+
+  @Test("a cache without a journal goes on without one, also when it is empty")
+  func withoutJournal() throws {
+    let scratch = try Scratch()
+    let set = ["set", scratch.cache, "a:b", "1"]
+    #expect(try Command.run(set + ["--no-journal"]).status == 0)
+    #expect(try Command.run(["get", scratch.cache, "a:b"]).lines == ["1"])
+    #expect(try Command.run(["clear", scratch.cache]).status == 0)
+    #expect(try Command.run(set).status == 0)
+    #expect(try Command.run(["exec", "--cache", scratch.cache]).status == 0)
+    #expect(try Command.run(["get", scratch.cache, "a:b"]).lines == ["1"])
+    #expect(try !hasJournal(scratch.cache))
+  }
+
   @Test("exec answers every line in order, and goes on after bad ones")
   func exec() throws {
     let scratch = try Scratch()

@@ -1,8 +1,10 @@
 public import ArgumentParser
 import Foundation
 public import Hindsight
+public import HindsightCore
 import HindsightJournal
 import HindsightReplay
+import HindsightStore
 import HindsightTesting
 
 /// What every command takes.
@@ -106,7 +108,7 @@ extension CacheConfiguration {
         let hasJournal = names.contains {
           $0.hasSuffix(".journal") || $0.hasSuffix(".checkpoint")
         }
-        if has("store.sqlite"), !hasJournal { usesJournal = false }
+        if has("store.sqlite"), !hasJournal { try adoptStore(in: directory) }
         return
       }
       memoryLimit = opened.memoryLimit
@@ -118,6 +120,13 @@ extension CacheConfiguration {
     } catch {
       // Opening it says what is wrong, and refuses; a repair begins with the defaults.
     }
+  }
+
+  /// Uses no journal where a store without one says that it never had any. One that an opening left
+  /// behind which did not get as far as its journal is fresh; one whose journal is gone names it.
+  private mutating func adoptStore(in directory: String) throws(StoreError) {
+    guard let mark = try StoreInspector(directory: directory).mark else { return }
+    if mark.journalID == JournalID(high: 0, low: 0), mark.applied > .zero { usesJournal = false }
   }
 }
 
