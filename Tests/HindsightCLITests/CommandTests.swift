@@ -68,6 +68,16 @@ struct CommandTests {
     #expect(replies.last?.contains(#""store":1}"#) == true, "\(replies)")
   }
 
+  @Test("a value is printed as JSON that means the same, on one line")
+  func printedValue() throws {
+    let scratch = try Scratch()
+    let value = "{\n  \"a\":\t\"x\u{200D}y\u{202E}z\"\r\n}"
+    #expect(try Command.run(["set", scratch.cache, "a:b", value]).status == 0)
+    let get = try Command.run(["get", scratch.cache, "a:b"])
+    #expect(get.lines == [#"{   "a": "x\u200dy\u202ez"  }"#])
+    #expect(try json(get.output)["a"] as? String == "x\u{200D}y\u{202E}z")
+  }
+
   /// Whether a directory has a journal.
   private func hasJournal(_ directory: String) throws -> Bool {
     try FileManager.default.contentsOfDirectory(atPath: directory).contains {

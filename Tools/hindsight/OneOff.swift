@@ -19,7 +19,7 @@ struct Get: AsyncParsableCommand {
     if options.output.json { return try Output.line(Reply(lookup).json) }
     switch lookup {
     case .hit(let hit):
-      try Output.line(Output.printable(hit.value))
+      try Output.line(Reply.value(hit.value))
       Output.diagnose(
         "\(hit.tier) hit, set \(hit.age.seconds) s ago as event \(hit.origin), "
           + "expires in \(hit.expiresIn.seconds) s")

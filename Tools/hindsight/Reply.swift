@@ -25,7 +25,7 @@ struct Reply {
 
   /// A value as one line of JSON. What is none, though its coder says so, comes as a string: whoever
   /// wrote the journal must not write parts of the reply.
-  private static func value(_ bytes: [UInt8]) -> String {
+  static func value(_ bytes: [UInt8]) -> String {
     let text = String(decoding: bytes, as: UTF8.self)
     do throws(JSONError) {
       _ = try JSONParser.parse(bytes[...])
