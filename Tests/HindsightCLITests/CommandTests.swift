@@ -78,6 +78,16 @@ struct CommandTests {
     #expect(try json(get.output)["a"] as? String == "x\u{200D}y\u{202E}z")
   }
 
+  @Test("an argument that is not UTF-8 is refused with code 2, not changed into another")
+  func brokenArgument() throws {
+    let scratch = try Scratch()
+    // The shell adds it behind the others: Foundation's arguments are Unicode.
+    let command = try Command(["get", scratch.cache], limits: #"set -- "$@" "$(printf 'a\377')""#)
+    let result = try command.end()
+    #expect(result.status == 2)
+    #expect(result.errors.contains("argument 3 is not UTF-8: a\u{FFFD}\n"))
+  }
+
   /// Whether a directory has a journal.
   private func hasJournal(_ directory: String) throws -> Bool {
     try FileManager.default.contentsOfDirectory(atPath: directory).contains {

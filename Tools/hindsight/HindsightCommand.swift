@@ -40,6 +40,7 @@ struct HindsightCommand: AsyncParsableCommand {
     // A file at its limit (ulimit -f) is an error of the write, which we handle; not our end.
     signal(SIGXFSZ, SIG_IGN)
     do {
+      try checkArguments()
       var command = try parseAsRoot()
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()
@@ -48,6 +49,16 @@ struct HindsightCommand: AsyncParsableCommand {
       }
     } catch {
       Foundation.exit(report(error))
+    }
+  }
+
+  /// Swift changes what is not UTF-8 in its arguments: one key would answer for another.
+  private static func checkArguments() throws {
+    for at in 1..<max(1, Int(CommandLine.argc)) {
+      guard let argument = CommandLine.unsafeArgv[at] else { break }
+      guard String(validatingCString: argument) != nil else {
+        throw ValidationError("argument \(at) is not UTF-8: \(String(cString: argument))")
+      }
     }
   }
 
