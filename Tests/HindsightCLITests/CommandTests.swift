@@ -88,6 +88,27 @@ struct CommandTests {
     #expect(result.errors.contains("argument 3 is not UTF-8: a\u{FFFD}\n"))
   }
 
+  @Test("commands that only look or remove make no cache where there is none: code 3")
+  func noCache() throws {
+    let scratch = try Scratch()
+    let empty = scratch.path + "/empty"
+    try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: false)
+    for command in [["get"], ["count"], ["stats"], ["invalidate"], ["clear"], ["repair"]] {
+      let key = ["get", "invalidate"].contains(command[0]) ? ["a:b"] : []
+      for (directory, said) in [
+        (scratch.cache, "there is no such directory"), (empty, "there is no cache in it"),
+      ] {
+        let result = try Command.run(command + [directory] + key)
+        #expect(result.status == 3 && result.errors.contains(said), "\(command): \(result)")
+      }
+    }
+    #expect(access(scratch.cache, F_OK) != 0)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: empty).isEmpty)
+    #expect(try Command.run(["set", empty, "a:b", "1"]).status == 0)
+    #expect(try Command.run(["exec", "--cache", scratch.cache]).status == 0)
+    #expect(try Command.run(["count", scratch.cache]).lines == ["memory 0, store 0"])
+  }
+
   /// Whether a directory has a journal.
   private func hasJournal(_ directory: String) throws -> Bool {
     try FileManager.default.contentsOfDirectory(atPath: directory).contains {

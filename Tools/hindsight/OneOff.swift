@@ -33,6 +33,8 @@ struct SetCommand: AsyncParsableCommand {
     commandName: "set",
     abstract: "Set a key to a JSON value.",
     discussion: """
+      Makes the cache where there is none, as exec does. The other commands want one that is there.
+
       Example: hindsight set /tmp/cache pypi:flask '{"name":"flask"}' --memory-ttl 60
       """)
 
@@ -65,7 +67,7 @@ struct SetCommand: AsyncParsableCommand {
     let memory = try (memoryTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
     let store = try (storeTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
     let sequence = try await withTextCache(
-      options.directory, try options.configuration()
+      options.directory, try options.configuration(makesCache: true)
     ) { cache in
       try await cache.set(bytes, for: key, memoryTTL: memory, storeTTL: store, reason: reason)
     }

@@ -80,11 +80,37 @@ struct DirectoryOptions: ParsableArguments {
 
   @OptionGroup var output: OutputOptions
 
-  func configuration() throws -> CacheConfiguration {
+  /// How to open the cache.
+  /// - Parameter makesCache: where there is none, it is made.
+  /// - Throws: `CacheError.Code.system` where there is none otherwise.
+  func configuration(makesCache: Bool = false) throws -> CacheConfiguration {
+    if !makesCache { try checkCache() }
     var configuration = CacheConfiguration(lastOpenedIn: directory)
     cache.apply(to: &configuration)
     return configuration
   }
+}
+
+extension DirectoryOptions {
+  private func checkCache() throws {
+    guard FileManager.default.fileExists(atPath: directory) else {
+      throw CacheError(.system, "\(directory): there is no such directory")
+    }
+    let names: [String]
+    do {
+      names = try FileManager.default.contentsOfDirectory(atPath: directory)
+    } catch {
+      // Opening it says what is wrong.
+      return
+    }
+    guard names.contains(where: { $0 == "store.sqlite" || $0.isJournalFile }) else {
+      throw CacheError(.system, "\(directory): there is no cache in it")
+    }
+  }
+}
+
+extension String {
+  fileprivate var isJournalFile: Bool { hasSuffix(".journal") || hasSuffix(".checkpoint") }
 }
 
 extension CacheConfiguration {
@@ -105,10 +131,9 @@ extension CacheConfiguration {
       guard let opened = try LastOpened.read(try PosixStorage(path: directory)) else {
         // A journal whose beginning is damaged is one, too: opening it tells, and refuses.
         let names = try FileManager.default.contentsOfDirectory(atPath: directory)
-        let hasJournal = names.contains {
-          $0.hasSuffix(".journal") || $0.hasSuffix(".checkpoint")
+        if has("store.sqlite"), !names.contains(where: \.isJournalFile) {
+          try adoptStore(in: directory)
         }
-        if has("store.sqlite"), !hasJournal { try adoptStore(in: directory) }
         return
       }
       memoryLimit = opened.memoryLimit
