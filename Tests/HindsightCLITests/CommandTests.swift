@@ -109,6 +109,42 @@ struct CommandTests {
     #expect(try Command.run(["count", scratch.cache]).lines == ["memory 0, store 0"])
   }
 
+  /// Leaves a cache behind as a crash does that tore the last frame.
+  private func tear(_ cache: String) throws {
+    let options = ["--no-store", "--sync-interval", "0"]
+    let command = try Command(["exec", "--cache", cache] + options)
+    for key in ["a:b", "a:c"] {
+      try command.send([#"{"op":"set","key":"\#(key)","value":1}"#])
+      #expect(command.receive(1).count == 1)
+    }
+    kill(command.process.processIdentifier, SIGKILL)
+    command.process.waitUntilExit()
+    let segment = URL(fileURLWithPath: cache + "/00000001.journal")
+    var bytes = try Data(contentsOf: segment)
+    let last = try #require(bytes.lastIndex { $0 != 0 })
+    bytes[last] ^= 1
+    try bytes.write(to: segment)
+  }
+
+  @Test("what an opening dropped is said once: on standard error, or by stats")
+  func saysWhatWasDropped() throws {
+    let scratch = try Scratch()
+    try tear(scratch.cache)
+    let count = try Command.run(["count", scratch.cache])
+    #expect(count.status == 0 && count.lines == ["memory 1, store 0"])
+    let said = /hindsight: opening the cache: dropped \d+ bytes; aside \S+\.quarantine\S*\n/
+    #expect(count.errors.wholeMatch(of: said) != nil, "\(count.errors)")
+    #expect(try Command.run(["count", scratch.cache]).errors.isEmpty)
+
+    let other = try Scratch()
+    try tear(other.cache)
+    let stats = try Command.run(["stats", other.cache])
+    #expect(stats.status == 0 && stats.errors.isEmpty, "\(stats.errors)")
+    #expect(
+      stats.output.contains(/\ndropped   \d+ bytes\naside     \S+\.quarantine/), "\(stats.output)")
+    #expect(!(try Command.run(["stats", other.cache]).output.contains("dropped")))
+  }
+
   /// Whether a directory has a journal.
   private func hasJournal(_ directory: String) throws -> Bool {
     try FileManager.default.contentsOfDirectory(atPath: directory).contains {

@@ -157,7 +157,7 @@ struct Stats: AsyncParsableCommand {
 
   func run() async throws {
     let report = try await withTextCache(
-      options.directory, try options.configuration()
+      .directory(options.directory), try options.configuration()
     ) { Report(statistics: $0.statistics, recovery: $0.recovery) }
     let json = try Output.json(report)
     if options.output.json { return try Output.line(json) }
@@ -172,6 +172,10 @@ struct Stats: AsyncParsableCommand {
       opening   journal \(recovery.journal.rawValue), store \(recovery.store.rawValue), \
       \(recovery.replayedEvents) events replayed in \(recovery.seconds) s
       """)
+    for (name, text) in recovery.losses {
+      let column = name.padding(toLength: 10, withPad: " ", startingAt: 0)
+      try Output.line(column + Output.printable(text))
+    }
     for (name, registry) in statistics.registries.sorted(by: { $0.key < $1.key }) {
       try Output.line(
         "registry  \(name.isEmpty ? "(none)" : Output.printable(name)): "

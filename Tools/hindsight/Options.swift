@@ -172,11 +172,29 @@ struct KeyArguments: ParsableArguments {
 /// Values on the command line and in `exec` are JSON text, kept as it is.
 typealias TextCache = Cache<[UInt8]>
 
-/// Opens a cache of JSON text, runs `body`, closes it.
+/// Opens a cache of JSON text, says on standard error what that cost, runs `body`, closes it.
 func withTextCache<R>(
   _ directory: String, _ configuration: CacheConfiguration,
   _ body: nonisolated(nonsending) (TextCache) async throws -> R
 ) async throws -> R {
-  try await withCache(
-    at: directory, coder: .jsonText, configuration: configuration, body)
+  try await withTextCache(.directory(directory), configuration) { cache in
+    let losses = cache.recovery.losses.map { "\($0.name) \($0.text)" }
+    if !losses.isEmpty {
+      let text = losses.joined(separator: "; ")
+      Output.diagnose("hindsight: opening the cache: \(Output.printable(text))")
+    }
+    return try await body(cache)
+  }
+}
+
+extension RecoverySummary {
+  /// What opening dropped, put aside, or found damaged; empty where all was whole.
+  var losses: [(name: String, text: String)] {
+    var losses: [(name: String, text: String)] = []
+    if droppedBytes > 0 { losses.append(("dropped", "\(droppedBytes) bytes")) }
+    losses += quarantined.map { ("aside", $0) }
+    losses += damage.map { ("damage", $0) }
+    if lostValues > 0 { losses.append(("lost", "\(lostValues) values")) }
+    return losses
+  }
 }

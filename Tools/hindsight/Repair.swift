@@ -17,7 +17,9 @@ struct Repair: AsyncParsableCommand {
   func run() async throws {
     var configuration = try options.configuration()
     configuration.corruption = .salvage
-    let recovery = try await withTextCache(options.directory, configuration) { $0.recovery }
+    let recovery = try await withTextCache(.directory(options.directory), configuration) {
+      $0.recovery
+    }
     if options.output.json { return try Output.line(Output.json(recovery)) }
     try Output.line(
       """
