@@ -262,10 +262,14 @@ struct CommandTests {
     #expect(try Command.run(["--help"]).status == 0)
   }
 
-  @Test("where no file may become as large as a segment, opening says so with code 3")
-  func fullDisk() throws {
+  @Test(
+    "where no file may become as large as a segment, opening says so with code 3",
+    arguments: [true, false])
+  func fullDisk(isExec: Bool) throws {
     let scratch = try Scratch()
-    let command = try Command(["exec", "--cache", scratch.cache], limits: "ulimit -f 2048")
+    let command = try Command(
+      isExec ? ["exec", "--cache", scratch.cache] : ["set", scratch.cache, "a:b", "1"],
+      limits: "ulimit -f 2048")
     let result = try command.end()
     #expect(result.status == 3)
     #expect(result.errors.contains("outOfSpace"), "\(result.errors)")

@@ -20,10 +20,12 @@ struct Events: ParsableCommand {
   @Argument(help: "The cache's directory.", completion: .directory)
   var directory: String
 
-  @Option(help: "The first event, by sequence or time.")
+  @Option(
+    parsing: .unconditional, help: "The first event, by sequence or time.", transform: Bound.init)
   var from: Bound?
 
-  @Option(help: "The last event, by sequence or time.")
+  @Option(
+    parsing: .unconditional, help: "The last event, by sequence or time.", transform: Bound.init)
   var to: Bound?
 
   @Option(help: "Only events about this key.")
@@ -35,17 +37,17 @@ struct Events: ParsableCommand {
   @OptionGroup var output: OutputOptions
 
   /// A place in the history.
-  enum Bound: ExpressibleByArgument {
+  enum Bound {
     case sequence(UInt64)
     case time(Timestamp)
 
-    init?(argument: String) {
+    @Sendable init(_ argument: String) throws {
       if let sequence = UInt64(argument) {
         self = .sequence(sequence)
       } else if let time = Timestamp(iso8601: argument) {
         self = .time(time)
       } else {
-        return nil
+        throw ValidationError("it takes a sequence number, or a time as 2026-01-01T00:00:00Z")
       }
     }
   }
@@ -62,7 +64,7 @@ struct Events: ParsableCommand {
           to.map({ !$0.isBefore(event.record) }) ?? true,
           event.isAbout(wanted)
         else { return }
-        do throws(OutputFailure) {
+        do throws(StreamFailure) {
           try Output.line(isJSON ? event.json : event.text)
         } catch {
           // A replay can't be stopped from here, and nothing is open that must be closed.

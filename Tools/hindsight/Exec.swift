@@ -41,7 +41,7 @@ struct Exec: AsyncParsableCommand {
   @OptionGroup var ttls: TTLOptions
   @OptionGroup var tuning: TuningOptions
 
-  @Option(help: "How many operations may be in flight at a time.")
+  @Option(parsing: .unconditional, help: "How many operations may be in flight at a time.")
   var writers = 1
 
   @Flag(name: .long, help: "Accepted for uniformity: the output is JSON in any case.")
@@ -121,13 +121,13 @@ struct LineReader {
   private var isAtEnd = false
 
   /// The next lines; `nil` at the end of the input.
-  mutating func next() throws -> [Line]? {
+  mutating func next() throws(StreamFailure) -> [Line]? {
     while !isAtEnd {
       var chunk = [UInt8](repeating: 0, count: Self.chunkByteCount)
       let count = read(0, &chunk, chunk.count)
       if count < 0 {
         if errno == EINTR { continue }
-        throw CacheError(.system, "standard input can't be read: error \(errno)")
+        throw StreamFailure.input(errorNumber: errno)
       }
       if count == 0 { isAtEnd = true }
       let lines = take(chunk[..<count])

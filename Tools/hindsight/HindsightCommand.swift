@@ -4,8 +4,8 @@ import Hindsight
 import HindsightTesting
 import Logging
 
-/// The command line. Exit codes: 0 fine, 1 a check failed or something can't be written, 2 wrong
-/// usage, 3 the cache can't be opened.
+/// The command line. Exit codes: 0 fine, 1 a check failed or something can't be read or written,
+/// 2 wrong usage, 3 the cache can't be opened.
 @main
 struct HindsightCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -20,8 +20,8 @@ struct HindsightCommand: AsyncParsableCommand {
         hindsight events /tmp/cache
         hindsight verify /tmp/cache
 
-      Exit codes: 0 fine, 1 a check failed or something can't be written, 2 wrong usage, 3 the cache
-      can't be opened.
+      Exit codes: 0 fine, 1 a check failed or something can't be read or written, 2 wrong usage,
+      3 the cache can't be opened.
       """,
     version: "hindsight 0.1.0, journal format 1",
     subcommands: [
@@ -69,10 +69,14 @@ struct HindsightCommand: AsyncParsableCommand {
     case let failure as CheckFailure:
       if !failure.message.isEmpty { Output.diagnose(failure.message) }
       return 1
+    case let error as ValidationError:
+      // Found while it ran: what the parser finds is told with the usage of its command.
+      Output.diagnose("hindsight: \(error.message)")
+      return 2
     case let error as ScenarioError:
       Output.diagnose("\(error)")
       return 2
-    case let failure as OutputFailure:
+    case let failure as StreamFailure:
       Output.diagnose("hindsight: \(failure)")
       return 1
     case let failure as OpeningFailure:
@@ -93,7 +97,7 @@ struct HindsightCommand: AsyncParsableCommand {
 extension HindsightCommand {
   /// Says on standard output what was asked for: help, the version.
   private static func show(_ text: String) -> Int32 {
-    do throws(OutputFailure) {
+    do throws(StreamFailure) {
       try Output.line(text)
       return 0
     } catch {

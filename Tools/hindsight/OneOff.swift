@@ -44,13 +44,13 @@ struct SetCommand: AsyncParsableCommand {
   @Argument(help: "The value, as JSON.")
   var value: String
 
-  @Option(help: "The TTL of this entry in both tiers, in seconds.")
+  @Option(parsing: .unconditional, help: "The TTL of this entry in both tiers, in seconds.")
   var ttl: Double?
 
-  @Option(name: .customLong("memory-ttl"), help: "… in memory.")
+  @Option(name: .customLong("memory-ttl"), parsing: .unconditional, help: "… in memory.")
   var memoryTTL: Double?
 
-  @Option(name: .customLong("store-ttl"), help: "… in the store.")
+  @Option(name: .customLong("store-ttl"), parsing: .unconditional, help: "… in the store.")
   var storeTTL: Double?
 
   @Option(help: "Why; kept in the history.")

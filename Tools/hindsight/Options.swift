@@ -15,10 +15,13 @@ struct OutputOptions: ParsableArguments {
 
 /// How a cache is opened, but for its TTLs.
 struct CacheOptions: ParsableArguments {
-  @Option(help: "The most entries that memory holds; 1000 for a new cache.")
+  @Option(
+    parsing: .unconditional, help: "The most entries that memory holds; 1000 for a new cache.")
   var memoryEntries: UInt64?
 
-  @Option(help: "The most entries that the store holds; 100000 for a new cache. Uses a store.")
+  @Option(
+    parsing: .unconditional,
+    help: "The most entries that the store holds; 100000 for a new cache. Uses a store.")
   var storeEntries: UInt64?
 
   @Option(help: "What the journal records of reads: off, recency (for a new cache) or lookups.")
@@ -49,10 +52,10 @@ struct CacheOptions: ParsableArguments {
 
 /// The TTLs of a cache.
 struct TTLOptions: ParsableArguments {
-  @Option(help: "The memory tier's TTL in seconds; 3600 for a new cache.")
+  @Option(parsing: .unconditional, help: "The memory tier's TTL in seconds; 3600 for a new cache.")
   var memoryTTL: Double?
 
-  @Option(help: "The store's TTL in seconds; 86400 for a new cache.")
+  @Option(parsing: .unconditional, help: "The store's TTL in seconds; 86400 for a new cache.")
   var storeTTL: Double?
 
   /// Changes what was asked for on the command line, and leaves the rest.

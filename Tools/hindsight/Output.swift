@@ -1,14 +1,21 @@
 import Foundation
 import HindsightTesting
 
-/// Standard output can't be written: exit code 1.
-struct OutputFailure: Error, CustomStringConvertible {
-  var errorNumber: Int32
+/// Standard input can't be read, or standard output written: exit code 1.
+enum StreamFailure: Error, CustomStringConvertible {
+  case input(errorNumber: Int32)
+  case output(errorNumber: Int32)
 
   var description: String {
-    "standard output can't be written: \(String(cString: strerror(errorNumber)))"
+    switch self {
+    case .input(let number): "standard input can't be read: \(systemMessage(number))"
+    case .output(let number): "standard output can't be written: \(systemMessage(number))"
+    }
   }
 }
+
+/// What the system says to an error's number.
+func systemMessage(_ errorNumber: Int32) -> String { String(cString: strerror(errorNumber)) }
 
 /// What goes to standard output and standard error.
 enum Output {
@@ -31,14 +38,14 @@ enum Output {
 
   /// Writes a line to standard output, at once. Whatever it is made of, it is harmless to a
   /// terminal; JSON was made so before (`shownAsJSON`).
-  static func line(_ text: String) throws(OutputFailure) {
+  static func line(_ text: String) throws(StreamFailure) {
     try write(text.shown(keeping: ["\n", "\t"]) + "\n")
   }
 
   /// Writes text to standard output, at once and as it is.
-  static func write(_ text: String) throws(OutputFailure) {
+  static func write(_ text: String) throws(StreamFailure) {
     let errorNumber = send(text, to: STDOUT_FILENO)
-    guard errorNumber == 0 else { throw OutputFailure(errorNumber: errorNumber) }
+    guard errorNumber == 0 else { throw StreamFailure.output(errorNumber: errorNumber) }
   }
 
   /// - Returns: 0, or the error's number.

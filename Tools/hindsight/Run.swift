@@ -33,7 +33,7 @@ struct Run: AsyncParsableCommand {
     var failures = 0
     let progress = Progress("running", total: files.count)
     for (index, file) in files.enumerated() {
-      let scenario = try Scenario(parsing: try read(file), file: file)
+      let scenario = try Scenario(parsing: try contents(of: file), file: file)
       let outcome = try await ScenarioRunner().run(scenario, file: file)
       progress.update(index)
       if outcome.mismatch != nil { failures += 1 }
@@ -41,14 +41,6 @@ struct Run: AsyncParsableCommand {
     }
     progress.end()
     if failures > 0 { throw CheckFailure(message: "") }
-  }
-
-  private func read(_ file: String) throws -> [UInt8] {
-    do {
-      return [UInt8](try Data(contentsOf: URL(fileURLWithPath: file)))
-    } catch {
-      throw ValidationError("\(file) can't be read: \(error.localizedDescription)")
-    }
   }
 
   private func show(_ file: String, _ outcome: ScenarioOutcome) throws {

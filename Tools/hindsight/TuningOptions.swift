@@ -8,16 +8,18 @@ import Logging
 
 /// What `exec` can be told beside limits and TTLs: mostly for tests.
 struct TuningOptions: ParsableArguments {
-  @Option(help: "Bytes of a segment, 65536 to 1073741824.")
+  @Option(parsing: .unconditional, help: "Bytes of a segment, 65536 to 1073741824.")
   var segmentBytes: UInt64?
 
-  @Option(help: "Bytes of history that are kept.")
+  @Option(parsing: .unconditional, help: "Bytes of history that are kept.")
   var retentionBytes: UInt64?
 
-  @Option(help: "Seconds between background syncs; 0: only on request.")
+  @Option(parsing: .unconditional, help: "Seconds between background syncs; 0: only on request.")
   var syncInterval: Double?
 
-  @Option(help: "Seconds between sweeps of what is past its expiry; 0: only on request.")
+  @Option(
+    parsing: .unconditional,
+    help: "Seconds between sweeps of what is past its expiry; 0: only on request.")
   var sweepInterval: Double?
 
   @Flag(help: "Go on in memory while the journal can't be written.")

@@ -38,7 +38,7 @@ struct Bench: AsyncParsableCommand {
   @Option(help: "Only these: memory, sets, durable, recovery, store. May be repeated.")
   var only: [BenchSection] = []
 
-  @Option(help: "How many seconds a slow metric runs.")
+  @Option(parsing: .unconditional, help: "How many seconds a slow metric runs.")
   var budget: Double?
 
   @Flag(help: "Print peer, metric, value and unit, separated by tabs, and nothing else.")
@@ -50,10 +50,11 @@ struct Bench: AsyncParsableCommand {
   @Flag(help: "Measure instead how costs grow with entries, values, callers and the journal.")
   var scaling = false
 
-  @Option(help: "How many entries: of --pauses, and the most of --scaling.")
+  @Option(
+    parsing: .unconditional, help: "How many entries: of --pauses, and the most of --scaling.")
   var entries = 1_000_000
 
-  @Option(help: "How many seconds --pauses measures.")
+  @Option(parsing: .unconditional, help: "How many seconds --pauses measures.")
   var seconds = 20.0
 
   @OptionGroup var output: OutputOptions

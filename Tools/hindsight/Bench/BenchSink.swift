@@ -36,7 +36,7 @@ final class BenchSink: Sendable {
     var rows: [BenchRow] = []
     var checks = BenchChecks()
     /// Why a row could not be printed.
-    var failure: OutputFailure?
+    var failure: StreamFailure?
   }
 
   private struct Report: Encodable {
@@ -53,7 +53,7 @@ final class BenchSink: Sendable {
     let row = BenchRow(peer: peer, metric: metric, value: value, unit: unit)
     state.withLock { $0.rows.append(row) }
     guard form != .json else { return }
-    do throws(OutputFailure) {
+    do throws(StreamFailure) {
       try Output.line(row.line)
     } catch {
       state.withLock { $0.failure = error }
@@ -63,7 +63,7 @@ final class BenchSink: Sendable {
   func count(_ change: (inout BenchChecks) -> Void) { state.withLock { change(&$0.checks) } }
 
   /// Prints what comes at the end.
-  /// - Throws: `OutputFailure` where that, or a row before it, can't be printed.
+  /// - Throws: `StreamFailure` where that, or a row before it, can't be printed.
   func finish() throws {
     let (rows, checks, failure) = state.withLock { ($0.rows, $0.checks, $0.failure) }
     if let failure { throw failure }
