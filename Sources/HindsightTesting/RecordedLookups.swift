@@ -38,7 +38,8 @@ package struct RecordedLookups: Sendable {
   /// - Throws: `CacheError` with the code `.invalidValue` or `.invalidKey` where a line is none of a
   ///   stream; it names file and line.
   package init(parsing text: [UInt8], path: String) throws(CacheError) {
-    for (index, line) in text.split(separator: UInt8(ascii: "\n")).enumerated() {
+    let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    for (index, line) in lines.enumerated() where !line.isEmpty {
       do throws(CacheError) {
         try add(line)
       } catch {
@@ -95,11 +96,13 @@ package struct RecordedLookups: Sendable {
       throw CacheError(.system, "\(path) can't be opened: \(String(cString: strerror(errno)))")
     }
     defer { gzclose(file) }
+    var code = Z_OK
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 1 << 20)
     while true {
       let count = gzread(file, &chunk, UInt32(chunk.count))
-      if count == 0 { return bytes }
+      if count == 0, gzerror(file, &code) != nil, code == Z_OK { return bytes }
+      // Where the file ends before its stream, nothing is left to read either: Z_BUF_ERROR.
       guard count > 0 else {
         throw CacheError(.system, "\(path) is damaged: it doesn't inflate")
       }

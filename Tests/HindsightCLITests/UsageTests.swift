@@ -63,6 +63,34 @@ struct UsageTests {
         == "hindsight: \(scratch.path) can't be read: Is a directory\n")
   }
 
+  @Test("a stream that bench can't use is named with its line, before anything is measured")
+  func benchStreams() throws {
+    let scratch = try Scratch()
+    let path = scratch.path + "/sets.tsv"
+    func refusal(of line: String) throws -> String {
+      try "set\ta:b\t60\t1\n\n\(line)\n".write(toFile: path, atomically: true, encoding: .utf8)
+      return try self.refusal(["bench", "--input", path])
+    }
+    for line in [
+      "set\ta:b\t-1\t1", "set\t\t60\t1", "set\t\(String(repeating: "k", count: 1_025))\t60\t1",
+      "fly\ta:b\t60\t1", "set\ta:b\t60", "set\ta:b\tsoon\t1",
+    ] {
+      #expect(try refusal(of: line).hasPrefix("hindsight: \(path):3: "), "\(line)")
+    }
+    #expect(
+      try self.refusal(["bench", "--input", scratch.path + "/none"])
+        == "hindsight: \(scratch.path)/none can't be read: No such file or directory\n")
+  }
+
+  @Test("a demo of no lookups is refused")
+  func emptyDemo() throws {
+    let scratch = try Scratch()
+    let path = scratch.path + "/lookups.tsv"
+    try Data().write(to: URL(fileURLWithPath: path))
+    #expect(try refusal(["demo", "--lookups", path]) == "hindsight: \(path) has no lookups\n")
+    #expect(try refusal(["demo", "--lookups", path + "x"]).contains("No such file or directory"))
+  }
+
   @Test("standard input that can't be read is said in the system's words, with code 1")
   func noInput() throws {
     let scratch = try Scratch()

@@ -25,6 +25,20 @@ struct RecordedLookupsTests {
     #expect(error?.message.hasPrefix("stream:2: ") == true)
   }
 
+  @Test("a file that ends in the middle of its compressed stream is refused")
+  func truncated() throws {
+    let whole = try Data(
+      contentsOf: checkout.appendingPathComponent("Fixtures/lookups/lookups.tsv.gz"))
+    let path = FileManager.default.temporaryDirectory
+      .appendingPathComponent("hindsight-lookups-\(UUID().uuidString).gz")
+    defer { unlink(path.path) }
+    for count in [whole.count / 2, whole.count - 4] {
+      try whole.prefix(count).write(to: path)
+      let error = #expect(throws: CacheError.self) { try RecordedLookups(path: path.path) }
+      #expect(error?.code == .system, "\(count) bytes: \(String(describing: error))")
+    }
+  }
+
   @Test("a file that inflates to more than it may is refused")
   func size() throws {
     let path = checkout.appendingPathComponent("Fixtures/lookups/lookups.tsv.gz").path

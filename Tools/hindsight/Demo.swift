@@ -29,7 +29,7 @@ struct Demo: AsyncParsableCommand {
 
   func run() async throws {
     let path = try lookups ?? Self.findLookups()
-    let stream = try RecordedLookups(path: path)
+    let stream = try read(path)
     try await withCacheDirectory { directory in
       let report = try run(stream, path: path, directory: directory)
       if output.json {
@@ -40,6 +40,17 @@ struct Demo: AsyncParsableCommand {
       }
       guard report.isSound else { throw CheckFailure(message: "demo: a check failed, see above") }
     }
+  }
+
+  private func read(_ path: String) throws(ValidationError) -> RecordedLookups {
+    let stream: RecordedLookups
+    do throws(CacheError) {
+      stream = try RecordedLookups(path: path)
+    } catch {
+      throw ValidationError(error.message)
+    }
+    guard !stream.lookups.isEmpty else { throw ValidationError("\(path) has no lookups") }
+    return stream
   }
 
   private func run(

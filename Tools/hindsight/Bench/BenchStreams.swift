@@ -1,3 +1,4 @@
+import ArgumentParser
 import Foundation
 import Hindsight
 
@@ -71,31 +72,35 @@ struct BenchStreams: Sendable {
   }
 
   /// Reads a stream.
-  /// - Throws: `CheckFailure` naming the line that is none.
+  /// - Throws: `ValidationError` naming the file, and the line that is none.
   static func load(
     _ path: String, countMax: Int = .max
-  ) throws -> [BenchOperation] {
-    let data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
+  ) throws(ValidationError) -> [BenchOperation] {
+    let lines = try contents(of: path).split(
+      separator: UInt8(ascii: "\n"), maxSplits: countMax, omittingEmptySubsequences: false)
     var operations: [BenchOperation] = []
-    try data.withUnsafeBytes { bytes in
-      for line in bytes.split(separator: UInt8(ascii: "\n"), maxSplits: countMax) {
-        guard operations.count < countMax else { break }
-        operations.append(try parse(line, "\(path):\(operations.count + 1)"))
+    for (index, line) in lines.enumerated() where !line.isEmpty {
+      guard operations.count < countMax else { break }
+      do throws(CacheError) {
+        operations.append(try parse(line))
+      } catch {
+        throw ValidationError("\(path):\(index + 1): \(error.message)")
       }
     }
     return operations
   }
 
-  private static func parse(
-    _ line: Slice<UnsafeRawBufferPointer>, _ place: String
-  ) throws -> BenchOperation {
+  private static func parse(_ line: ArraySlice<UInt8>) throws(CacheError) -> BenchOperation {
     let fields = line.split(
       separator: UInt8(ascii: "\t"), maxSplits: 3, omittingEmptySubsequences: false)
     guard fields.count == 4, let ttl = Int(String(decoding: fields[2], as: UTF8.self)) else {
-      throw CheckFailure(message: "\(place): not a line of op, key, TTL and value")
+      throw CacheError(.invalidValue, "not a line of op, key, TTL and value")
+    }
+    guard ["set", "get"].contains(String(decoding: fields[0], as: UTF8.self)) else {
+      throw CacheError(.invalidValue, "the op must be set or get")
     }
     return BenchOperation(
-      key: try CacheKey(String(decoding: fields[1], as: UTF8.self)), ttl: .seconds(ttl),
-      value: Array(fields[3]))
+      key: try CacheKey(String(decoding: fields[1], as: UTF8.self)),
+      ttl: try .ttl(seconds: Double(ttl)), value: Array(fields[3]))
   }
 }
