@@ -11,7 +11,8 @@ struct CommandTests {
     #expect(set.status == 0 && set.lines == ["set as event 2"])
     let get = try Command.run(["get", scratch.cache, "pypi:my-package"])
     #expect(get.status == 0 && get.lines == [#"{"n":1}"#])
-    #expect(get.errors.hasPrefix("memory hit, set "))
+    let said = /memory hit, set \d+\.\d{3} s ago as event 2, expires in \d+\.\d{3} s\n/
+    #expect(get.errors.wholeMatch(of: said) != nil, "\(get.errors)")
     let value = try json(
       try Command.run(["get", scratch.cache, "pypi:my-package", "--json"]).output)
     #expect(value["hit"] as? Bool == true && value["tier"] as? String == "memory")
@@ -24,6 +25,9 @@ struct CommandTests {
     #expect(miss["hit"] as? Bool == false)
     let events = try Command.run(["events", scratch.cache, "--key", "pypi:my-package", "--json"])
     #expect(try events.lines.map { try json($0)["event"] as? String } == ["set", "invalidated"])
+    let opened = try #require(try Command.run(["events", scratch.cache, "--json"]).lines.first)
+    let format = try #require(try json(opened)["format"] as? Int)
+    #expect(try Command.run(["--version"]).output.hasSuffix(", journal format \(format)\n"))
     let cleared = try Command.run(["clear", scratch.cache, "--json"])
     #expect(try json(cleared.output)["store"] as? Int == 0)
     let verified = try Command.run(["verify", scratch.cache])

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Hindsight
+import HindsightJournal
 import HindsightTesting
 import Logging
 
@@ -23,7 +24,7 @@ struct HindsightCommand: AsyncParsableCommand {
       Exit codes: 0 fine, 1 a check failed or something can't be read or written, 2 wrong usage,
       3 the cache can't be opened.
       """,
-    version: "hindsight 0.1.0, journal format 1",
+    version: "hindsight 0.1.0, journal format \(journalFormatVersion)",
     subcommands: [
       Get.self, SetCommand.self, Invalidate.self, Clear.self, Count.self, Stats.self, Exec.self,
       Run.self,

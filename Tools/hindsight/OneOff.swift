@@ -6,7 +6,13 @@ import HindsightTesting
 struct Get: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Print the value of a key.",
-    discussion: "Example: hindsight get /tmp/cache pypi:flask --json")
+    discussion: """
+      The value goes to standard output; which tier had it, since when and for how long, or why there
+      is none, to standard error. A miss is no failure: its exit code is 0, too, and with --json its
+      "hit" is false.
+
+      Example: hindsight get /tmp/cache pypi:flask --json
+      """)
 
   @OptionGroup var options: DirectoryOptions
   @OptionGroup var key: KeyArguments
@@ -21,8 +27,8 @@ struct Get: AsyncParsableCommand {
     case .hit(let hit):
       try Output.line(Reply.value(hit.value))
       Output.diagnose(
-        "\(hit.tier) hit, set \(hit.age.seconds) s ago as event \(hit.origin), "
-          + "expires in \(hit.expiresIn.seconds) s")
+        "\(hit.tier) hit, set \(shown(hit.age.seconds)) s ago as event \(hit.origin), "
+          + "expires in \(shown(hit.expiresIn.seconds)) s")
     case .miss(let reason): Output.diagnose("miss (\(reason.rawValue))")
     }
   }
@@ -170,7 +176,7 @@ struct Stats: AsyncParsableCommand {
       durable \(statistics.durableSequence)
       store     applied \(statistics.appliedSequence), lag \(statistics.projectionLag)
       opening   journal \(recovery.journal.rawValue), store \(recovery.store.rawValue), \
-      \(recovery.replayedEvents) events replayed in \(recovery.seconds) s
+      \(recovery.replayedEvents) events replayed in \(shown(recovery.seconds)) s
       """)
     for (name, text) in recovery.losses {
       let column = name.padding(toLength: 10, withPad: " ", startingAt: 0)
@@ -185,9 +191,12 @@ struct Stats: AsyncParsableCommand {
 }
 
 extension Duration {
-  /// In seconds, for people and for JSON.
+  /// In seconds, to the microsecond.
   var seconds: Double {
     let (seconds, attoseconds) = components
-    return Double(seconds) + Double(attoseconds / 1_000_000_000_000) / 1_000_000
+    return Double(seconds * 1_000_000 + attoseconds / 1_000_000_000_000) / 1_000_000
   }
 }
+
+/// Seconds for people: to the millisecond.
+private func shown(_ seconds: Double) -> String { String(format: "%.3f", seconds) }
