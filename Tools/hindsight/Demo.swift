@@ -9,8 +9,8 @@ struct Demo: AsyncParsableCommand {
     abstract:
       "The main job on real input: lookups, a kill -9 in the middle, recovery, verification.",
     discussion: """
-      Feeds a recorded stream of registry lookups through a cache in a child process, kills that
-      child with SIGKILL in the middle, recovers, continues, closes, verifies the whole journal,
+      Feeds a recorded stream of registry lookups through a cache in a child process, kills that \
+      child with SIGKILL in the middle, recovers, continues, closes, verifies the whole journal, \
       and prints what happened. The stream's clock is virtual: 36 hours pass in seconds.
 
       Example: hindsight demo --cache /tmp/demo-cache, then: hindsight events /tmp/demo-cache

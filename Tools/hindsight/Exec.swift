@@ -13,23 +13,23 @@ struct Exec: AsyncParsableCommand {
       {"op":"contains","key":"pypi:flask"}     {"op":"count"}   {"op":"cleanup"}
       {"op":"sync"}   {"op":"settle"}   {"op":"stats"}
 
-      Replies come in order, each once the acknowledgement holds. Lines that arrive together are
-      acknowledged together. A bad line gets {"ok":false,"error":…}, and the next one is read. The
-      end of the input closes the cache.
+      Replies come in order, each once the acknowledgement holds. Lines that arrive together are \
+      acknowledged together. A bad line gets {"ok":false,"error":…}, and the next one is read. \
+      The end of the input closes the cache.
 
-      With --writers N, the lines of one key still happen in their order, those of different keys
-      up to N at a time; clear, count, cleanup, sync, settle and stats wait for all lines before
-      them. Replies come in order all the same.
+      With --writers N, the lines of one key still happen in their order, those of different \
+      keys up to N at a time; clear, count, cleanup, sync, settle and stats wait for all lines \
+      before them. Replies come in order all the same.
 
-      A cache that is there is opened as it was last opened (limits, TTLs, access log, with or
+      A cache that is there is opened as it was last opened (limits, TTLs, access log, with or \
       without store and journal), unless options say otherwise.
 
-      For tests of crashes and faults, HINDSIGHT_FAILPOINTS in the environment says where something
-      happens, as NAME:COUNT[:ACTION], several separated by commas: at the COUNTth passage (3), from
-      one to another (3-5), or from one on (3+), the process kills itself (kill, unless another
-      action is named), the operation fails (error:ENOSPC, also EIO EDQUOT EROFS EACCES EMFILE EFBIG
-      EINTR ENOMEM), or it takes longer (delay:50, in milliseconds). crash-test --list-failpoints
-      prints the names.
+      For tests of crashes and faults, HINDSIGHT_FAILPOINTS in the environment says where \
+      something happens, as NAME:COUNT[:ACTION], several separated by commas: at the COUNTth \
+      passage (3), from one to another (3-5), or from one on (3+), the process kills itself \
+      (kill, unless another action is named), the operation fails (error:ENOSPC, also EIO EDQUOT \
+      EROFS EACCES EMFILE EFBIG EINTR ENOMEM), or it takes longer (delay:50, in milliseconds). \
+      crash-test --list-failpoints prints the names.
 
       Example: echo '{"op":"count"}' | hindsight exec --cache /tmp/cache
       """)

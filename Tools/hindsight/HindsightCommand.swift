@@ -13,15 +13,15 @@ struct HindsightCommand: AsyncParsableCommand {
     commandName: "hindsight",
     abstract: "An event-sourced two-tier cache that keeps its whole history.",
     discussion: """
-      A cache lives in a directory: a compressed journal of everything that happened, and a SQLite
-      store. One process at a time writes to it; any number may read beside it.
+      A cache lives in a directory: a compressed journal of everything that happened, and a \
+      SQLite store. One process at a time writes to it; any number may read beside it.
 
         hindsight set /tmp/cache pypi:flask '{"name":"flask"}'
         hindsight get /tmp/cache pypi:flask
         hindsight events /tmp/cache
         hindsight verify /tmp/cache
 
-      Exit codes: 0 fine, 1 a check failed or something can't be read or written, 2 wrong usage,
+      Exit codes: 0 fine, 1 a check failed or something can't be read or written, 2 wrong usage, \
       3 the cache can't be opened.
       """,
     version: "hindsight 0.1.0, journal format \(journalFormatVersion)",

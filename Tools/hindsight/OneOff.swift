@@ -7,9 +7,9 @@ struct Get: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Print the value of a key.",
     discussion: """
-      The value goes to standard output; which tier had it, since when and for how long, or why there
-      is none, to standard error. A miss is no failure: its exit code is 0, too, and with --json its
-      "hit" is false.
+      The value goes to standard output; which tier had it, since when and for how long, or why \
+      there is none, to standard error. A miss is no failure: its exit code is 0, too, and with \
+      --json its "hit" is false.
 
       Example: hindsight get /tmp/cache pypi:flask --json
       """)

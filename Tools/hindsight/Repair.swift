@@ -5,9 +5,9 @@ struct Repair: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Open a damaged cache, keeping what is whole and putting the damage aside.",
     discussion: """
-      Keeps everything from the newest whole checkpoint up to the first damage, keeps the damaged
-      bytes as *.quarantine, records the gap in the journal, and makes the store fit again. Run
-      'hindsight verify' first to see what is damaged.
+      Keeps everything from the newest whole checkpoint up to the first damage, keeps the \
+      damaged bytes as *.quarantine, records the gap in the journal, and makes the store fit \
+      again. Run 'hindsight verify' first to see what is damaged.
 
       Example: hindsight repair /tmp/cache
       """)

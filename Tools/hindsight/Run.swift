@@ -6,7 +6,7 @@ struct Run: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run scenario files, and check the results that they state.",
     discussion: """
-      A scenario runs on a virtual clock and simulated storage: it gives the same sequences and
+      A scenario runs on a virtual clock and simulated storage: it gives the same sequences and \
       digests every time.
 
       Example: hindsight run Fixtures/scenarios/*.scenario

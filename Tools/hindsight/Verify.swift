@@ -9,13 +9,13 @@ struct Verify: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Check a cache's journal and store, beside a writer if need be.",
     discussion: """
-      Checks every checksum, contiguous sequences, non-decreasing time, INV016 (TTLs) and INV017
-      (limits) at every event, checkpoint digests against the replayed state, and the store's rows
-      against the projection at its applied sequence. Changes nothing. Exit code 1 if something is
-      wrong, 3 if there is no journal to read.
+      Checks every checksum, contiguous sequences, non-decreasing time, INV016 (TTLs) and INV017 \
+      (limits) at every event, checkpoint digests against the replayed state, and the store's \
+      rows against the projection at its applied sequence. Changes nothing. Exit code 1 if \
+      something is wrong, 3 if there is no journal to read.
 
-      The journal may be a stranger's: what it can make this command use is limited to some gigabytes
-      of memory and some minutes. --no-limits is for larger ones that you trust.
+      The journal may be a stranger's: what it can make this command use is limited to some \
+      gigabytes of memory and some minutes. --no-limits is for larger ones that you trust.
 
       Example: hindsight verify /tmp/cache
       """)

@@ -15,14 +15,14 @@ struct Bench: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure this machine: sets, hits, bytes, recovery, on a stream of yours.",
     discussion: """
-      Streams are lines of op, key, TTL in seconds and JSON value, separated by tabs. Everything
-      goes through the public API, as any program would use it, with values of [UInt8] (the JSON
-      text as it is). Outside the timed parts, values are read back and compared, TTLs are checked,
-      and the journal is verified; anything wrong is exit code 1.
+      Streams are lines of op, key, TTL in seconds and JSON value, separated by tabs. Everything \
+      goes through the public API, as any program would use it, with values of [UInt8] (the JSON \
+      text as it is). Outside the timed parts, values are read back and compared, TTLs are \
+      checked, and the journal is verified; anything wrong is exit code 1.
 
-      Beside the input, fill.tsv, hits1k.tsv and hits100k.tsv are looked for: what is not there is
-      not measured. PEERS_DATA is where sets.tsv is without --input, PEERS_RUN where caches are
-      made, PEERS_BUDGET what --budget is unless given.
+      Beside the input, fill.tsv, hits1k.tsv and hits100k.tsv are looked for: what is not there \
+      is not measured. PEERS_DATA is where sets.tsv is without --input, PEERS_RUN where caches \
+      are made, PEERS_BUDGET what --budget is unless given.
 
       --pauses and --scaling make their own input.
 
