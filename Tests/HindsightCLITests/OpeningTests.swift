@@ -1,0 +1,144 @@
+import Foundation
+import Testing
+
+@Suite("How the command line opens a cache")
+struct OpeningTests {
+  /// Leaves a cache behind as a crash does that tore the last frame.
+  private func tear(_ cache: String) throws {
+    let options = ["--no-store", "--sync-interval", "0"]
+    let command = try Command(["exec", "--cache", cache] + options)
+    for key in ["a:b", "a:c"] {
+      try command.send([#"{"op":"set","key":"\#(key)","value":1}"#])
+      #expect(command.receive(1).count == 1)
+    }
+    kill(command.process.processIdentifier, SIGKILL)
+    command.process.waitUntilExit()
+    let segment = URL(fileURLWithPath: cache + "/00000001.journal")
+    var bytes = try Data(contentsOf: segment)
+    let last = try #require(bytes.lastIndex { $0 != 0 })
+    bytes[last] ^= 1
+    try bytes.write(to: segment)
+  }
+
+  /// Whether a directory has a journal.
+  private func hasJournal(_ directory: String) throws -> Bool {
+    try FileManager.default.contentsOfDirectory(atPath: directory).contains {
+      $0.hasSuffix(".journal")
+    }
+  }
+
+  @Test("a one-off command opens a cache as it was last opened")
+  func inheritsConfiguration() throws {
+    let scratch = try Scratch()
+    let sets = (0..<5).map { #"{"op":"set","key":"k:\#($0)","value":\#($0)}"# }
+    let exec = ["exec", "--cache", scratch.cache, "--memory-entries", "3", "--store-entries", "4"]
+    #expect(try Command.run(exec, input: sets).status == 0)
+    #expect(try Command.run(["count", scratch.cache]).lines == ["memory 3, store 4"])
+    #expect(try Command.run(["set", scratch.cache, "k:5", "5"]).status == 0)
+    #expect(try Command.run(["count", scratch.cache]).lines == ["memory 3, store 4"])
+  }
+
+  @Test("exec opens a cache as it was last opened, too, and its options say otherwise")
+  func execInheritsConfiguration() throws {
+    let scratch = try Scratch()
+    let sets = (0..<1_100).map { #"{"op":"set","key":"k:\#($0)","value":\#($0)}"# }
+    func exec(_ options: [String], _ lines: [String]) throws -> [String] {
+      let result = try Command.run(["exec", "--cache", scratch.cache] + options, input: lines)
+      #expect(result.status == 0, "\(result.errors)")
+      return result.lines
+    }
+    func count(_ options: [String] = []) throws -> String {
+      try #require(try exec(options, [#"{"op":"count"}"#]).last)
+    }
+    _ = try exec(["--memory-entries", "1050", "--store-ttl", "5000", "--access", "off"], sets)
+    #expect(try count() == #"{"ok":true,"memory":1050,"store":1100}"#)
+    let opened = try Command.run(["events", scratch.cache]).lines.filter { $0.contains(" opened ") }
+    let settings = opened.map { $0.split(separator: " ").dropFirst(2).joined(separator: " ") }
+    #expect(settings.count == 2 && Set(settings).count == 1, "\(settings)")
+    #expect(try count(["--store-entries", "1060"]).contains(#""store":1060"#))
+    #expect(try count(["--no-store"]).contains(#""store":0"#))
+    #expect(try count().contains(#""store":0"#))
+    let set = #"{"op":"set","key":"k:new","value":1}"#
+    let replies = try exec(["--store-entries", "1060"], [set, #"{"op":"count"}"#])
+    #expect(replies.last?.contains(#""store":1}"#) == true, "\(replies)")
+  }
+
+  @Test("commands that only look or remove make no cache where there is none: code 3")
+  func noCache() throws {
+    let scratch = try Scratch()
+    let empty = scratch.path + "/empty"
+    try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: false)
+    for command in [["get"], ["count"], ["stats"], ["invalidate"], ["clear"], ["repair"]] {
+      let key = ["get", "invalidate"].contains(command[0]) ? ["a:b"] : []
+      for (directory, said) in [
+        (scratch.cache, "there is no such directory"), (empty, "there is no cache in it"),
+      ] {
+        let result = try Command.run(command + [directory] + key)
+        #expect(result.status == 3 && result.errors.contains(said), "\(command): \(result)")
+      }
+    }
+    #expect(access(scratch.cache, F_OK) != 0)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: empty).isEmpty)
+    #expect(try Command.run(["set", empty, "a:b", "1"]).status == 0)
+    #expect(try Command.run(["exec", "--cache", scratch.cache]).status == 0)
+    #expect(try Command.run(["count", scratch.cache]).lines == ["memory 0, store 0"])
+  }
+
+  @Test("what an opening dropped is said once: on standard error, or by stats")
+  func saysWhatWasDropped() throws {
+    let scratch = try Scratch()
+    try tear(scratch.cache)
+    let count = try Command.run(["count", scratch.cache])
+    #expect(count.status == 0 && count.lines == ["memory 1, store 0"])
+    let said = /hindsight: opening the cache: dropped \d+ bytes; aside \S+\.quarantine\S*\n/
+    #expect(count.errors.wholeMatch(of: said) != nil, "\(count.errors)")
+    #expect(try Command.run(["count", scratch.cache]).errors.isEmpty)
+
+    let other = try Scratch()
+    try tear(other.cache)
+    let stats = try Command.run(["stats", other.cache])
+    #expect(stats.status == 0 && stats.errors.isEmpty, "\(stats.errors)")
+    #expect(
+      stats.output.contains(/\ndropped   \d+ bytes\naside     \S+\.quarantine/), "\(stats.output)")
+    #expect(!(try Command.run(["stats", other.cache]).output.contains("dropped")))
+  }
+
+  @Test(
+    "S041 what a first opening that failed left behind is opened with a journal",
+    arguments: ["kill", "error:ENOSPC"])
+  func failedFirstOpening(action: String) throws {
+    let scratch = try Scratch()
+    let failing = "export HINDSIGHT_FAILPOINTS=segment.create.before:1:\(action)"
+    let command = try Command(["exec", "--cache", scratch.cache], limits: failing)
+    #expect(try command.end().status != 0)
+    #expect(access(scratch.cache + "/store.sqlite", F_OK) == 0)
+    #expect(try !hasJournal(scratch.cache))
+    #expect(try Command.run(["set", scratch.cache, "a:b", "1"]).status == 0)
+    #expect(try hasJournal(scratch.cache))
+    #expect(try Command.run(["exec", "--cache", scratch.cache]).status == 0)
+    #expect(try Command.run(["get", scratch.cache, "a:b"]).lines == ["1"])
+  }
+
+  @Test("a store that is no store of ours is no reason to go without a journal")
+  func foreignStore() throws {
+    let scratch = try Scratch()
+    try FileManager.default.createDirectory(
+      atPath: scratch.cache, withIntermediateDirectories: false)
+    try Data("no database".utf8).write(to: URL(fileURLWithPath: scratch.cache + "/store.sqlite"))
+    #expect(try Command.run(["set", scratch.cache, "a:b", "1"]).status == 0)
+    #expect(try hasJournal(scratch.cache))
+  }
+
+  @Test("a cache without a journal goes on without one, also when it is empty")
+  func withoutJournal() throws {
+    let scratch = try Scratch()
+    let set = ["set", scratch.cache, "a:b", "1"]
+    #expect(try Command.run(set + ["--no-journal"]).status == 0)
+    #expect(try Command.run(["get", scratch.cache, "a:b"]).lines == ["1"])
+    #expect(try Command.run(["clear", scratch.cache]).status == 0)
+    #expect(try Command.run(set).status == 0)
+    #expect(try Command.run(["exec", "--cache", scratch.cache]).status == 0)
+    #expect(try Command.run(["get", scratch.cache, "a:b"]).lines == ["1"])
+    #expect(try !hasJournal(scratch.cache))
+  }
+}
