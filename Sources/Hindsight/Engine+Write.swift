@@ -151,6 +151,7 @@ extension Engine {
     let reading = clock.reading()
     let written = try locked { (state) throws(CacheError) in
       try state.checkWritable()
+      if let obstacle = state.obstacle { throw obstacle.error }
       return state.write(.enqueued, journal, reading) { (state, reading) in
         let swept = state.core.decideSweep(
           at: state.now(reading), entryCountMax: EngineBounds.sweepSliceCount,

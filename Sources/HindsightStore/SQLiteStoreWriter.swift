@@ -30,8 +30,9 @@ final class SQLiteStoreWriter: StoreWriter {
 
   func apply(_ operations: [RowOperation], mark: StoreMark) throws(StoreError) {
     try state.withLock { (state) throws(StoreError) in
+      // Also where it fails: it may be committed all the same.
+      defer { gate.noteCommit() }
       try state.apply(operations, mark: mark)
-      gate.noteCommit()
     }
   }
 
