@@ -41,7 +41,7 @@ public final class Cache<Value: Sendable>: Sendable {
   ///   - coder: how values become bytes.
   /// - Throws: `CacheError`: `.locked` (it names the process that has it open),
   ///   `.journalCorrupt` (it names segment and offset; nothing was changed),
-  ///   `.invalidConfiguration`, `.invalidTTL`, `.system`, `.storeUnavailable`.
+  ///   `.invalidConfiguration`, `.invalidTTL`, `.system`, `.outOfSpace`, `.storeUnavailable`.
   public nonisolated(nonsending) static func open(
     at directory: String?, coder: ValueCoder<Value>,
     configuration: CacheConfiguration = CacheConfiguration(),
@@ -190,7 +190,7 @@ public final class Cache<Value: Sendable>: Sendable {
 
   /// Removes everything past its expiry from both tiers.
   /// - Returns: how many entries lost something.
-  /// - Throws: as `set`.
+  /// - Throws: as `set`, but for what was removed until then.
   @discardableResult
   public nonisolated(nonsending) func cleanupExpired() async throws(CacheError) -> Int {
     try await engine.cleanup(level)

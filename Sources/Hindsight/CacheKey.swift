@@ -48,7 +48,7 @@ public struct CacheKey: Hashable, Sendable, CustomStringConvertible {
     guard (1...Bounds.keyByteCountMax).contains(bytes.count) else { return nil }
     byteCount = UInt32(bytes.count)
     long = byteCount > Self.inlineByteCountMax ? Array(bytes) : nil
-    hash = XXH64.hash(bytes, seed: Self.hashSeed)
+    hash = KeyHash.hash(bytes, seed: Self.hashSeed)
     guard long == nil else { return }
     withUnsafeMutableBytes(of: &inline) { $0.copyMemory(from: bytes) }
   }

@@ -158,8 +158,10 @@ extension Engine {
     if read != .missing || failedReads >= EngineBounds.missingRowReadCountMax {
       lose(key, stored.origin)
     }
-    // Where that can't be recorded now, the value is absent all the same.
-    return failedReads > EngineBounds.missingRowReadCountMax ? .miss(.lost) : nil
+    guard failedReads > EngineBounds.missingRowReadCountMax else { return nil }
+    // That can't be recorded now: the value is absent all the same.
+    let reading = clock.reading()
+    return locked { state in state.miss(key, .lost, at: state.now(reading), reading) }
   }
 
   /// Decodes, looks up again, promotes, answers. `nil`: the entry changed meanwhile, start over.

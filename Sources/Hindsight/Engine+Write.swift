@@ -135,7 +135,8 @@ extension Engine {
     var total = 0
     while true {
       try await waitForRoom()
-      let slice = try sweep()
+      // Another may have taken the room meanwhile.
+      guard let slice = try sweep() else { continue }
       total += slice.result
       guard slice.result == EngineBounds.sweepSliceCount else {
         let reading = clock.reading()
@@ -146,12 +147,12 @@ extension Engine {
     }
   }
 
-  /// One slice of the sweep.
-  func sweep() throws(CacheError) -> Written<Int> {
+  /// One slice of the sweep; `nil` where a queue is full.
+  func sweep() throws(CacheError) -> Written<Int>? {
     let reading = clock.reading()
-    let written = try locked { (state) throws(CacheError) in
+    let written = try locked { (state) throws(CacheError) -> Written<Int>? in
       try state.checkWritable()
-      if let obstacle = state.obstacle { throw obstacle.error }
+      guard state.obstacle == nil else { return nil }
       return state.write(.enqueued, journal, reading) { (state, reading) in
         let swept = state.core.decideSweep(
           at: state.now(reading), entryCountMax: EngineBounds.sweepSliceCount,
@@ -160,7 +161,7 @@ extension Engine {
         return swept
       }
     }
-    if written.wantsCut { signalJournal() }
+    if written?.wantsCut == true { signalJournal() }
     return written
   }
 

@@ -188,12 +188,17 @@ extension EngineState {
     absorb(reading)
   }
 
-  private mutating func miss(
+  mutating func miss(
     _ key: CacheKey, _ reason: MissReason, at now: Timestamp, _ reading: ClockReading
   ) -> RawLookup {
     counters.misses += 1
-    if opened.accessLog == .lookups, find(key) == nil {
-      record(.key(key.bytes), .miss, at: now, reading)
+    if opened.accessLog == .lookups {
+      if find(key) == nil {
+        record(.key(key.bytes), .miss, at: now, reading)
+      } else {
+        // It can't be recorded that the entry is gone.
+        counters.lookupsNotLogged += 1
+      }
     }
     return .miss(reason)
   }

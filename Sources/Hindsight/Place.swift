@@ -30,7 +30,7 @@ extension CacheError {
         .locked, "\(error.file) is open in \(holder); close it there first", underlying: error)
     } else if error.isOutOfSpace {
       self.init(
-        .outOfSpace, "\(error); free some space, the cache resumes by itself", underlying: error)
+        .outOfSpace, "\(error); free some space and try again", underlying: error)
     } else {
       self.init(.system, "\(error)", underlying: error)
     }
@@ -39,7 +39,8 @@ extension CacheError {
   /// The journal can't be written, in a cache that is open.
   init(writing error: StorageError) {
     guard !error.isOutOfSpace else {
-      self.init(storage: error)
+      self.init(
+        .outOfSpace, "\(error); free some space, the cache resumes by itself", underlying: error)
       return
     }
     self.init(

@@ -37,7 +37,7 @@ final class Upkeep {
     }
     guard engine.configuration.sweepInterval != nil else { return .signal }
     do throws(CacheError) {
-      if try engine.sweep().result == EngineBounds.sweepSliceCount { return .again }
+      if try engine.sweep()?.result == EngineBounds.sweepSliceCount { return .again }
     } catch {
       // Refused for now, as the journal can't be written: what has expired counts as absent all
       // the same, and the next sweep will find it.

@@ -17,6 +17,9 @@ public enum Bounds {
   public static let untoldCountMax = 1_536
   /// Removing an entry takes as long as making so many empty cells of a new index.
   static let cellsPerRemoval = 1_024
+  /// A clear by prefix goes through all slots where there are no more of them for each entry than this: going
+  /// from entry to entry by the list takes about so much longer.
+  static let slotsPerEntry = 16
   /// Evictions, expiries or touches that one decision may make before it is cut into another.
   public static let eventsPerSlice = 1_024
 }

@@ -17,19 +17,29 @@ extension CacheState {
   }
 
   private func matching(prefix: Bytes, at now: Timestamp) -> ToClear {
-    var slots: [Slot] = []
-    var live = (memory: UInt64(0), store: UInt64(0))
-    // In the order of the slots, in which they lie in memory: following the list costs a cache miss
-    // an entry.
+    var found = ToClear(slots: [], live: (0, 0))
     prefix.withUnsafeBytes { prefix in
-      for slot in 1..<entries.end where isOccupied(slot) {
-        guard entries[slot].keyBytes.hasPrefix(prefix) else { continue }
-        slots.append(slot)
-        if isLive(slot, in: .memory, at: now) { live.memory += 1 }
-        if isLive(slot, in: .store, at: now) { live.store += 1 }
+      // In the order of the slots, in which they lie in memory: following the list costs a cache miss an
+      // entry. But there may be few of them left.
+      if Int(entries.end) <= Bounds.slotsPerEntry * keys.count {
+        for slot in 1..<entries.end where isOccupied(slot) { add(slot, prefix, now, &found) }
+      } else {
+        forEachSlot { add($0, prefix, now, &found) }
+        found.slots?.sort()
       }
     }
-    return ToClear(slots: slots, live: live)
+    return found
+  }
+
+  /// Adds an entry whose key begins with `prefix`.
+  @inline(__always)
+  private func add(
+    _ slot: Slot, _ prefix: UnsafeRawBufferPointer, _ now: Timestamp, _ found: inout ToClear
+  ) {
+    guard entries[slot].keyBytes.hasPrefix(prefix) else { return }
+    found.slots?.append(slot)
+    if isLive(slot, in: .memory, at: now) { found.live.memory += 1 }
+    if isLive(slot, in: .store, at: now) { found.live.store += 1 }
   }
 
   /// Removes every entry at once: the index changes places with an empty one.

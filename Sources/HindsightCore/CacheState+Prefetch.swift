@@ -37,7 +37,8 @@ extension CacheState {
   /// known, and where the new entry goes.
   func prefetchForSet() {
     entries.prefetch(entries.next)
-    var sequence = head.sequence.next
+    // The set at hand isn't counted yet.
+    var sequence = head.sequence.next.next
     origins.prefetch(tag: tag(of: sequence))
     for tier in [Tier.memory, .store] {
       guard let limit = rules.limit(of: tier),

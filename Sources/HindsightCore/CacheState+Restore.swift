@@ -27,7 +27,7 @@ extension CacheState {
   public mutating func restore(_ image: LentImage) throws(StateError) -> Slot {
     let (key, numbers) = (image.key, image.numbers)
     guard (1...Bounds.keyByteCountMax).contains(key.count) else { throw .keyLength(key.count) }
-    guard numbers.memoryExpiry != nil || numbers.storeExpiry != nil,
+    guard head.hasOpened, numbers.memoryExpiry != nil || numbers.storeExpiry != nil,
       numbers.storeExpiry == nil || rules.storeLimit != nil,
       numbers.valueByteCount <= UInt32(Bounds.valueByteCountMax),
       numbers.origin > .zero, numbers.setAt >= .zero, numbers.setAt <= head.at

@@ -95,7 +95,7 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// The hash under which `key` is filed.
   @inline(__always)
-  public func hash(of key: UnsafeRawBufferPointer) -> UInt64 { XXH64.hash(key, seed: hashSeed) }
+  public func hash(of key: UnsafeRawBufferPointer) -> UInt64 { KeyHash.hash(key, seed: hashSeed) }
 
   /// The slot of `key`, live or not. O(1).
   @inline(__always)

@@ -36,7 +36,7 @@ public final class DetachedIndex: @unchecked Sendable {  // safe: has one holder
   public func forEachKeyHash(_ countMax: Int, _ body: (UInt64) -> Void) {
     var slot = entries.older(than: noSlot)
     for _ in 0..<countMax where slot != noSlot {
-      body(XXH64.hash(entries[slot].keyBytes, seed: hashSeed))
+      body(KeyHash.hash(entries[slot].keyBytes, seed: hashSeed))
       slot = entries.older(than: slot)
     }
   }

@@ -99,7 +99,7 @@ public enum AccessLog: UInt8, Sendable, Hashable, CaseIterable, CustomStringConv
   case off = 0
   /// The order of use, exact at every eviction and at every frame's end.
   case recency = 1
-  /// Every lookup with its outcome.
+  /// Every lookup with its outcome; of looks at memory alone, those that find something.
   case lookups = 2
 
   public var description: String {

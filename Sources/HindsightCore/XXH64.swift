@@ -1,4 +1,4 @@
-/// The XXH64 hash (xxhash.com, specification 0.1.1): of keys for the index, of values for digests.
+/// The XXH64 hash (xxhash.com, specification 0.1.1): of short keys for the index, of values for digests.
 ///
 /// A published function, so that a digest can be checked by other programs.
 public struct XXH64: Sendable {

@@ -208,7 +208,7 @@ public struct CheckpointReader {
       var entry = try entry(&place.block)
       step.block.withUnsafeBytes { block in
         let key = UnsafeRawBufferPointer(rebasing: block[entry.key])
-        entry.keyHash = XXH64.hash(key, seed: hashSeed)
+        entry.keyHash = KeyHash.hash(key, seed: hashSeed)
         place.digest.add(key: key, entry.numbers)
       }
       step.filings.append(Filing(keyHash: entry.keyHash, origin: entry.numbers.origin))

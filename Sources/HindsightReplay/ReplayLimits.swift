@@ -3,9 +3,10 @@ import HindsightCore
 /// What a reader takes on for a journal that it doesn't trust.
 ///
 /// A stranger's file of a megabyte may inflate to a gigabyte of events, and each clear by prefix
-/// looks at every entry. The defaults let every cache of ten million entries pass.
+/// looks at every entry. The defaults let a cache of ten million entries pass, with keys of 100 bytes and a
+/// thousand such clears.
 public struct ReplayLimits: Sendable {
-  /// Bytes of the index: keys, and about 96 an entry. A verification beside a store takes about three
+  /// Bytes of the index: keys, and about 100 an entry. A verification beside a store takes about three
   /// times as much besides, once.
   public var indexByteCountMax = 2 << 30
   /// Entries that all clears by prefix together may look at: some minutes.
@@ -33,7 +34,7 @@ struct ReplayBudget {
   @inline(__always)
   mutating func spend(_ event: Event?, _ state: borrowing CacheState) throws(StateError) {
     if case .cleared(let it) = event, !it.prefix.isEmpty {
-      clearedEntryCount += state.entryCount
+      clearedEntryCount += max(1, state.entryCount)
       if clearedEntryCount > limits.clearedEntryCountMax {
         throw .beyondLimits(
           "its clears look at more than \(limits.clearedEntryCountMax) entries, the limit for a "

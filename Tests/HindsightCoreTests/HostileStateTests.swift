@@ -49,6 +49,23 @@ struct HostileStateTests {
     }
   }
 
+  @Test(
+    "entries of a state that has no configuration are refused: nothing says how many it may have")
+  func unconfigured() {
+    var state = CacheState()
+    state.restore(
+      StateHead(sequence: SequenceNumber(9), at: .zero, opened: nil, isClosed: true),
+      orderIsTold: true)
+    var memory = image(1, key: 1)
+    (memory.numbers.memoryExpiry, memory.numbers.storeExpiry) = (Timestamp(rawValue: .max), nil)
+    do throws(StateError) {
+      try state.restore(memory)
+      Issue.record("it was taken")
+    } catch {
+      #expect(error == .impossibleResidency(SequenceNumber(1)))
+    }
+  }
+
   /// Origins that differ only in bits which a plain multiplication never moves into a table's mask
   /// made each restore a walk through all those before it: 100,000 took minutes.
   @Test("chosen origins don't collide")
