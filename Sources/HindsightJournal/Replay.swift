@@ -346,6 +346,7 @@ public struct JournalReplay {
     // Beyond where its successor continues, a segment is void.
     if let successor, last > successor.header.follows { return false }
     var offset = frame.offset
+    let before = (end.last, end.isClosed, end.recordCount, end.untoldGap)
     do throws(StateError) {
       try frame.events.forEach(
         record: { (record) throws(StateError) in
@@ -367,6 +368,10 @@ public struct JournalReplay {
           try sink.endFrame(at: position)
         })
     } catch {
+      // A frame is in with all of its events, or not at all: the journal ends before it.
+      if offset == frame.offset {
+        (end.last, end.isClosed, end.recordCount, end.untoldGap) = before
+      }
       throw .state(file: segment.name, offset: offset, error)
     }
     end.frameCount += 1

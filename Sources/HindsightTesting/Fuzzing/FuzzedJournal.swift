@@ -5,7 +5,7 @@ import HindsightStore
 
 /// What must hold of any directory, whoever wrote it: reading it twice gives the same, and changes
 /// nothing; every event that is let in leaves the state sound; what is opened, or salvaged, can be
-/// verified afterwards.
+/// opened again.
 struct FuzzedJournal {
   private let storage: SimulatedStorage
 
@@ -36,6 +36,7 @@ struct FuzzedJournal {
   ) -> String? {
     let before = storage.names.map { storage.bytes(of: $0) }
     let sink = SoundSink()
+    let again = SoundSink()
     var random = SplitMix64(seed: 1)
     let seed = random.next()
     let options = JournalOptions(
@@ -44,6 +45,11 @@ struct FuzzedJournal {
       let recovery = JournalRecovery(storage, options, store: nil)
       let opened = try recovery.open(from: .newest, salvages: salvages, into: sink)
       do throws(StorageError) { try opened.writer.close() } catch { return "close: \(error)" }
+      do throws(JournalError) {
+        _ = try recovery.open(from: .newest, salvages: false, into: again)
+      } catch {
+        return "what was opened can't be opened again: \(error)"
+      }
     } catch {
       if salvages { return "a salvage fails: \(error)" }
       return storage.names.map { storage.bytes(of: $0) } == before ? nil : "refused, but changed"

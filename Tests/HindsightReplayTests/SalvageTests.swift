@@ -1,0 +1,96 @@
+import Hindsight
+import HindsightCore
+import HindsightJournal
+import HindsightReplay
+import Synchronization
+import SystemPackage
+import Testing
+
+@testable import HindsightTesting
+
+/// What a salvage leaves behind opens again, tells what was cut out, and throws nothing away.
+@Suite("S040 salvage")
+struct SalvageTests {
+  /// At least four segments, all of it durable, not closed.
+  private func madeLab() async throws -> Lab {
+    let lab = Lab(memory: 100) { $0.retention = .unlimited }
+    try await lab.open()
+    for number in 0..<20 { try await lab.set("k:\(number)", noise(number)) }
+    try await lab.sync()
+    return lab
+  }
+
+  private func noise(_ number: Int) -> [UInt8] {
+    var random = SplitMix64(seed: UInt64(number))
+    return (0..<16_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+  }
+
+  private func flip(_ storage: SimulatedStorage, _ name: String, at offset: Int) throws {
+    var bytes = try #require(storage.bytes(of: name))
+    bytes[offset] ^= 1
+    storage.setBytes(bytes, of: name)
+  }
+
+  private func segments(_ storage: SimulatedStorage) -> [String] {
+    storage.names.filter { $0.hasSuffix(".journal") }
+  }
+
+  private func gaps(_ storage: SimulatedStorage) throws -> [Gap] {
+    let found = Mutex<[Gap]>([])
+    _ = try EventStream(storage).replay { event in
+      if case .gap(let gap) = event.record.event { found.withLock { $0.append(gap) } }
+    }
+    return found.withLock { $0 }
+  }
+
+  @Test("a frame with an impossible event in its middle is cut out whole, and the journal goes on")
+  func impossibleEvent() async throws {
+    let lab = Lab()
+    try await lab.open()
+    try await lab.set("k:a", [1])
+    try await lab.sync()
+    lab.kill()
+    // Behind it, a frame whose second event can't be.
+    let options = JournalOptions { Timestamp(microseconds: 1) }
+    let opened = try JournalRecovery(lab.storage, options, store: nil)
+      .open(from: .newest, salvages: false, into: DeafSink())
+    let last = opened.report.last
+    var frame = OpenFrame()
+    let at = Timestamp(microseconds: lab.clock.reading().wall.rawValue)
+    let nothing = Invalidated(subject: .key(Array("k:none".utf8)[...]), reason: nil)
+    frame.append(Record(sequence: last.next, at: at, event: .invalidated(nothing)))
+    frame.append(
+      Record(sequence: last.next.next, at: at, event: .expired(origin: last.next, tier: .memory)))
+    try opened.writer.append(
+      frame.takeAll(bootTime: Microseconds(rawValue: 0)), durable: last, endsRun: false)
+    try opened.writer.close()
+
+    let error = await #expect(throws: CacheError.self) { try await lab.open(lab.storage) }
+    #expect(error?.code == .journalCorrupt)
+    lab.configuration.corruption = .salvage
+    try await lab.open(lab.storage)
+    #expect(lab.cache?.recovery.lastSequence == last.rawValue)
+    #expect(try await lab.run { try await $0.get(try CacheKey("k:a")) } == [1])
+    _ = try await lab.run { try await $0.set([2], for: try CacheKey("k:b")) }
+    try await lab.run { _ = try await $0.flush(to: .durable) }
+    lab.crash()
+    lab.configuration.corruption = .refuse
+    try await lab.open(lab.storage)
+    #expect(try await lab.run { try await $0.get(try CacheKey("k:b")) } == [2])
+    try await lab.end()
+    #expect(lab.verify(lab.storage).isSound)
+    let gap = try #require(try gaps(lab.storage).first)
+    #expect(gap.first == last.next && gap.last == last.next.next && gap.cause == .salvaged)
+  }
+}
+
+/// Takes nothing in.
+private final class DeafSink: ReplaySink {
+  let hashSeed: UInt64 = 0
+  func begin() {}
+  func restore(_ head: StateHead) {}
+  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) {}
+  func finishRestore(digest: UInt64) {}
+  func apply(_ record: Record) {}
+  func endFrame(at position: JournalPosition) {}
+}
