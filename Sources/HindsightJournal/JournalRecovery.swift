@@ -225,12 +225,12 @@ public struct JournalRecovery {
     _ segment: JournalDirectory.Segment, _ position: JournalPosition,
     _ report: inout RecoveryReport
   ) throws(StorageError) {
-    let name = FileName.quarantine(segment.name, offset: position.byteOffset)
+    let copy = try Quarantine.copy(
+      segment.file, of: segment.name, from: position.byteOffset, storage)
     report.segment = segment.header.number
     report.byteOffset = position.byteOffset
-    report.byteCountDropped = try Quarantine.copy(
-      segment.file, from: position.byteOffset, to: name, storage)
-    report.quarantined = [name]
+    report.byteCountDropped = copy.byteCount
+    report.quarantined = [copy.name]
   }
 
   private struct Unproven {
@@ -299,14 +299,16 @@ enum Quarantine {
   fileprivate static let pieceByteCount = 1 << 20
 
   /// Copies what stands from `offset` on, less trailing zeros, to a file of its own, and makes that
-  /// durable.
-  /// - Returns: how many bytes that are.
+  /// durable. What was kept aside before stays as it is; where that is the same, it is the copy.
+  /// - Parameter name: the file's.
+  /// - Returns: the copy's name, and how many bytes that are.
   static func copy(
-    _ file: any JournalFile, from offset: UInt64, to name: String, _ storage: any JournalStorage
-  ) throws(StorageError) -> UInt64 {
+    _ file: any JournalFile, of name: String, from offset: UInt64, _ storage: any JournalStorage
+  ) throws(StorageError) -> (name: String, byteCount: UInt64) {
     let size = try file.size()
-    if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
-    let copy = try storage.create(name + ".tmp")
+    let temporary = FileName.quarantine(name, offset: offset) + ".tmp"
+    if try storage.list().contains(temporary) { try storage.remove(temporary) }
+    let copy = try storage.create(temporary)
     var count: UInt64 = 0
     // In pieces: a file may be of any length.
     for start in stride(from: offset, to: size, by: pieceByteCount) {
@@ -316,9 +318,41 @@ enum Quarantine {
       count = start - offset + UInt64(last) + 1
     }
     try copy.sync()
+    let names = try storage.list()
+    var place = 1
+    while names.contains(FileName.quarantine(name, offset: offset, place: place)) {
+      let aside = FileName.quarantine(name, offset: offset, place: place)
+      // A recovery that was interrupted had come as far.
+      if try isSame(storage.open(aside, forWriting: false), copy) {
+        try copy.close()
+        try storage.remove(temporary)
+        return (aside, count)
+      }
+      place += 1
+    }
+    let aside = FileName.quarantine(name, offset: offset, place: place)
     try copy.close()
-    try storage.rename(name + ".tmp", to: name)
+    try storage.rename(temporary, to: aside)
     try storage.syncDirectory()
-    return count
+    return (aside, count)
+  }
+
+  private static func isSame(
+    _ file: any JournalFile, _ other: any JournalFile
+  ) throws(StorageError) -> Bool {
+    let size = try file.size()
+    guard try other.size() == size else { return false }
+    for start in stride(from: 0, to: size, by: pieceByteCount) {
+      let piece = try file.read(at: start, count: pieceByteCount)
+      guard try other.read(at: start, count: pieceByteCount) == piece else { return false }
+    }
+    return true
+  }
+
+  /// A free name under which a whole file can be kept aside.
+  static func freeName(for name: String, _ names: [String]) -> String {
+    var place = 1
+    while names.contains(FileName.quarantine(name, offset: 0, place: place)) { place += 1 }
+    return FileName.quarantine(name, offset: 0, place: place)
   }
 }

@@ -97,10 +97,9 @@ struct JournalSalvage {
     report.byteOffset = position.byteOffset
     let kept = directory.segments.filter { $0.header.number <= position.segment }
     let last = kept[kept.count - 1]
-    let name = FileName.quarantine(last.name, offset: position.byteOffset)
-    report.byteCountDropped = try Quarantine.copy(
-      last.file, from: position.byteOffset, to: name, storage)
-    report.quarantined.append(name)
+    let tail = try Quarantine.copy(last.file, of: last.name, from: position.byteOffset, storage)
+    report.byteCountDropped = tail.byteCount
+    report.quarantined.append(tail.name)
     let keptNumbers = Set(kept.map(\.header.number))
     try setAside(numbers.filter { !keptNumbers.contains($0) }.map(FileName.segment), &report)
     try setAside(try lateCheckpoints(checkpoints, end.last), &report)
@@ -151,8 +150,9 @@ struct JournalSalvage {
   private func setAside(
     _ names: [String], _ report: inout RecoveryReport
   ) throws(StorageError) {
+    let taken = try storage.list()
     for name in names {
-      let aside = FileName.quarantine(name, offset: 0)
+      let aside = Quarantine.freeName(for: name, taken)
       try storage.rename(name, to: aside)
       report.quarantined.append(aside)
     }

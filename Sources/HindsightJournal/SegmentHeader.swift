@@ -50,8 +50,10 @@ struct SegmentHeader: Equatable {
 enum FileName {
   static func segment(_ number: UInt32) -> String { padded(number) + ".journal" }
   static func checkpoint(_ number: UInt32) -> String { padded(number) + ".checkpoint" }
-  static func quarantine(_ name: String, offset: UInt64) -> String {
-    "\(name).\(offset).quarantine"
+  /// Where a part of a file is kept aside.
+  /// - Parameter place: the first, or another where that is taken.
+  static func quarantine(_ name: String, offset: UInt64, place: Int = 1) -> String {
+    place == 1 ? "\(name).\(offset).quarantine" : "\(name).\(offset).\(place).quarantine"
   }
 
   /// The number of `name` if it has that suffix and is written as we write it.

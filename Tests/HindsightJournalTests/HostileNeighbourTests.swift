@@ -59,7 +59,7 @@ struct HostileNeighbourTests {
     try storage.rename("00000001.journal.tmp", to: "00000001.journal")
     let file = try storage.open("00000001.journal", forWriting: true)
     try file.write([1, 2], at: 0)
-    _ = try Quarantine.copy(file, from: 0, to: "00000001.journal.0.quarantine", storage)
+    _ = try Quarantine.copy(file, of: "00000001.journal", from: 0, storage)
     for name in try storage.list() { #expect(place.mode(name) == 0o600, "\(name)") }
     #expect(place.mode() == 0o700)
     #expect(try storage.list().count == 3)

@@ -82,6 +82,34 @@ struct SalvageTests {
     let gap = try #require(try gaps(lab.storage).first)
     #expect(gap.first == last.next && gap.last == last.next.next && gap.cause == .salvaged)
   }
+
+  @Test("what an earlier salvage or recovery kept aside stays as it was")
+  func keptAside() async throws {
+    let lab = try await madeLab()
+    lab.kill()
+    lab.configuration.corruption = .salvage
+    var kept: [String: [UInt8]] = [:]
+    for round in 0..<3 {
+      try flip(lab.storage, "00000002.journal", at: 20)
+      let damaged = try #require(lab.storage.bytes(of: "00000002.journal"))
+      for name in lab.storage.names where name.hasSuffix(".checkpoint") { lab.storage.delete(name) }
+      try await lab.open(lab.storage)
+      let recovery = try #require(lab.cache).recovery
+      #expect(recovery.journal == .salvaged)
+      for name in recovery.quarantined {
+        let bytes = try #require(lab.storage.bytes(of: name) as [UInt8]?)
+        #expect(kept[name] == nil || kept[name] == bytes, "round \(round): \(name) was replaced")
+        kept[name] = bytes
+      }
+      let isKept = kept.values.contains { damaged.starts(with: $0) && $0.count > 64 }
+      #expect(isKept, "round \(round)")
+      _ = try await lab.run { try await $0.set([1], for: try CacheKey("k:\(round)")) }
+      try await lab.run { _ = try await $0.flush(to: .durable) }
+      lab.kill()
+    }
+    for (name, bytes) in kept { #expect(lab.storage.bytes(of: name) == bytes, "\(name)") }
+    #expect(kept.values.count { $0.count > 64 } >= 5)
+  }
 }
 
 /// Takes nothing in.
