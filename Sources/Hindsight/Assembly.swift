@@ -33,7 +33,7 @@ struct Assembly: ~Copyable {
   /// of it is durable when this returns.
   consuming func open(_ journal: Engine.Journal?) throws(CacheError) -> EngineState {
     let reading = clock.reading()
-    let durable = report?.last ?? core.head.sequence
+    let durable = core.head.sequence
     var state = EngineState(
       core: core, timeline: timeline(reading), opened: opened, hasJournal: journal != nil,
       queues: configuration.queues,
@@ -43,10 +43,6 @@ struct Assembly: ~Copyable {
     if let report {
       if let first = report.untoldGap {
         state.core.decideGap(from: first, at: now, into: &state.decision)
-      }
-      if report.resumeAfter > report.last {
-        state.core.decideGap(
-          upTo: report.resumeAfter, cause: .salvaged, at: now, into: &state.decision)
       }
       if let recovered = Recovered(report) {
         state.core.decideRecovered(recovered, at: now, into: &state.decision)

@@ -286,19 +286,11 @@ extension CacheState {
     emit(.closed(clean: true), at: now, into: &decision)
   }
 
-  /// Tells what a recovery found, or which numbers the journal lacks.
+  /// Tells what a recovery found.
   public mutating func decideRecovered(
     _ recovered: Recovered, at now: Timestamp, into decision: inout Decision
   ) {
     emit(.recovered(recovered), at: now, into: &decision)
-  }
-
-  /// Records that the events from the last one on up to `last` are not in the journal.
-  public mutating func decideGap(
-    upTo last: SequenceNumber, cause: Gap.Cause, at now: Timestamp, into decision: inout Decision
-  ) {
-    let gap = Gap(first: head.sequence.next, last: last, cause: cause)
-    emit(.gap(gap), sequence: last.next, at: now, into: &decision)
   }
 
   /// Records that the events from `first` on up to the last one, which this state has gone through,
@@ -394,10 +386,9 @@ extension CacheState {
   }
 
   private mutating func emit(
-    _ event: consuming Event, sequence: SequenceNumber? = nil, at now: Timestamp,
-    into decision: inout Decision
+    _ event: consuming Event, at now: Timestamp, into decision: inout Decision
   ) {
-    let record = Record(sequence: sequence ?? head.sequence.next, at: now, event: event)
+    let record = Record(sequence: head.sequence.next, at: now, event: event)
     do {
       try apply(record, into: &decision.effects)
     } catch {

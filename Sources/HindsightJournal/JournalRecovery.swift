@@ -23,7 +23,7 @@ public struct RecoveryReport: Equatable, Sendable {
   }
 
   public var outcome: Outcome
-  /// The last event that is there.
+  /// The last event that was found; after a salvage, a `gap` may follow it already.
   public var last: SequenceNumber
   /// Where the journal was cut, and how many bytes were dropped there.
   public var segment: UInt32 = 0
@@ -31,8 +31,6 @@ public struct RecoveryReport: Equatable, Sendable {
   public var byteCountDropped: UInt64 = 0
   /// Files that hold what was dropped.
   public var quarantined: [String] = []
-  /// Numbering resumes after this, where that is later than `last`.
-  public var resumeAfter: SequenceNumber
   /// The checkpoint that the replay began with, and how many events and frames it replayed.
   public var checkpoint: UInt32?
   public var recordCount = 0
@@ -86,11 +84,12 @@ public struct JournalRecovery {
     } catch {
       if case .storage(let failure) = error { throw .storage(failure) }
       guard salvages else { throw .corrupt(error) }
-      do throws(StorageError) {
+      do throws(DamageError) {
         return try JournalSalvage(storage, options, storeApplied: store?.applied ?? .zero)
           .open(error, into: sink)
       } catch {
-        throw .storage(error)
+        if case .storage(let failure) = error { throw .storage(failure) }
+        throw .corrupt(error)
       }
     }
   }
@@ -152,7 +151,7 @@ public struct JournalRecovery {
       olderByteCount: 0)
     return RecoveredJournal(
       writer: writer,
-      report: RecoveryReport(outcome: .new, last: .zero, resumeAfter: .zero))
+      report: RecoveryReport(outcome: .new, last: .zero))
   }
 
   private func go(
@@ -160,7 +159,7 @@ public struct JournalRecovery {
   ) throws(StorageError) -> RecoveredJournal {
     let last = directory.segments[directory.segments.count - 1]
     var report = RecoveryReport(
-      outcome: .clean, last: end.last, resumeAfter: end.last, checkpoint: end.checkpoint,
+      outcome: .clean, last: end.last, checkpoint: end.checkpoint,
       recordCount: end.recordCount, frameCount: end.frameCount,
       checkpointByteCount: end.checkpointByteCount, replayedByteCount: end.storedByteCount,
       damage: end.damagedCheckpoints.map(\.description), bootTime: end.bootTime,

@@ -2,10 +2,23 @@ import HindsightCore
 
 /// Opens a damaged journal on request: keeps what can be replayed from the newest whole checkpoint
 /// up to the first damage, keeps everything else aside, and numbers on above all that was ever used.
+///
+/// Whatever proves the damage stays in its place until a segment that tells what was cut out is
+/// durable: a salvage that was interrupted is done again, and forgets no number that was used.
 struct JournalSalvage {
   private let storage: any JournalStorage
   private let options: JournalOptions
   private let storeApplied: SequenceNumber
+
+  /// What the directory holds.
+  private struct Files {
+    /// The numbers of all segments, in their order.
+    var segments: [UInt32]
+    /// Of all checkpoints, newest first.
+    var checkpoints: [UInt32]
+    /// The highest sequence number that any of them speaks of.
+    var highest = SequenceNumber.zero
+  }
 
   init(_ storage: any JournalStorage, _ options: JournalOptions, storeApplied: SequenceNumber) {
     self.storage = storage
@@ -16,22 +29,32 @@ struct JournalSalvage {
   /// - Parameter damage: what made it necessary.
   func open(
     _ damage: DamageError, into sink: any ReplaySink
-  ) throws(StorageError) -> RecoveredJournal {
-    let names = try storage.list()
-    let numbers = names.compactMap { FileName.number($0, suffix: ".journal") }.sorted()
-    let checkpoints = names.compactMap { FileName.number($0, suffix: ".checkpoint") }
-    var report = RecoveryReport(
-      outcome: .salvaged, last: .zero, resumeAfter: .zero, damage: [damage.description])
-    let highest = try highestUse(numbers, checkpoints)
-    // What leaves no room for more was never used.
-    if highest.rawValue < Format.sequenceMaxForWriting { report.resumeAfter = highest }
-    for run in try runs(numbers).reversed() {
-      let directory = JournalDirectory(
-        storage, segments: run, checkpoints: checkpoints.sorted(by: >))
-      guard let end = try replay(directory, sink, &report), end.hasRoom else { continue }
-      return try keep(directory, end, numbers, checkpoints, &report)
+  ) throws(DamageError) -> RecoveredJournal {
+    let names = try DamageError.wrap { () throws(StorageError) in try storage.list() }
+    var files = Files(
+      segments: names.compactMap { FileName.number($0, suffix: ".journal") }.sorted(),
+      checkpoints: names.compactMap { FileName.number($0, suffix: ".checkpoint") }.sorted(by: >))
+    return try DamageError.wrap { () throws(StorageError) in
+      let highest = try highestUse(files)
+      // What leaves no room for more was never used.
+      if highest.rawValue < Format.sequenceMaxForWriting { files.highest = highest }
+      return try salvage(files, damage, sink)
     }
-    return try startAnew(numbers, checkpoints, sink, &report)
+  }
+
+  private func salvage(
+    _ files: Files, _ damage: DamageError, _ sink: any ReplaySink
+  ) throws(StorageError) -> RecoveredJournal {
+    var report = RecoveryReport(outcome: .salvaged, last: .zero, damage: [damage.description])
+    for run in try runs(files.segments).reversed() {
+      let directory = JournalDirectory(storage, segments: run, checkpoints: files.checkpoints)
+      guard let end = try replay(directory, sink, &report), end.hasRoom else { continue }
+      return try keep(directory, end, files, sink, &report)
+    }
+    // Nothing can be replayed: everything goes aside, and an empty journal begins.
+    sink.begin()
+    let id = JournalID(high: options.random(), low: options.random())
+    return try goOn(after: ReplayEnd(), in: 1, of: id, files, sink, &report)
   }
 
   /// Segments whose headers are whole, in runs without holes.
@@ -82,15 +105,9 @@ struct JournalSalvage {
   }
 
   private func keep(
-    _ directory: JournalDirectory, _ end: ReplayEnd, _ numbers: [UInt32],
-    _ checkpoints: [UInt32], _ report: inout RecoveryReport
+    _ directory: JournalDirectory, _ end: ReplayEnd, _ files: Files, _ sink: any ReplaySink,
+    _ report: inout RecoveryReport
   ) throws(StorageError) -> RecoveredJournal {
-    report.last = end.last
-    report.resumeAfter = max(report.resumeAfter, end.last)
-    report.checkpoint = end.checkpoint
-    report.recordCount = end.recordCount
-    report.frameCount = end.frameCount
-    report.bootTime = end.bootTime
     if let damage = end.damage { report.damage.append(damage.description) }
     let position = try place(of: end, in: directory)
     report.segment = position.segment
@@ -100,19 +117,60 @@ struct JournalSalvage {
     let tail = try Quarantine.copy(last.file, of: last.name, from: position.byteOffset, storage)
     report.byteCountDropped = tail.byteCount
     report.quarantined.append(tail.name)
-    let keptNumbers = Set(kept.map(\.header.number))
-    try setAside(numbers.filter { !keptNumbers.contains($0) }.map(FileName.segment), &report)
-    try setAside(try lateCheckpoints(checkpoints, end.last), &report)
+    return try goOn(
+      after: end, in: last.header.number + 1, of: last.header.journalID, keeping: kept,
+      endingAt: position.byteOffset, files, sink, &report)
+  }
+
+  /// Goes on in a new segment, which begins with the gap; then sets all other files aside, but for
+  /// what is kept, and cuts the last segment of that.
+  private func goOn(
+    after end: ReplayEnd, in number: UInt32, of id: JournalID,
+    keeping kept: [JournalDirectory.Segment] = [], endingAt byteOffset: UInt64 = 0,
+    _ files: Files, _ sink: any ReplaySink, _ report: inout RecoveryReport
+  ) throws(StorageError) -> RecoveredJournal {
+    report.note(end)
+    if files.segments.contains(number) {
+      // Copied, not renamed: the new segment then takes its place at once.
+      let name = FileName.segment(number)
+      let file = try storage.open(name, forWriting: false)
+      report.quarantined.append(try Quarantine.copy(file, of: name, from: 0, storage).name)
+    }
+    let gap = gap(after: end, files, sink)
     let segment = try JournalWriter.createSegment(
-      storage, options, last.header.journalID, number: last.header.number + 1, follows: end.last,
-      frames: [])
-    try last.file.truncate(to: position.byteOffset)
-    try last.file.sync()
+      storage, options, id, number: number, follows: end.last, frames: gap.map { [$0] } ?? [])
+    let keptNumbers = Set(kept.map(\.header.number) + [number])
+    let dropped = files.segments.filter { !keptNumbers.contains($0) }.map(FileName.segment)
+    try setAside(dropped + lateCheckpoints(files, end.last, id), &report)
+    if let last = kept.last {
+      try last.file.truncate(to: byteOffset)
+      try last.file.sync()
+    }
+    let olderByteCount = try JournalDirectory(storage, segments: kept, checkpoints: [])
+      .byteCount(before: number)
     return RecoveredJournal(
       writer: JournalWriter(
-        storage: storage, options: options, journalID: last.header.journalID, current: segment,
-        last: end.last, olderByteCount: try directory.byteCount(before: segment.number)),
-      report: report)
+        storage: storage, options: options, journalID: id, current: segment,
+        last: gap?.sealed.last ?? end.last, olderByteCount: olderByteCount), report: report)
+  }
+
+  /// Tells the sink of the numbers that are given up, where there are some.
+  /// - Returns: the frame that tells it.
+  private func gap(
+    after end: ReplayEnd, _ files: Files, _ sink: any ReplaySink
+  ) -> StampedFrame? {
+    guard files.highest > end.last else { return nil }
+    let gap = Gap(first: end.last.next, last: files.highest, cause: .salvaged)
+    let record = Record(sequence: gap.last.next, at: end.at, event: .gap(gap))
+    do throws(StateError) {
+      try sink.apply(record)
+    } catch {
+      preconditionFailure("a gap may follow any event: \(error)")
+    }
+    var frame = OpenFrame()
+    frame.append(record)
+    let bootTime = Microseconds(rawValue: Int64(clamping: end.bootTime ?? 0))
+    return StampedFrame(sealed: frame.take(bootTime), durable: end.last)
   }
 
   /// Where the replay ended, inside what is there: before the first whole frame that is the first
@@ -130,23 +188,6 @@ struct JournalSalvage {
       segment: segment.header.number, byteOffset: isThere ? end.position.byteOffset : size)
   }
 
-  /// Nothing can be replayed: everything goes aside, and an empty journal begins.
-  private func startAnew(
-    _ numbers: [UInt32], _ checkpoints: [UInt32], _ sink: any ReplaySink,
-    _ report: inout RecoveryReport
-  ) throws(StorageError) -> RecoveredJournal {
-    sink.begin()
-    try setAside(
-      numbers.map(FileName.segment) + checkpoints.map(FileName.checkpoint), &report)
-    let id = JournalID(high: options.random(), low: options.random())
-    let segment = try JournalWriter.createSegment(
-      storage, options, id, number: 1, follows: .zero, frames: [])
-    return RecoveredJournal(
-      writer: JournalWriter(
-        storage: storage, options: options, journalID: id, current: segment, last: .zero,
-        olderByteCount: 0), report: report)
-  }
-
   private func setAside(
     _ names: [String], _ report: inout RecoveryReport
   ) throws(StorageError) {
@@ -159,15 +200,15 @@ struct JournalSalvage {
     try storage.syncDirectory()
   }
 
-  /// Checkpoints that contain more than what is kept, or that can't be read.
+  /// Checkpoints that contain more than what is kept, that are another journal's, or that can't be read.
   private func lateCheckpoints(
-    _ numbers: [UInt32], _ last: SequenceNumber
+    _ files: Files, _ last: SequenceNumber, _ id: JournalID
   ) throws(StorageError) -> [String] {
     var late: [String] = []
-    for number in numbers {
+    for number in files.checkpoints {
       do throws(DamageError) {
-        let head = try CheckpointReader(storage, number: number).header.head
-        if head.sequence <= last { continue }
+        let header = try CheckpointReader(storage, number: number).header
+        if header.head.sequence <= last, header.journalID == id { continue }
       } catch {
         if let failure = error.storageFailure { throw failure }
       }
@@ -177,11 +218,9 @@ struct JournalSalvage {
   }
 
   /// The highest sequence number that any file speaks of.
-  private func highestUse(
-    _ numbers: [UInt32], _ checkpoints: [UInt32]
-  ) throws(StorageError) -> SequenceNumber {
+  private func highestUse(_ files: Files) throws(StorageError) -> SequenceNumber {
     var highest = storeApplied
-    for number in checkpoints {
+    for number in files.checkpoints {
       do throws(DamageError) {
         highest = max(
           highest, try CheckpointReader(storage, number: number).header.head.sequence)
@@ -190,7 +229,7 @@ struct JournalSalvage {
         continue
       }
     }
-    for number in numbers {
+    for number in files.segments {
       do throws(DamageError) {
         let segment = try JournalDirectory.segment(
           storage, number, forWriting: false, staysOpen: true)
@@ -215,6 +254,17 @@ struct JournalSalvage {
       while case .frame(let frame) = try reader.next() { highest = frame.header.last }
       return max(highest, try reader.aftermath().highest)
     }
+  }
+}
+
+extension RecoveryReport {
+  /// Up to where all is kept.
+  fileprivate mutating func note(_ end: ReplayEnd) {
+    last = end.last
+    checkpoint = end.checkpoint
+    recordCount = end.recordCount
+    frameCount = end.frameCount
+    bootTime = end.bootTime
   }
 }
 

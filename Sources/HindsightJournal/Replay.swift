@@ -83,6 +83,8 @@ public struct ReplayEnd: Sendable {
   public internal(set) var isClosed = false
   /// Boot time of the last frame, in µs.
   public internal(set) var bootTime: UInt64?
+  /// When the last event happened.
+  var at = Timestamp.zero
   /// What ended a salvaging replay early.
   public internal(set) var damage: DamageError?
   /// The highest sequence that some frame, checkpoint or successor proves to have been durable.
@@ -101,8 +103,11 @@ public struct ReplayEnd: Sendable {
   var firstUnproven: Int? { frames.firstIndex { $0.first > proven } }
 
   /// An event is in.
-  fileprivate mutating func applied(_ sequence: SequenceNumber, isClosed: Bool) {
+  fileprivate mutating func applied(
+    _ sequence: SequenceNumber, at: Timestamp, isClosed: Bool
+  ) {
     last = sequence
+    self.at = at
     untoldGap = nil
     recordCount += 1
     self.isClosed = isClosed
@@ -232,6 +237,7 @@ public struct JournalReplay {
     end.checkpoint = header.number
     end.checkpointPosition = header.position
     end.last = header.head.sequence
+    end.at = header.head.at
     end.proven = header.head.sequence
     end.position = header.position
     end.previousChecksum = header.previousChecksum
@@ -346,7 +352,7 @@ public struct JournalReplay {
     // Beyond where its successor continues, a segment is void.
     if let successor, last > successor.header.follows { return false }
     var offset = frame.offset
-    let before = (end.last, end.isClosed, end.recordCount, end.untoldGap)
+    let before = (end.last, end.at, end.isClosed, end.recordCount, end.untoldGap)
     do throws(StateError) {
       try frame.events.forEach(
         record: { (record) throws(StateError) in
@@ -354,12 +360,12 @@ public struct JournalReplay {
           try sink.apply(record)
           var isClosed = false
           if case .closed = record.event { isClosed = true }
-          end.applied(record.sequence, isClosed: isClosed)
+          end.applied(record.sequence, at: record.at, isClosed: isClosed)
         },
         set: { (set) throws(StateError) in
           guard set.fact.sequence > end.last else { return }
           try sink.apply(set)
-          end.applied(set.fact.sequence, isClosed: false)
+          end.applied(set.fact.sequence, at: set.fact.at, isClosed: false)
         },
         end: { () throws(StateError) in
           offset = frame.end
@@ -370,7 +376,7 @@ public struct JournalReplay {
     } catch {
       // A frame is in with all of its events, or not at all: the journal ends before it.
       if offset == frame.offset {
-        (end.last, end.isClosed, end.recordCount, end.untoldGap) = before
+        (end.last, end.at, end.isClosed, end.recordCount, end.untoldGap) = before
       }
       throw .state(file: segment.name, offset: offset, error)
     }

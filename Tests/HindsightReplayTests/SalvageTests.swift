@@ -110,6 +110,57 @@ struct SalvageTests {
     for (name, bytes) in kept { #expect(lab.storage.bytes(of: name) == bytes, "\(name)") }
     #expect(kept.values.count { $0.count > 64 } >= 5)
   }
+
+  @Test("a salvage that is interrupted anywhere uses no number again", arguments: [false, true])
+  func interrupted(losesPower: Bool) async throws {
+    let lab = try await madeLab()
+    let last = lab.lastSequence
+    lab.kill()
+    let damaged = lab.storage
+    #expect(segments(damaged).count >= 4)
+    for name in damaged.names where name.hasSuffix(".checkpoint") { damaged.delete(name) }
+    try flip(damaged, "00000002.journal", at: 200)
+    var stop = 1
+    while true {
+      let storage = damaged.copy()
+      let operations = Mutex(0)
+      storage.inject { [stop] operation, _ in
+        guard ![.read, .size, .list, .open, .lock, .close].contains(operation) else { return nil }
+        return operations.withLock { count in
+          count += 1
+          return count >= stop ? .ioError : nil
+        }
+      }
+      lab.configuration.corruption = .salvage
+      let isDone: Bool
+      do {
+        try await lab.open(storage)
+        isDone = true
+      } catch is CacheError {
+        isDone = false
+      }
+      if losesPower { lab.crash() } else { lab.kill() }
+      storage.inject(nil)
+      lab.configuration.corruption = .refuse
+      do {
+        try await lab.open(storage)
+      } catch is CacheError {
+        lab.configuration.corruption = .salvage
+        try await lab.open(storage)
+      }
+      #expect(lab.lastSequence > last, "at operation \(stop)")
+      try await lab.end()
+      let verified = lab.verify(storage)
+      #expect(verified.isSound, "at operation \(stop): \(verified.problems)")
+      let isTold = try gaps(storage).contains {
+        $0.cause == .salvaged && ($0.first.rawValue...$0.last.rawValue).contains(last)
+      }
+      #expect(isTold, "at operation \(stop): no gap tells what was cut out")
+      if isDone { break }
+      stop += 1
+    }
+    #expect(stop > 12)
+  }
 }
 
 /// Takes nothing in.
