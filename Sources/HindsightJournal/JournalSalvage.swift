@@ -51,6 +51,9 @@ struct JournalSalvage {
       guard let end = try replay(directory, sink, &report), end.hasRoom else { continue }
       return try keep(directory, end, files, sink, &report)
     }
+    if let (end, id) = try restoreCheckpoint(files, sink, &report), end.hasRoom {
+      return try goOn(after: end, in: end.position.segment, of: id, files, sink, &report)
+    }
     // Nothing can be replayed: everything goes aside, and an empty journal begins.
     sink.begin()
     let id = JournalID(high: options.random(), low: options.random())
@@ -97,6 +100,26 @@ struct JournalSalvage {
         crossesGaps: !isBridge || end.last > .zero, into: LimitedSink(sink, through: end.last))
       again.damage = again.damage ?? end.damage
       return again
+    } catch {
+      if let failure = error.storageFailure { throw failure }
+      report.damage.append(error.description)
+      return nil
+    }
+  }
+
+  /// The newest whole checkpoint, where no segment goes with one.
+  private func restoreCheckpoint(
+    _ files: Files, _ sink: any ReplaySink, _ report: inout RecoveryReport
+  ) throws(StorageError) -> (ReplayEnd, JournalID)? {
+    let directory = JournalDirectory(storage, segments: [], checkpoints: files.checkpoints)
+    do throws(DamageError) {
+      let end = try JournalReplay(directory).restoreNewest(into: sink)
+      if let failure = end.damagedCheckpoints.compactMap(\.storageFailure).first {
+        throw .storage(failure)
+      }
+      report.damage += end.damagedCheckpoints.map(\.description)
+      guard let number = end.checkpoint else { return nil }
+      return (end, try CheckpointReader(storage, number: number).header.journalID)
     } catch {
       if let failure = error.storageFailure { throw failure }
       report.damage.append(error.description)

@@ -188,6 +188,14 @@ public struct JournalReplay {
 
   // MARK: Checkpoints
 
+  /// Restores the newest whole checkpoint, if there is one, and replays nothing behind it.
+  func restoreNewest(into sink: any ReplaySink) throws(DamageError) -> ReplayEnd {
+    var end = ReplayEnd()
+    sink.begin()
+    try restore(.newest, sink, &end)
+    return end
+  }
+
   private func restore(
     _ start: ReplayStart, _ sink: any ReplaySink, _ end: inout ReplayEnd
   ) throws(DamageError) {

@@ -111,6 +111,43 @@ struct SalvageTests {
     #expect(kept.values.count { $0.count > 64 } >= 5)
   }
 
+  @Test("all segments gone: the newest whole checkpoint is kept, and the store's rows with it")
+  func checkpointAlone() async throws {
+    let lab = Lab(memory: 4) { $0.usesStore = true }
+    lab.store = SimulatedStore()
+    try await lab.open(lab.storage)
+    for number in 0..<14 {
+      let (key, value) = (try CacheKey("k:\(number)"), noise(number))
+      _ = try await lab.run { try await $0.set(value, for: key) }
+    }
+    let last = try await lab.end()
+    let whole = lab.storage
+    #expect(whole.names.contains { $0.hasSuffix(".checkpoint") })
+    for name in segments(whole) { whole.delete(name) }
+    await #expect(throws: CacheError.self) { try await lab.open(whole) }
+    lab.configuration.corruption = .salvage
+    try await lab.open(whole)
+    let recovery = try #require(lab.cache).recovery
+    #expect(recovery.lastSequence == last && recovery.journal == .salvaged)
+    #expect(recovery.deletedRows == 0 && recovery.lostValues == 0)
+    func checkValues() async throws {
+      for number in 0..<14 {
+        let key = try CacheKey("k:\(number)")
+        #expect(try await lab.run { try await $0.get(key) } == noise(number))
+      }
+    }
+    try await checkValues()
+    _ = try await lab.run { try await $0.set([1], for: try CacheKey("k:new")) }
+    try await lab.run { _ = try await $0.flush(to: .durable) }
+    lab.crash()
+    lab.configuration.corruption = .refuse
+    try await lab.open(whole)
+    #expect(try await lab.run { try await $0.get(try CacheKey("k:new")) } == [1])
+    try await checkValues()
+    try await lab.end()
+    #expect(lab.verify(whole).isSound)
+  }
+
   @Test("a salvage that is interrupted anywhere uses no number again", arguments: [false, true])
   func interrupted(losesPower: Bool) async throws {
     let lab = try await madeLab()
