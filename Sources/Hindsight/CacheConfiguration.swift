@@ -26,7 +26,8 @@ public enum Acknowledgement: String, Sendable, Hashable, Comparable, CaseIterabl
 public enum CorruptionPolicy: String, Sendable, Hashable {
   /// Refuse to open, name segment and offset, change nothing.
   case refuse
-  /// Keep the valid prefix, keep the damaged bytes aside, record the gap.
+  /// Keep the valid prefix, keep the damaged bytes aside, record the gap. What newer software wrote is
+  /// refused all the same.
   case salvage
 }
 

@@ -55,6 +55,10 @@ extension CacheError {
   init(journal error: JournalError) {
     switch error {
     case .storage(let error): self.init(storage: error)
+    case .corrupt(let damage) where damage.isNewerVersion:
+      self.init(
+        .journalCorrupt, "\(damage). Nothing was changed. Open it with newer software",
+        underlying: damage)
     case .corrupt(let damage):
       self.init(
         .journalCorrupt,

@@ -20,6 +20,12 @@ public enum DamageError: Error, Sendable, CustomStringConvertible {
 }
 
 extension DamageError {
+  /// Whether newer software wrote the file, which then is whole for all we know.
+  public var isNewerVersion: Bool {
+    if case .format(_, offset: 0, .unknownVersion) = self { return true }
+    return false
+  }
+
   /// The failed operation of the storage, where that is all: what can't be read may be whole, and
   /// must not be dropped, passed over as evidence, or salvaged away. A file that isn't there is an
   /// answer.

@@ -75,7 +75,8 @@ public struct JournalRecovery {
   /// - Parameters:
   ///   - start: where the replay begins. With a store, it must not be after what that has applied.
   ///   - salvages: whether damage to what had been durable is cut out instead of refused.
-  /// - Throws: `.corrupt` where such damage is found and not salvaged; `.storage`.
+  /// - Throws: `.corrupt` where such damage is found and not salvaged, or newer software wrote a
+  ///   file; `.storage`.
   public func open(
     from start: ReplayStart, salvages: Bool, into sink: any ReplaySink
   ) throws(JournalError) -> RecoveredJournal {

@@ -27,6 +27,7 @@ struct JournalSalvage {
   }
 
   /// - Parameter damage: what made it necessary.
+  /// - Throws: `DamageError` where newer software wrote a file: that is no damage. Nothing was changed then.
   func open(
     _ damage: DamageError, into sink: any ReplaySink
   ) throws(DamageError) -> RecoveredJournal {
@@ -34,11 +35,29 @@ struct JournalSalvage {
     var files = Files(
       segments: names.compactMap { FileName.number($0, suffix: ".journal") }.sorted(),
       checkpoints: names.compactMap { FileName.number($0, suffix: ".checkpoint") }.sorted(by: >))
+    try refuseNewer(files)
     return try DamageError.wrap { () throws(StorageError) in
       let highest = try highestUse(files)
       // What leaves no room for more was never used.
       if highest.rawValue < Format.sequenceMaxForWriting { files.highest = highest }
       return try salvage(files, damage, sink)
+    }
+  }
+
+  private func refuseNewer(_ files: Files) throws(DamageError) {
+    for number in files.segments {
+      do throws(DamageError) {
+        _ = try JournalDirectory.segment(storage, number, forWriting: false, staysOpen: false)
+      } catch {
+        if error.isNewerVersion { throw error }
+      }
+    }
+    for number in files.checkpoints {
+      do throws(DamageError) {
+        _ = try CheckpointReader(storage, number: number)
+      } catch {
+        if error.isNewerVersion { throw error }
+      }
     }
   }
 

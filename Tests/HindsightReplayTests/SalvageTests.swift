@@ -198,6 +198,30 @@ struct SalvageTests {
     }
     #expect(stop > 12)
   }
+
+  @Test("what newer software wrote is refused, not set aside", arguments: [false, true])
+  func newerVersion(isCheckpoint: Bool) async throws {
+    let lab = try await madeLab()
+    lab.kill()
+    let suffix = isCheckpoint ? ".checkpoint" : ".journal"
+    let name = try #require(lab.storage.names.last { $0.hasSuffix(suffix) })
+    var bytes = try #require(lab.storage.bytes(of: name))
+    bytes[8] = 3
+    let end = isCheckpoint ? 124 : 60
+    let checksum = JournalBytes.checksum(bytes[..<end])
+    for at in 0..<4 { bytes[end + at] = UInt8(truncatingIfNeeded: checksum >> (8 * UInt32(at))) }
+    lab.storage.setBytes(bytes, of: name)
+    // A checkpoint that can't be read is passed over, unless there is damage besides.
+    if isCheckpoint { try flip(lab.storage, "00000002.journal", at: 20) }
+    let before = lab.storage.copy()
+    lab.configuration.corruption = .salvage
+    let error = await #expect(throws: CacheError.self) { try await lab.open(lab.storage) }
+    #expect(error?.code == .journalCorrupt)
+    #expect(error?.message.contains("version 3") == true, "\(error?.message ?? "")")
+    #expect(error?.message.contains("repair") == false, "\(error?.message ?? "")")
+    #expect(lab.storage.names == before.names)
+    for name in before.names { #expect(lab.storage.bytes(of: name) == before.bytes(of: name)) }
+  }
 }
 
 /// Takes nothing in.
