@@ -36,8 +36,17 @@ final class CheckpointStream {
   }
 
   /// Writes the next slice.
-  /// - Throws: `StorageError`; the checkpoint is not there then.
+  /// - Throws: `StorageError`; what was written is removed then.
   func step(_ engine: Engine) throws(StorageError) -> Progress {
+    do throws(StorageError) {
+      return try writeSlice(engine)
+    } catch {
+      writer.discard()
+      throw error
+    }
+  }
+
+  private func writeSlice(_ engine: Engine) throws(StorageError) -> Progress {
     let hasMore = engine.locked { state in state.takeSlice(of: capture, into: &slice) }
     guard let hasMore else {
       try writer.abandon()

@@ -28,7 +28,12 @@ public final class CheckpointWriter {
       block.append(EventTag.opened.rawValue)
       block.append(varint: 0)
       block.append(opened)
-      try endBlock()
+      do throws(StorageError) {
+        try endBlock()
+      } catch {
+        discard()
+        throw error
+      }
     }
   }
 
@@ -83,6 +88,9 @@ public final class CheckpointWriter {
     try file.close()
     try storage.remove(name + ".tmp")
   }
+
+  /// Removes what was written of a checkpoint whose writing has failed.
+  public func discard() { storage.removeUnfinished(name + ".tmp") }
 
   private func endBlock() throws(StorageError) {
     let stored = isCompressed ? compressed() : block

@@ -178,14 +178,24 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
       shared.forget(through: shared.appended)
       return shared.appended
     }
-    try current.file.truncate(to: current.offset)
-    try beginSegment(follows: last, frames: [])
+    do throws(StorageError) {
+      try current.file.truncate(to: current.offset)
+      try beginSegment(follows: last, frames: [])
+    } catch {
+      // The successor may be there: what were appended here could be void.
+      poison()
+      throw error
+    }
   }
 
-  /// Writes everything that isn't durable to a new segment, and makes it durable there.
+  /// Writes everything that isn't durable to a new segment, and makes it durable there. Where there is
+  /// nothing to be rescued, the segment stays as it is.
   /// - Throws: `StorageError`; it may be called again.
   public func rescue() throws(StorageError) {
-    let (durable, frames) = shared.withLock { ($0.durable, $0.retained) }
+    let (durable, frames, isPoisoned) = shared.withLock {
+      ($0.durable, $0.retained, $0.isPoisoned)
+    }
+    guard isPoisoned || !frames.isEmpty else { return compressor.endRun() }
     try beginSegment(follows: durable, frames: frames)
     shared.withLock { shared in
       shared.forget(through: frames.last?.sealed.last ?? shared.durable)
@@ -212,14 +222,9 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
   /// Goes on behind a gap, in a new segment. Everything written must be durable, and a durable
   /// checkpoint must bridge the gap.
   /// - Parameter last: the last event that the journal lacks.
-  /// - Throws: `StorageError`; `rescue` then goes on.
+  /// - Throws: `StorageError`. Nothing may be appended then before it has succeeded.
   public func skip(through last: SequenceNumber) throws(StorageError) {
-    do throws(StorageError) {
-      try beginSegment(follows: last, frames: [])
-    } catch {
-      poison()
-      throw error
-    }
+    try beginSegment(follows: last, frames: [])
     shared.withLock { shared in
       precondition(shared.retained.isEmpty, "only what is durable may be followed by a gap")
       shared.durable = last
@@ -298,6 +303,8 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
       shared.olderByteCount += old.offset
     }
     noteWritten(frames.last?.sealed.last ?? follows)
+    // The successor is durable: what fails here costs space, and no event.
+    do throws(StorageError) { try old.file.truncate(to: old.offset) } catch {}
     try old.file.close()
   }
 
@@ -312,6 +319,22 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
   ) throws(StorageError) -> OpenSegment {
     let name = FileName.segment(number)
     if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
+    do throws(StorageError) {
+      return try writeSegment(
+        storage, options, journalID, number: number, follows: follows, frames: frames,
+        compresses: compresses, copied: copied)
+    } catch {
+      storage.removeUnfinished(name + ".tmp")
+      throw error
+    }
+  }
+
+  private static func writeSegment(
+    _ storage: any JournalStorage, _ options: JournalOptions, _ journalID: JournalID,
+    number: UInt32, follows: SequenceNumber, frames: [StampedFrame], compresses: Bool,
+    copied: [CopiedFrame]
+  ) throws(StorageError) -> OpenSegment {
+    let name = FileName.segment(number)
     let header = SegmentHeader(
       number: number, journalID: journalID, salt: options.random(), follows: follows,
       createdAt: options.now())

@@ -20,6 +20,13 @@ public protocol JournalStorage: Sendable {
   func isLocked() throws(StorageError) -> Bool
 }
 
+extension JournalStorage {
+  /// Removes what was begun under this name and has failed. Where that fails, too, the next opening does it.
+  package func removeUnfinished(_ name: String) {
+    do throws(StorageError) { try remove(name) } catch {}
+  }
+}
+
 /// An open file. Offsets and counts are in bytes. Writing and syncing may run at the same time.
 public protocol JournalFile: AnyObject, Sendable {
   /// Reads up to `count` bytes; fewer only at the end of the file.
