@@ -303,9 +303,9 @@ public final class JournalWriter: @unchecked Sendable {  // the write role's, or
       shared.olderByteCount += old.offset
     }
     noteWritten(frames.last?.sealed.last ?? follows)
-    // The successor is durable: what fails here costs space, and no event.
+    // The successor is durable: what fails here costs space, or a descriptor, and no event.
     do throws(StorageError) { try old.file.truncate(to: old.offset) } catch {}
-    try old.file.close()
+    do throws(StorageError) { try old.file.close() } catch {}
   }
 
   /// Creates a segment by write, sync, rename, directory sync: it is there whole, or not at all.

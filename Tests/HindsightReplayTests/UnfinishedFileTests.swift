@@ -146,4 +146,29 @@ struct UnfinishedFileTests {
     try await lab.end()
     #expect(lab.verify(lab.storage).isSound)
   }
+
+  @Test("a segment whose file can't be closed is followed all the same", arguments: 1...3)
+  func close(failing: Int) async throws {
+    let lab = try await labWithGap()
+    let count = Mutex(0)
+    lab.storage.inject { operation, name in
+      guard operation == .close, name.contains(".journal") else { return nil }
+      return count.withLock { count in
+        count += 1
+        return count == failing ? .ioError : nil
+      }
+    }
+    try await lab.recoverFromTrouble()
+    #expect(lab.journalTrouble == nil)
+    try await lab.attempt("k:0", value(9))
+    try await lab.attemptSync()
+    let digest = try #require(lab.cache).stateDigest.digest
+    lab.crash()
+    lab.storage.inject(nil)
+    let verified = lab.verify(lab.storage)
+    #expect(verified.problems.isEmpty && verified.digest == digest, "\(verified.problems)")
+    try await lab.open(lab.storage)
+    try await lab.end()
+    #expect(lab.verify(lab.storage).isSound)
+  }
 }
