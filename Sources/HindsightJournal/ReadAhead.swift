@@ -31,13 +31,15 @@ final class ReadAhead<Element: Sendable>: @unchecked Sendable {  // behind `mute
 
   /// Starts producing. Call `stop` in any case when done.
   /// - Parameter produce: gives the next element; not called any more after the last one.
-  init(costMax: Int, produce: @escaping () -> Produced) {
+  /// - Returns: `nil` where the system gives no thread; `produce` was not called then.
+  init?(costMax: Int, produce: @escaping () -> Produced) {
     self.costMax = costMax
     self.produce = produce
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(hasElement, nil)
     pthread_cond_init(hasRoom, nil)
     thread = JoinableThread { [self] in run() }
+    if thread == nil { return nil }
   }
 
   deinit {
@@ -94,7 +96,10 @@ final class ReadAhead<Element: Sendable>: @unchecked Sendable {  // behind `mute
 }
 
 /// A thread that runs a body once.
-private final class JoinableThread {
+final class JoinableThread {
+  /// A seam, so that a test can decide that the system gives none.
+  @TaskLocal static var isRefused = false
+
   private var thread = pthread_t()
 
   /// What the thread gets.
@@ -103,15 +108,21 @@ private final class JoinableThread {
     init(_ run: @escaping () -> Void) { self.run = run }
   }
 
-  init(_ body: @escaping () -> Void) {
+  /// - Returns: `nil` where the system gives no further thread.
+  init?(_ body: @escaping () -> Void) {
+    if Self.isRefused { return nil }
+    let owned = Unmanaged.passRetained(Body(body))
     let result = pthread_create(
       &thread, nil,
       { raw in
-        // Balances the retain below: the thread owns the body.
+        // Balances the retain above: the thread owns the body.
         Unmanaged<Body>.fromOpaque(raw!).takeRetainedValue().run()
         return nil
-      }, Unmanaged.passRetained(Body(body)).toOpaque())
-    precondition(result == 0, "the system gives no further thread (error \(result))")
+      }, owned.toOpaque())
+    guard result == 0 else {
+      owned.release()
+      return nil
+    }
   }
 
   /// Waits until the body has returned. To be called exactly once.
