@@ -80,11 +80,26 @@ public struct PosixStorage: JournalStorage {
   }
 
   public func lock() throws(StorageError) -> any DirectoryLock {
+    try lock { usleep(2_000) }
+  }
+
+  /// How often a lock is tried for: who looks whether it is held (`isLocked`) holds it for a moment.
+  static let lockTryCount = 20
+
+  /// - Parameter pause: between two tries.
+  func lock(pause: () -> Void) throws(StorageError) -> any DirectoryLock {
     // Whoever writes, locks first.
     try places.secureDirectory(holding: list())
     let file = try file("lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_NONBLOCK)
     guard fchmod(file.descriptor, 0o600) == 0 else { throw Self.failure("set mode of", "lock") }
-    guard flock(file.descriptor, LOCK_EX | LOCK_NB) == 0 else {
+    var triesLeft = Self.lockTryCount - 1
+    while flock(file.descriptor, LOCK_EX | LOCK_NB) != 0 {
+      if errno == EINTR { continue }
+      if errno == EWOULDBLOCK, triesLeft > 0 {
+        triesLeft -= 1
+        pause()
+        continue
+      }
       let code = Errno(rawValue: errno)
       let digits = try file.read(at: 0, count: 16).prefix { $0 >= 48 && $0 <= 57 }
       throw StorageError(

@@ -88,6 +88,27 @@ struct PosixStorageTests {
     try storage.lock().unlock()
   }
 
+  @Test("who only looks whether it is locked keeps nobody from locking it")
+  func look() throws {
+    let scratch = try Scratch()
+    let storage = try PosixStorage(path: scratch.path + "/cache")
+    try storage.lock().unlock()
+    // As `isLocked` holds it, in the middle of it.
+    let descriptor = open(scratch.path + "/cache/lock", O_RDONLY | O_CLOEXEC)
+    #expect(flock(descriptor, LOCK_SH | LOCK_NB) == 0)
+    var pauses = 0
+    #expect(throws: StorageError.self) { _ = try storage.lock { pauses += 1 } }
+    #expect(pauses == PosixStorage.lockTryCount - 1)
+    pauses = 0
+    let lock = try storage.lock {
+      pauses += 1
+      if pauses == 2 { flock(descriptor, LOCK_UN) }
+    }
+    #expect(pauses == 2)
+    lock.unlock()
+    close(descriptor)
+  }
+
   @Test("reads end at the file's end; writes go where they are told, also beyond it")
   func files() throws {
     let scratch = try Scratch()
