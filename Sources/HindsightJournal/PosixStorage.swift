@@ -22,10 +22,23 @@ public struct PosixStorage: JournalStorage {
     if mkdir(path, 0o700) == 0 {
       // mkdir(2) subtracts the umask; the mode is part of our promise.
       guard chmod(path, 0o700) == 0 else { throw Self.failure("set mode of", path) }
+      // Else a loss of power could take the directory away, and all that is durable in it.
+      do throws(StorageError) {
+        try Self.syncDirectory(Self.parent(of: path))
+      } catch {
+        rmdir(path)  // so that another attempt finds as much
+        throw error
+      }
     } else if errno != EEXIST {
       throw Self.failure("create directory", path)
     }
     places = try FileGuard(directory: path)
+  }
+
+  /// Of a path that doesn't end with a slash.
+  private static func parent(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
   public func list() throws(StorageError) -> [String] {
@@ -67,15 +80,17 @@ public struct PosixStorage: JournalStorage {
     guard unlink(path + "/" + name) == 0 else { throw Self.failure("remove", name) }
   }
 
-  public func syncDirectory() throws(StorageError) {
+  public func syncDirectory() throws(StorageError) { try Self.syncDirectory(path) }
+
+  private static func syncDirectory(_ path: String) throws(StorageError) {
     var descriptor: Int32
     repeat {
       descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     } while descriptor < 0 && errno == EINTR
-    guard descriptor >= 0 else { throw Self.failure("open", path) }
+    guard descriptor >= 0 else { throw failure("open", path) }
     defer { Glibc.close(descriptor) }
     while fsync(descriptor) != 0 {
-      guard errno == EINTR else { throw Self.failure("sync", path) }
+      guard errno == EINTR else { throw failure("sync", path) }
     }
   }
 
