@@ -218,6 +218,8 @@ public struct JournalReplay {
         try restore(reader, sink, &end)
         return
       } catch {
+        // What the reader takes on is at its end, whichever checkpoint it begins with.
+        if case .state(_, _, .beyondLimits) = error { throw error }
         end.damagedCheckpoints.append(error)
         sink.begin()
       }
