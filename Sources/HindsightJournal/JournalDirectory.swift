@@ -116,6 +116,11 @@ public struct JournalDirectory: Sendable {
     guard segment.header.number == number else {
       throw .structure(file: FileName.segment(number), "the segment is missing")
     }
+    try check(segment, belongsBehind: last)
+  }
+
+  /// Whether it may be a later segment of the same journal.
+  static func check(_ segment: Segment, belongsBehind last: Segment) throws(DamageError) {
     guard segment.header.journalID == last.header.journalID else {
       throw .structure(
         file: segment.name,

@@ -102,40 +102,17 @@ public struct JournalRecovery {
     try DamageError.wrap { () throws(StorageError) in
       for name in directory.leftovers { try storage.remove(name) }
     }
-    guard let last = directory.segments.last else {
-      guard directory.checkpoints.isEmpty else {
-        throw .structure(file: FileName.segment(1), "there are checkpoints, but no segment")
-      }
+    if directory.isEmpty, directory.checkpoints.isEmpty {
       sink.begin()
       return try DamageError.wrap { () throws(StorageError) in try create() }
     }
-    try DamageError.wrap { () throws(StorageError) in
-      try last.file.sync()
-      try storage.syncDirectory()
+    if let last = directory.segments.last {
+      try DamageError.wrap { () throws(StorageError) in
+        try last.file.sync()
+        try storage.syncDirectory()
+      }
     }
-    // A store that goes on from where it is needs every event since.
-    var crossesGaps = true
-    if case .notAfter = start { crossesGaps = false }
-    let end = try JournalReplay(directory).run(from: start, crossesGaps: crossesGaps, into: sink)
-    guard end.hasRoom else {
-      throw .structure(
-        file: last.name, "event \(end.last): the numbers leave no room for what would follow")
-    }
-    // Only a checkpoint that bridges a gap comes before the segment that it points to.
-    if let place = end.checkpointPosition, place.segment > last.header.number,
-      end.untoldGap == nil
-    {
-      throw .structure(
-        file: place.segmentName,
-        "the segment is missing: a checkpoint goes on in it")
-    }
-    let verdict = try RecoveryVerdict(of: directory, end, store: store)
-    if case .corrupt(let evidence) = verdict {
-      throw .structure(
-        file: FileName.segment(end.position.segment),
-        "offset \(end.position.byteOffset): the journal ends after event \(end.last), but "
-          + evidence.rawValue)
-    }
+    let (end, verdict) = try directory.judge(from: start, store: store, into: sink)
     return try DamageError.wrap { () throws(StorageError) in
       try go(on: directory, end, verdict)
     }

@@ -41,6 +41,18 @@ public struct EventStream {
   }
 }
 
+extension DamageError {
+  /// Whether the journal asks for more than its reader takes on.
+  var isBeyondLimits: Bool {
+    if case .state(_, _, .beyondLimits) = self { return true }
+    return false
+  }
+}
+
+extension ReplayEnd {
+  var isBeyondLimits: Bool { damage?.isBeyondLimits ?? false }
+}
+
 extension JournalDirectory {
   /// How often a reader begins again since files went away under it. A slow one may be outrun many times
   /// in a row: eight were too few for one with AddressSanitizer on a machine that was busy.
@@ -48,22 +60,38 @@ extension JournalDirectory {
 
   /// Opens for reading, beside a writer that may remove files meanwhile.
   init(reading storage: any JournalStorage) throws(DamageError) {
-    for _ in 1..<Self.readingAttempts {
+    self = try Self.patiently { () throws(DamageError) in
+      try JournalDirectory(storage, forWriting: false)
+    }
+  }
+
+  /// Likewise, what is whole of it.
+  init(
+    reading storage: any JournalStorage, damage: inout [DamageError]
+  ) throws(DamageError) {
+    let (directory, found) = try Self.patiently { () throws(DamageError) in
+      var damage: [DamageError] = []
+      return (try JournalDirectory(wholeSegmentsOf: storage, damage: &damage), damage)
+    }
+    (self, damage) = (directory, found)
+  }
+
+  private static func patiently<R>(_ open: () throws(DamageError) -> R) throws(DamageError) -> R {
+    for _ in 1..<readingAttempts {
       do throws(DamageError) {
-        self = try JournalDirectory(storage, forWriting: false)
-        return
+        return try open()
       } catch {
         guard case .storage(let failure) = error, failure.code == .noSuchFileOrDirectory else {
           throw error
         }
       }
     }
-    self = try JournalDirectory(storage, forWriting: false)
+    return try open()
   }
 }
 
 /// Applies every event, and resolves origins to keys on the way.
-private final class ResolvingSink: ReplaySink {
+final class ResolvingSink: ReplaySink {
   private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
   private(set) var eventCount = 0

@@ -7,6 +7,8 @@ public struct Verification: Codable, Sendable {
     /// Where in it; `nil` where that says nothing.
     public var offset: UInt64?
     public var message: String
+    /// Whether the system failed, so that this could not be checked: it may be whole.
+    public var isFailure = false
   }
 
   /// So many problems are listed.
@@ -16,6 +18,8 @@ public struct Verification: Codable, Sendable {
   public private(set) var problems: [Problem] = []
   /// … and how much there is beyond.
   public private(set) var omittedProblems = 0
+  /// The first of them that is a failure of the system.
+  public private(set) var failure: Problem?
   /// What is not wrong, but good to know.
   public var notes: [String] = []
   public var segments = 0
@@ -39,6 +43,8 @@ public struct Verification: Codable, Sendable {
   public var storeApplied: UInt64?
   public var firstSequence: UInt64 = 0
   public var lastSequence: UInt64 = 0
+  /// The history up to this event has holes, and a checkpoint leads across them; `nil`: it has none.
+  public var damagedThrough: UInt64?
   /// Whether the last event is `closed`.
   public var isClosed = false
   /// The digest of the state at the end, 16 hexadecimal digits.
@@ -47,6 +53,7 @@ public struct Verification: Codable, Sendable {
   public var isSound: Bool { problems.isEmpty }
 
   mutating func note(_ problem: Problem) {
+    if problem.isFailure, failure == nil { failure = problem }
     if problems.count < Self.problemCountMax {
       problems.append(problem)
     } else {

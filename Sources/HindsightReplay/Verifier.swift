@@ -40,23 +40,27 @@ public struct Verifier {
     let isLive = isLive(&result)
     // The store first: the journal is then read up to at least its applied sequence.
     let store = inspect(&result)
-    guard let directory = directory(&result) else { return (result, false) }
+    guard let replay = crossingReplay(isLive: isLive, &result) else { return (result, false) }
+    let directory = replay.directory
     result.segments = directory.segmentNumbers.count
     let digests = checkCheckpoints(directory, &result)
+    let mark = store.flatMap { ours($0, directory, &result) }
     let sink = VerifyingSink(
-      limits: limits, digests: digests,
-      applied: store.flatMap { ours($0, directory, &result) }, progress: progress)
-    let isWhole = replay(directory, sink, isLive: isLive, &result)
+      limits: limits, digests: digests, applied: mark?.applied, progress: progress)
+    let isWhole = run(replay, sink, isLive: isLive, mark, &result)
     sink.report(into: &result)
     if let store, isWhole, result.storeApplied != nil {
       compare(store, sink, &result)
     }
+    if store == nil, sink.opened?.storeLimit != nil, !result.problems.contains(where: \.isOfStore) {
+      result.notes.append("there is no store; opening the cache makes it anew from the journal")
+    }
     let isStoreOutdated = isOutdated(store, &result)
     do throws(StorageError) {
-      let isOutdated = try directory.isOutdated()
+      let isOutdated = try directory.isOutdated() && replay.directoryDamage.isEmpty
       return (result, isStoreOutdated || isLive && isOutdated)
     } catch {
-      result.note(.init(file: error.file, offset: nil, message: "\(error)"))
+      result.note(Verification.Problem(.storage(error)))
       return (result, false)
     }
   }
@@ -65,25 +69,28 @@ public struct Verifier {
     do throws(StoreError) {
       return try store?.isOutdated() ?? false
     } catch {
-      result.note(.init(file: "store.sqlite", offset: nil, message: "\(error)"))
+      result.note(Verification.Problem(error))
       return false
     }
   }
 
   // MARK: Journal
 
+  /// Where that can't be told, nothing is said of what an opening would do.
   private func isLive(_ result: inout Verification) -> Bool {
     do throws(StorageError) {
       return try storage.isLocked()
     } catch {
-      result.note(.init(file: error.file, offset: nil, message: "\(error)"))
-      return false
+      result.note(Verification.Problem(.storage(error)))
+      return true
     }
   }
 
-  private func directory(_ result: inout Verification) -> JournalDirectory? {
+  private func crossingReplay(isLive: Bool, _ result: inout Verification) -> CrossingReplay? {
     do throws(DamageError) {
-      return try JournalDirectory(reading: storage)
+      let replay = try CrossingReplay(storage, isLive: isLive)
+      for damage in replay.directoryDamage { result.note(Verification.Problem(damage)) }
+      return replay
     } catch {
       result.note(Verification.Problem(error))
       return nil
@@ -91,71 +98,102 @@ public struct Verifier {
   }
 
   /// - Returns: whether all was replayed that can be; false where that is beyond the limits.
-  private func replay(
-    _ directory: JournalDirectory, _ sink: VerifyingSink, isLive: Bool,
+  private func run(
+    _ replay: CrossingReplay, _ sink: VerifyingSink, isLive: Bool, _ mark: StoreMark?,
     _ result: inout Verification
   ) -> Bool {
-    var start = ReplayStart.oldest
-    while true {
-      let end: ReplayEnd
-      do throws(DamageError) {
-        end = try JournalReplay(directory).run(from: start, stopsAtDamage: true, into: sink)
-      } catch {
-        // No checkpoint leads behind the damage.
-        if case .after = start, error.storageFailure == nil { return true }
-        result.note(Verification.Problem(error))
-        return true
-      }
-      result.frames += end.frameCount
-      result.storedBytes += end.storedByteCount
-      result.rawBytes += end.rawByteCount
-      result.lastSequence = end.last.rawValue
-      result.isClosed = end.isClosed
-      noteTail(end, directory, isLive: isLive, &result)
-      guard let damage = end.damage else { return true }
-      result.note(Verification.Problem(damage))
-      if case .state(_, _, .beyondLimits) = damage {
-        result.notes.append(
-          "what follows was not verified; if you trust the journal, verify it without limits "
-            + "(--no-limits, ReplayLimits.none)")
-        return false
-      }
-      start = .after(end.last)
-    }
-  }
-
-  /// Says what stands behind the last good frame, and what the next opening makes of it. While a
-  /// writer is at work, that is simply the end.
-  private func noteTail(
-    _ end: ReplayEnd, _ directory: JournalDirectory, isLive: Bool, _ result: inout Verification
-  ) {
-    guard end.damage == nil else { return }
-    if !isLive, let message = tailMessage(end, directory) {
-      result.note(
-        Verification.Problem(
-          file: end.position.segmentName, offset: end.position.byteOffset, message: message))
-    }
-    if !end.isClosed, end.last != .zero {
-      result.notes.append(
-        isLive ? "a writer has the cache open" : "the cache was not closed; opening it recovers it")
-    }
-  }
-
-  private func tailMessage(_ end: ReplayEnd, _ directory: JournalDirectory) -> String? {
-    var found = "the journal ends"
-    if case .bad(let error) = end.tail { found = "\(error)" }
+    let directory = replay.directory
+    var last: ReplayEnd?
     do throws(DamageError) {
-      switch try RecoveryVerdict(of: directory, end, store: nil) {
-      case .clean, .unclean: return nil
-      case .tornTail:
-        return
-          "after event \(end.last): \(found). Nothing proves that it had been durable: the next "
-          + "opening drops it as a torn tail and keeps it aside"
-      case .corrupt(let evidence):
-        return "after event \(end.last): \(found), but \(evidence.rawValue): opening refuses"
+      let whole = [SequenceNumber](sink.digests.keys)
+      try replay.run(into: sink, whole: whole) { (end, problem) throws(DamageError) in
+        last = end
+        result.frames += end.frameCount
+        result.storedBytes += end.storedByteCount
+        result.rawBytes += end.rawByteCount
+        result.lastSequence = end.last.rawValue
+        result.isClosed = end.isClosed
+        if let problem {
+          result.note(problem)
+          sink.cross()
+        }
+        return !end.isBeyondLimits
       }
     } catch {
-      return "\(error)"
+      result.note(Verification.Problem(error))
+      if error.storageFailure != nil {
+        result.lastSequence = max(result.lastSequence, sink.last.rawValue)
+        return false
+      }
+    }
+    if let last, last.isBeyondLimits {
+      result.notes.append(
+        "what follows was not verified; if you trust the journal, verify it without limits "
+          + "(--no-limits, ReplayLimits.none)")
+      return false
+    }
+    if isLive {
+      if result.lastSequence > 0, !result.isClosed, result.failure == nil {
+        result.notes.append("a writer has the cache open")
+      }
+    } else if !directory.isEmpty || !directory.checkpoints.isEmpty
+      || !replay.directoryDamage.isEmpty
+    {
+      sayWhatOpeningDoes(replay, last, mark, damagedThrough: sink.damagedThrough, &result)
+    }
+    return true
+  }
+
+  /// Finds out what the next opening makes of the journal, the way an opening does.
+  /// - Parameter last: where the last part of the replay ended.
+  private func sayWhatOpeningDoes(
+    _ replay: CrossingReplay, _ last: ReplayEnd?, _ mark: StoreMark?,
+    damagedThrough: SequenceNumber?, _ result: inout Verification
+  ) {
+    var torn: Verification.Problem?
+    do throws(DamageError) {
+      if let last { torn = try replay.torn(last) }
+      if let damage = replay.directoryDamage.first { throw damage }
+      let (end, verdict) = try judge(replay.directory, last, mark, isSound: result.isSound)
+      say(end, verdict, torn, damagedThrough, &result)
+    } catch {
+      let problem = Verification.Problem(error)
+      if error.storageFailure != nil, !result.problems.contains(problem) { result.note(problem) }
+      if error.storageFailure != nil || error.isBeyondLimits { return }
+      if result.isSound { result.note(torn ?? problem) }
+      result.notes.append("opening the cache is refused: \(error)")
+    }
+  }
+
+  private func judge(
+    _ directory: JournalDirectory, _ last: ReplayEnd?, _ mark: StoreMark?, isSound: Bool
+  ) throws(DamageError) -> (ReplayEnd, RecoveryVerdict) {
+    let store = mark.map { ($0.journalID, $0.applied) }
+    if isSound, let last, last.tail == .end {
+      // Where nothing is wrong, an opening comes to the same end.
+      let verdict = try RecoveryVerdict(of: directory, last, store: store)
+      if verdict == .clean || verdict == .unclean { return (last, verdict) }
+    }
+    return try directory.judge(from: .newest, store: store, into: ResolvingSink(limits) { _ in })
+  }
+
+  private func say(
+    _ end: ReplayEnd, _ verdict: RecoveryVerdict, _ torn: Verification.Problem?,
+    _ damagedThrough: SequenceNumber?, _ result: inout Verification
+  ) {
+    if !result.isSound, !result.problems.contains(where: \.isOfStore) {
+      let place = end.checkpoint.map { "checkpoint \($0)" } ?? "its beginning"
+      let history = damagedThrough.map { "; the history up to event \($0) has holes" } ?? ""
+      result.notes.append("opening the cache is not refused: it begins from \(place)\(history)")
+    }
+    if verdict == .tornTail, var torn {
+      torn.message +=
+        ". Nothing proves that it had been durable: the next opening drops it as a torn tail and "
+        + "keeps it aside"
+      result.note(torn)
+    }
+    if !end.isClosed, end.last != .zero {
+      result.notes.append("the cache was not closed; opening it recovers it")
     }
   }
 
@@ -167,7 +205,7 @@ public struct Verifier {
     var digests: [SequenceNumber: UInt64] = [:]
     for number in directory.checkpoints {
       do throws(DamageError) {
-        let header = try check(number)
+        let header = try check(number, of: directory.journalID)
         result.checkpoints += 1
         digests[header.head.sequence] = header.digest
       } catch {
@@ -178,8 +216,14 @@ public struct Verifier {
     return digests
   }
 
-  private func check(_ number: UInt32) throws(DamageError) -> CheckpointHeader {
+  private func check(
+    _ number: UInt32, of journal: JournalID?
+  ) throws(DamageError) -> CheckpointHeader {
     let reader = try CheckpointReader(storage, number: number)
+    let id = reader.header.journalID
+    if let journal, id != journal {
+      throw .structure(file: reader.name, "the checkpoint belongs to journal \(id)")
+    }
     var state = CacheState(hashSeed: .random(in: 0 ... .max))
     let head = reader.header.head
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
@@ -201,46 +245,39 @@ public struct Verifier {
   private func inspect(_ result: inout Verification) -> StoreInspector? {
     do throws(StoreError) {
       guard let store = try openStore() else { return nil }
-      for finding in try store.quickCheck() {
-        result.note(.init(file: "store.sqlite", offset: nil, message: finding))
-      }
+      for finding in try store.quickCheck() { result.note(.init(store: finding)) }
       return store
     } catch {
-      result.note(.init(file: "store.sqlite", offset: nil, message: "\(error)"))
+      result.note(Verification.Problem(error))
       return nil
     }
   }
 
-  /// The applied sequence of a store that is this journal's.
+  /// The mark of a store that is this journal's.
   private func ours(
     _ store: StoreInspector, _ directory: JournalDirectory, _ result: inout Verification
-  ) -> SequenceNumber? {
-    guard let mark = store.mark else { return nil }
-    guard mark.journalID == directory.journalID else {
+  ) -> StoreMark? {
+    guard let mark = store.mark, let id = directory.journalID else { return nil }
+    guard mark.journalID == id else {
       result.notes.append(
         "the store is not this journal's projection; opening the cache reconciles it")
       return nil
     }
     result.storeApplied = mark.applied.rawValue
-    return mark.applied
+    return mark
   }
 
   private func compare(
     _ store: StoreInspector, _ sink: VerifyingSink, _ result: inout Verification
   ) {
-    func problem(_ message: String) {
-      result.note(.init(file: "store.sqlite", offset: nil, message: message))
-    }
+    func problem(_ message: String) { result.note(.init(store: message)) }
     if sink.projection == nil, sink.isAppliedInGap {
       result.notes.append(
         "the store ends inside a gap of the journal, so its rows can't be compared; opening the "
           + "cache reconciles it")
       return
     }
-    guard var expected = sink.projection else {
-      return problem(
-        "the store has applied event \(result.storeApplied ?? 0), which the journal doesn't reach")
-    }
+    guard var expected = sink.projection else { return sayWhyNotComparable(sink, &result) }
     do throws(StoreError) {
       var last = SequenceNumber.zero
       while true {
@@ -260,10 +297,26 @@ public struct Verifier {
         }
       }
     } catch {
-      problem("\(error)")
+      return result.note(Verification.Problem(error))
     }
     let missing = expected.keys.filter { !sink.mayBeGone.contains($0) }
     for origin in missing.sorted() { problem("row \(origin) is missing") }
+  }
+
+  /// The replay did not come by the store's applied sequence.
+  private func sayWhyNotComparable(_ sink: VerifyingSink, _ result: inout Verification) {
+    let applied = result.storeApplied ?? 0
+    if applied > result.lastSequence {
+      result.note(
+        .init(store: "the store has applied event \(applied), which the journal doesn't reach"))
+    } else if sink.damagedThrough != nil {
+      result.notes.append(
+        "the store ends at event \(applied), where the journal has a hole, so its rows can't be "
+          + "compared")
+    } else {
+      result.note(
+        .init(store: "the store ends at event \(applied), before what is left of the journal"))
+    }
   }
 }
 
@@ -275,15 +328,41 @@ extension EntryImage {
 }
 
 extension Verification.Problem {
-  init(_ error: DamageError) {
+  package init(_ error: DamageError) {
     switch error {
-    case .storage(let error): self.init(file: error.file, offset: nil, message: "\(error)")
+    case .storage(let failure):
+      // What stands in a file's place and is no file was put there: no failure of the system.
+      let isFailure = error.storageFailure != nil && failure.code != .invalidArgument
+      self.init(file: failure.file, offset: nil, message: "\(failure)", isFailure: isFailure)
     case .format(let file, let offset, let error):
       self.init(file: file, offset: offset, message: "\(error)")
     case .state(let file, let offset, let error):
       self.init(file: file, offset: offset, message: "\(error)")
     case .structure(let file, let message):
       self.init(file: file, offset: nil, message: message)
+    }
+  }
+
+  init(store message: String) {
+    self.init(file: StoreBounds.fileName, offset: nil, message: message)
+  }
+
+  init(_ error: StoreError) {
+    self.init(store: "\(error)")
+    isFailure = error.isFailure
+  }
+
+  var isOfStore: Bool { file == StoreBounds.fileName }
+}
+
+extension StoreError {
+  /// Whether the system failed, so that nothing was found out about the store.
+  fileprivate var isFailure: Bool {
+    switch code {
+    case .corrupt, .notADatabase, .foreign, .conflict: false
+    // Without a code of the system's: something else stands in the file's place.
+    case .cantOpen: extendedCode != 0
+    case .busy, .full, .ioError, .readOnly, .closed, .other: true
     }
   }
 }

@@ -7,7 +7,8 @@ final class VerifyingSink: ReplaySink {
   private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
   private var budget: ReplayBudget
-  private let digests: [SequenceNumber: UInt64]
+  /// Of the whole checkpoints.
+  let digests: [SequenceNumber: UInt64]
   private let applied: SequenceNumber?
   private let progress: (Int) -> Void
   private var events = 0
@@ -23,6 +24,9 @@ final class VerifyingSink: ReplaySink {
   private var isRightBehind = false
   /// Whether that lies within events that were never journaled.
   private(set) var isAppliedInGap = false
+  /// Up to where the checkpoint reaches that leads across the last damage.
+  private(set) var damagedThrough: SequenceNumber?
+  private var isCrossing = false
 
   init(
     limits: ReplayLimits, digests: [SequenceNumber: UInt64], applied: SequenceNumber?,
@@ -33,6 +37,15 @@ final class VerifyingSink: ReplaySink {
     self.applied = applied
     self.progress = progress
   }
+
+  /// What comes next begins behind damage.
+  func cross() { isCrossing = true }
+
+  /// The last event that is in.
+  var last: SequenceNumber { state.head.sequence }
+
+  /// How the cache was last opened.
+  var opened: Opened? { state.head.opened }
 
   func begin() {
     state = CacheState(hashSeed: .random(in: 0 ... .max))
@@ -51,6 +64,8 @@ final class VerifyingSink: ReplaySink {
 
   func finishRestore(digest: UInt64) throws(StateError) {
     try state.finishRestore(digest: digest)
+    if isCrossing { damagedThrough = state.head.sequence }
+    isCrossing = false
     captureProjection()
   }
 
@@ -97,6 +112,7 @@ final class VerifyingSink: ReplaySink {
     result.ttlChecks = ttlChecks
     result.limitChecks = limitChecks
     result.checkpointsReplayed = replayedCheckpoints.count
+    result.damagedThrough = damagedThrough?.rawValue
     result.firstSequence = first?.rawValue ?? 0
     result.digest = hexadecimal(state.digest)
     state.checkInvariants()

@@ -12,7 +12,7 @@ struct Verify: ParsableCommand {
       Checks every checksum, contiguous sequences, non-decreasing time, INV016 (TTLs) and INV017 \
       (limits) at every event, checkpoint digests against the replayed state, and the store's \
       rows against the projection at its applied sequence. Changes nothing. Exit code 1 if \
-      something is wrong, 3 if there is no journal to read.
+      something is wrong, 3 if there is no journal, or something can't be read.
 
       The journal may be a stranger's: what it can make this command use is limited to some \
       gigabytes of memory and some minutes. --no-limits is for larger ones that you trust.
@@ -38,20 +38,22 @@ struct Verify: ParsableCommand {
     } else {
       try show(result)
     }
+    // What can't be read may be whole.
+    if let failure = result.failure { throw CacheError(.system, failure.message) }
     if !result.isSound { throw CheckFailure(message: "") }
   }
 
   private func show(_ result: Verification) throws {
     for problem in result.problems {
-      let place = problem.offset.map { ", offset \($0)" } ?? ""
-      try Output.line(
-        "DAMAGE \(Output.printable(problem.file))\(place): \(Output.printable(problem.message))")
+      let kind = problem.isFailure ? "UNREADABLE" : "DAMAGE"
+      try Output.line("\(kind) \(Output.printable(problem.text))")
     }
     if result.omittedProblems > 0 { try Output.line("DAMAGE … and \(result.omittedProblems) more") }
     for note in result.notes { try Output.line("note: \(Output.printable(note))") }
+    let isUnknown = result.problems.allSatisfy(\.isFailure)
     try Output.line(
       """
-      \(result.isSound ? "ok" : "NOT ok"): \(result.events) events \
+      \(result.isSound ? "ok" : isUnknown ? "can't tell" : "NOT ok"): \(result.events) events \
       (\(result.firstSequence) to \(result.lastSequence)) in \(result.frames) frames and \
       \(result.segments) segments
       INV016 held at \(result.ttlChecks) checks of TTLs, INV017 at \(result.limitChecks) checks of \
@@ -62,6 +64,11 @@ struct Verify: ParsableCommand {
       digest \(result.digest)
       """)
   }
+}
+
+extension Verification.Problem {
+  /// As a line for people.
+  var text: String { "\(file)\(offset.map { ", offset \($0)" } ?? ""): \(message)" }
 }
 
 /// Verifies the cache in a directory.
@@ -77,7 +84,7 @@ func verification(
   }.run(progress: progress)
 }
 
-/// The storage of a directory that must be there already, with a journal in it.
+/// The storage of a directory that must be there already, with a journal in it, or what is left of one.
 func readOnlyStorage(_ directory: String) throws -> PosixStorage {
   guard FileManager.default.fileExists(atPath: directory) else {
     throw CacheError(.system, "\(directory): there is no such directory")
@@ -90,7 +97,7 @@ func readOnlyStorage(_ directory: String) throws -> PosixStorage {
   } catch {
     throw CacheError(.system, "\(error)")
   }
-  guard names.contains(where: { $0.hasSuffix(".journal") }) else {
+  guard names.contains(where: { $0.hasSuffix(".journal") || $0.hasSuffix(".checkpoint") }) else {
     throw CacheError(.system, "\(directory): there is no journal in it")
   }
   return storage

@@ -1,0 +1,113 @@
+package import HindsightCore
+
+// What readers and an opening find out in the same way, without changing anything.
+
+extension JournalDirectory {
+  /// There are checkpoints, and nothing else.
+  package static var lacksSegments: DamageError {
+    .structure(file: FileName.segment(1), "there are checkpoints, but no segment")
+  }
+
+  /// Replays as an opening does, and judges the journal's end.
+  /// - Parameters:
+  ///   - start: where the replay begins.
+  ///   - store: whose projection the store is, and how far; `nil` without one.
+  /// - Throws: `DamageError` where an opening is refused.
+  package func judge(
+    from start: ReplayStart, store: (id: JournalID, applied: SequenceNumber)?,
+    into sink: any ReplaySink
+  ) throws(DamageError) -> (end: ReplayEnd, verdict: RecoveryVerdict) {
+    guard let last = segments.last else { throw Self.lacksSegments }
+    // A store that goes on from where it is needs every event since.
+    var crossesGaps = true
+    if case .notAfter = start { crossesGaps = false }
+    let end = try JournalReplay(self).run(from: start, crossesGaps: crossesGaps, into: sink)
+    guard end.hasRoom else {
+      throw .structure(
+        file: last.name, "event \(end.last): the numbers leave no room for what would follow")
+    }
+    // Only a checkpoint that bridges a gap comes before the segment that it points to.
+    if let place = end.checkpointPosition, place.segment > last.header.number,
+      end.untoldGap == nil
+    {
+      throw .structure(
+        file: place.segmentName, "the segment is missing: a checkpoint goes on in it")
+    }
+    let verdict = try RecoveryVerdict(of: self, end, store: store)
+    if case .corrupt(let evidence) = verdict {
+      throw .structure(
+        file: FileName.segment(end.position.segment),
+        "offset \(end.position.byteOffset): the journal ends after event \(end.last), but "
+          + evidence.rawValue)
+    }
+    return (end, verdict)
+  }
+
+  /// Opens for reading what is whole.
+  /// - Parameter damage: segments that are damaged, are missing, or don't belong to the others.
+  /// - Throws: `DamageError.storage` where something can't be read.
+  package init(
+    wholeSegmentsOf storage: any JournalStorage, damage: inout [DamageError]
+  ) throws(DamageError) {
+    let names = try DamageError.wrap { () throws(StorageError) in try storage.list() }
+    let numbers = names.compactMap({ FileName.number($0, suffix: ".journal") }).sorted()
+    var segments: [Segment] = []
+    for (place, number) in numbers.enumerated() {
+      if place > 0, numbers[place - 1] + 1 != number {
+        damage.append(
+          .structure(file: FileName.segment(numbers[place - 1] + 1), "the segment is missing"))
+      }
+      do throws(DamageError) {
+        let segment = try Self.segment(
+          storage, number, forWriting: false,
+          staysOpen: numbers.count - place <= Self.openSegmentCountMax)
+        if let last = segments.last { try Self.check(segment, belongsBehind: last) }
+        segments.append(segment)
+      } catch {
+        if case .storage = error { throw error }
+        damage.append(error)
+      }
+    }
+    let checkpoints = names.compactMap { FileName.number($0, suffix: ".checkpoint") }
+    self.init(storage, segments: segments, checkpoints: checkpoints.sorted(by: >))
+  }
+
+  /// What is missing behind the end of a replay, where something proves that there was more.
+  /// - Returns: the file, the place in it, and what is wrong; `nil` where nothing is.
+  package func loss(
+    behind end: ReplayEnd
+  ) throws(DamageError) -> (file: String, offset: UInt64?, message: String)? {
+    if end.tail == .end, let missing = try missingSegment(after: end.last) {
+      return (missing, nil, "the segment is missing: a checkpoint goes on in it")
+    }
+    guard case .corrupt(let evidence) = try RecoveryVerdict(of: self, end, store: nil) else {
+      return nil
+    }
+    var found = "the journal ends"
+    if case .bad(let error) = end.tail { found = "\(error)" }
+    return (
+      end.position.segmentName, end.position.byteOffset,
+      "after event \(end.last): \(found), but \(evidence.rawValue)"
+    )
+  }
+
+  /// The segment in which the newest checkpoint goes on, where it isn't there: only one that bridges a
+  /// gap comes before its segment.
+  private func missingSegment(after least: SequenceNumber) throws(DamageError) -> String? {
+    for number in checkpoints {
+      let header: CheckpointHeader
+      do throws(DamageError) {
+        header = try CheckpointReader(storage, number: number).header
+      } catch {
+        if error.storageFailure != nil { throw error }
+        continue  // A damaged checkpoint proves nothing; verify names it.
+      }
+      guard header.journalID == journalID, header.head.sequence >= least else { continue }
+      if header.gapFirst != nil { return nil }
+      let name = header.position.segmentName
+      let names = try DamageError.wrap { () throws(StorageError) in try storage.list() }
+      return names.contains(name) ? nil : name
+    }
+    return nil
+  }
+}

@@ -1,0 +1,89 @@
+import Foundation
+import HindsightTesting
+import Testing
+
+/// What the commands say of damaged caches, and with which exit codes.
+@Suite("S040 the command line and damaged caches")
+struct DamagedCacheTests {
+  /// Three segments with checkpoints, closed with one of the end inside the last segment.
+  private func made() throws -> Scratch {
+    let scratch = try Scratch()
+    var random = SplitMix64(seed: 3)
+    let lines = (0..<84).flatMap { number in
+      let noise = Data((0..<4_500).map { _ in UInt8.random(in: 0...255, using: &random) })
+      let value = "v\(number)-" + noise.base64EncodedString()
+      let set = #"{"op":"set","key":"k:\#(number)","value":"\#(value)"}"#
+      // Small frames, so that the segments are equally long each time.
+      return number % 4 == 3 ? [set, #"{"op":"settle"}"#] : [set]
+    }
+    let exec = ["exec", "--cache", scratch.cache, "--segment-bytes", "131072"]
+    // The second time writes enough for a checkpoint of the end.
+    for part in [lines.prefix(82), lines.dropFirst(82)] {
+      #expect(try Command.run(exec, input: Array(part)).status == 0)
+    }
+    let names = try FileManager.default.contentsOfDirectory(atPath: scratch.cache)
+    #expect(names.count { $0.hasSuffix(".journal") } == 3, "\(names)")
+    #expect(try Data(contentsOf: url(scratch, "00000003.journal")).count > 80_000)
+    #expect(names.count { $0.hasSuffix(".checkpoint") } >= 2, "\(names)")
+    return scratch
+  }
+
+  private func url(_ scratch: Scratch, _ name: String) -> URL {
+    URL(fileURLWithPath: scratch.cache + "/" + name)
+  }
+
+  private func change(
+    _ scratch: Scratch, _ name: String, _ body: (inout Data) throws -> Void
+  ) throws {
+    var bytes = try Data(contentsOf: url(scratch, name))
+    try body(&bytes)
+    let handle = try FileHandle(forWritingTo: url(scratch, name))
+    try handle.truncate(atOffset: 0)
+    try handle.write(contentsOf: bytes)
+    try handle.close()
+  }
+
+  @Test("damage that a checkpoint of the end covers: the store is compared, and opening goes on")
+  func coveredTail() throws {
+    let scratch = try made()
+    try change(scratch, "00000003.journal") { $0[5_000] ^= 4 }
+    let verified = try Command.run(["verify", scratch.cache])
+    #expect(verified.status == 1)
+    #expect(verified.lines.count { $0.hasPrefix("DAMAGE") } == 1, "\(verified.output)")
+    #expect(verified.output.contains("84 rows equal"), "\(verified.output)")
+    #expect(!verified.output.contains("was not closed"), "\(verified.output)")
+    #expect(try Command.run(["count", scratch.cache]).status == 0)
+  }
+
+  @Test("checkpoints without segments are damage, not nothing")
+  func noSegments() throws {
+    let scratch = try made()
+    for number in 1...3 {
+      try FileManager.default.removeItem(at: url(scratch, "0000000\(number).journal"))
+    }
+    let verified = try Command.run(["verify", scratch.cache])
+    #expect(verified.status == 1, "\(verified.errors)")
+    #expect(verified.output.contains("there are checkpoints, but no segment"))
+  }
+
+  @Test("verify says that there is no store, where there should be one")
+  func noStore() throws {
+    let scratch = try made()
+    #expect(!(try Command.run(["verify", scratch.cache]).output.contains("note: ")))
+    try FileManager.default.removeItem(at: url(scratch, "store.sqlite"))
+    let verified = try Command.run(["verify", scratch.cache])
+    #expect(verified.status == 0 && verified.output.contains("note: there is no store"))
+  }
+
+  @Test(
+    "a file that can't be read is no damage: code 3, with file and cause",
+    .enabled(if: geteuid() != 0),
+    arguments: ["00000001.journal", "00000002.checkpoint", "lock", "store.sqlite"])
+  func unreadable(name: String) throws {
+    let scratch = try made()
+    #expect(chmod(url(scratch, name).path, 0) == 0)
+    let verified = try Command.run(["verify", scratch.cache])
+    #expect(verified.status == 3 && !verified.output.contains("DAMAGE"), "\(verified.output)")
+    #expect(verified.errors.contains("system: ") && verified.errors.contains(name))
+  }
+}

@@ -1,0 +1,125 @@
+import Hindsight
+import HindsightJournal
+import HindsightReplay
+import HindsightTesting
+import SystemPackage
+import Testing
+
+/// What a verification and a stream of events say of damage is what there is, and what an opening does.
+@Suite("S040 what is said of damage")
+struct DamagedHistoryTests {
+  private static let last = "00000003.journal"
+
+  /// Three segments, closed with a checkpoint of the end inside the last one.
+  private func closedLab() async throws -> Lab {
+    let lab = Lab(memory: 100) { $0.segmentByteCount = 200 << 10 }
+    try await lab.open()
+    var random = SplitMix64(seed: 7)
+    for number in 0..<65 {
+      let noise = (0..<8_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+      try await lab.set("k:\(number)", noise)
+    }
+    try await lab.close()
+    #expect(lab.storage.names.last { $0.hasSuffix(".journal") } == Self.last)
+    #expect(lab.storage.names.contains("00000003.checkpoint"))
+    return lab
+  }
+
+  private func flip(_ storage: SimulatedStorage, _ name: String, at offset: Int) throws {
+    var bytes = try #require(storage.bytes(of: name))
+    bytes[offset] ^= 4
+    storage.setBytes(bytes, of: name)
+  }
+
+  @Test("damage in the last segment that a checkpoint of the end covers: opening is not refused")
+  func coveredTail() async throws {
+    let lab = try await closedLab()
+    let last = try #require(lab.history.keys.max())
+    try flip(lab.storage, Self.last, at: 5_000)
+    let found = lab.verify(lab.storage)
+    #expect(found.problems.map(\.file) == [Self.last], "\(found.problems)")
+    #expect(found.problems.first?.message.contains("a checkpoint contains what follows") == true)
+    #expect(found.notes.count == 1 && found.notes[0].contains("is not refused"), "\(found.notes)")
+    #expect(found.isClosed && found.lastSequence == last && found.damagedThrough == last)
+    try await lab.open(lab.storage)
+    #expect(lab.cache?.recovery.wasClean == true && lab.cache?.count.memory == 65)
+    try await lab.end()
+  }
+
+  @Test("an empty last segment: the others are verified all the same")
+  func emptyLastSegment() async throws {
+    let lab = try await closedLab()
+    lab.storage.delete("00000003.checkpoint")
+    lab.storage.setBytes([], of: Self.last)
+    let found = lab.verify(lab.storage)
+    #expect(found.segments == 2 && found.events > 40 && found.checkpoints == 2)
+    #expect(found.problems.map(\.file) == [Self.last], "\(found.problems)")
+    #expect(found.notes.contains { $0.contains("is refused") }, "\(found.notes)")
+    await #expect(throws: CacheError.self) { try await lab.open(lab.storage) }
+  }
+
+  @Test("checkpoints without any segment are damage")
+  func noSegments() async throws {
+    let lab = try await closedLab()
+    for name in lab.storage.names where name.hasSuffix(".journal") { lab.storage.delete(name) }
+    let found = lab.verify(lab.storage)
+    #expect(found.problems.count == 1, "\(found.problems)")
+    #expect(found.problems.first?.message.contains("no segment") == true)
+    #expect(found.checkpoints == 3)
+  }
+
+  @Test(
+    "what can't be read is no damage",
+    arguments: ["00000001.journal", "00000003.journal", "00000003.checkpoint"])
+  func unreadable(name: String) async throws {
+    let lab = try await closedLab()
+    lab.storage.inject { operation, file in
+      operation == .open && file == name ? .permissionDenied : nil
+    }
+    let found = lab.verify(lab.storage)
+    #expect(!found.isSound && found.problems.allSatisfy(\.isFailure), "\(found.problems)")
+    #expect(found.failure?.file == name)
+    #expect(name != "00000003.checkpoint" || found.lastSequence == lab.history.keys.max())
+    #expect(!found.notes.contains { $0.contains("refused") }, "\(found.notes)")
+  }
+
+  @Test("whether an opening is refused is said as it is, for random bytes of any file")
+  func openings() async throws {
+    let lab = try await closedLab()
+    let whole = lab.storage
+    let files = whole.names.filter { $0 != "lock" }
+    var random = SplitMix64(seed: 21)
+    var outcomes: [Bool: Int] = [:]
+    for round in 0..<60 {
+      let name = try #require(files.randomElement(using: &random))
+      let damaged = whole.copy()
+      let bytes = try #require(whole.bytes(of: name))
+      let used = (bytes.lastIndex { $0 != 0 } ?? 0) + 1
+      // At the end, too, where closing wrote.
+      let at = Int.random(in: (round % 2 == 0 ? 0 : used - 100)..<used, using: &random)
+      switch round % 3 {
+      case 0: damaged.delete(name)
+      case 1: damaged.setBytes([UInt8](bytes[..<at]), of: name)
+      default: try flip(damaged, name, at: at)
+      }
+      let what = "round \(round): \(name) at \(at)"
+      let found = lab.verify(damaged)
+      var isRefused = false
+      do {
+        try await lab.open(damaged.copy())
+        try await lab.end()
+      } catch let error as CacheError {
+        #expect(error.code == .journalCorrupt)
+        isRefused = true
+      }
+      outcomes[isRefused, default: 0] += 1
+      #expect(found.notes.contains { $0.contains("is refused") } == isRefused, "\(what): \(found)")
+      #expect(!isRefused || !found.isSound, "\(what)")
+      if !found.isSound, !isRefused {
+        let says = found.notes.contains { $0.contains("is not refused") }
+        #expect(says || found.problems.contains { $0.message.contains("torn tail") }, "\(what)")
+      }
+    }
+    #expect(outcomes.count == 2, "\(outcomes)")
+  }
+}
