@@ -39,9 +39,73 @@ public struct EventStream {
     return try JournalReplay(JournalDirectory(reading: storage))
       .run(from: .oldest, into: ResolvingSink(limits, body))
   }
+
+  /// Calls `body` with every event that is left, those behind damage, too, as far as a whole
+  /// checkpoint leads there.
+  /// - Parameter hole: is told what is wrong where events are missing, before what comes behind it.
+  /// - Returns: what is wrong with checkpoints that were passed over: events before those that were
+  ///   taken in their place are missing.
+  /// - Throws: `DamageError` where something can't be read, or nothing can be replayed.
+  package func replay(
+    hole: (Verification.Problem) -> Void, _ body: @escaping (ResolvedEvent) -> Void
+  ) throws(DamageError) -> [Verification.Problem] {
+    let isLive = try DamageError.wrap { () throws(StorageError) in try storage.isLocked() }
+    for _ in 1..<JournalDirectory.readingAttempts {
+      let replay = try CrossingReplay(storage, isLive: isLive)
+      if let passedOver = try pass(replay, mayBeginAgain: true, hole, body) { return passedOver }
+    }
+    let replay = try CrossingReplay(storage, isLive: isLive)
+    return try pass(replay, mayBeginAgain: false, hole, body) ?? []
+  }
+
+  /// - Returns: `nil` where retention removed what there was to begin with.
+  private func pass(
+    _ replay: CrossingReplay, mayBeginAgain: Bool, _ hole: (Verification.Problem) -> Void,
+    _ body: @escaping (ResolvedEvent) -> Void
+  ) throws(DamageError) -> [Verification.Problem]? {
+    let sink = ResolvingSink(limits, body)
+    func isOutdated() throws(DamageError) -> Bool {
+      guard mayBeginAgain, sink.eventCount == 0, replay.directoryDamage.isEmpty else {
+        return false
+      }
+      return try DamageError.wrap { () throws(StorageError) in
+        try replay.directory.isOutdated()
+      }
+    }
+    var damage = replay.directoryDamage
+    var passedOver: [DamageError] = []
+    var beginsAgain = false
+    do throws(DamageError) {
+      try replay.run(into: sink) { (end, problem) throws(DamageError) in
+        if problem != nil { beginsAgain = try isOutdated() }
+        if beginsAgain { return false }
+        passedOver += end.damagedCheckpoints
+        let torn = try replay.torn(end)
+        if let problem = problem ?? torn {
+          for error in damage { hole(Verification.Problem(error)) }
+          damage = []
+          hole(problem)
+        }
+        return !end.isBeyondLimits
+      }
+    } catch {
+      guard try isOutdated() else { throw error }
+      beginsAgain = true
+    }
+    if beginsAgain { return nil }
+    for error in damage { hole(Verification.Problem(error)) }
+    if let failure = passedOver.compactMap(\.storageFailure).first { throw .storage(failure) }
+    return passedOver.filter(\.isOfContents).map { Verification.Problem($0) }
+  }
 }
 
 extension DamageError {
+  /// Whether something was read, and is wrong.
+  fileprivate var isOfContents: Bool {
+    if case .storage = self { return false }
+    return true
+  }
+
   /// Whether the journal asks for more than its reader takes on.
   var isBeyondLimits: Bool {
     if case .state(_, _, .beyondLimits) = self { return true }

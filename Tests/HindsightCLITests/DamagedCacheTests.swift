@@ -43,6 +43,27 @@ struct DamagedCacheTests {
     try handle.close()
   }
 
+  @Test("events of a cache whose last segment is missing: code 1, and which one it is")
+  func missingLastSegment() throws {
+    let scratch = try made()
+    try FileManager.default.removeItem(at: url(scratch, "00000003.journal"))
+    let events = try Command.run(["events", scratch.cache])
+    #expect(events.status == 1 && !events.output.isEmpty)
+    #expect(events.errors.contains("the history ends here: 00000003.journal"), "\(events.errors)")
+  }
+
+  @Test("history that stays damaged: verify says that opening is not refused, events go on")
+  func damagedHistory() throws {
+    let scratch = try made()
+    let whole = try Command.run(["events", scratch.cache, "--json"]).lines
+    try change(scratch, "00000002.journal") { $0[50_000] ^= 4 }
+    let events = try Command.run(["events", scratch.cache, "--json"])
+    #expect(events.status == 1 && events.lines.last == whole.last)
+    #expect(events.errors.contains(" are missing: 00000002.journal"), "\(events.errors)")
+    let verified = try Command.run(["verify", scratch.cache])
+    #expect(verified.status == 1 && verified.output.contains("is not refused"))
+  }
+
   @Test("damage that a checkpoint of the end covers: the store is compared, and opening goes on")
   func coveredTail() throws {
     let scratch = try made()
@@ -64,6 +85,7 @@ struct DamagedCacheTests {
     let verified = try Command.run(["verify", scratch.cache])
     #expect(verified.status == 1, "\(verified.errors)")
     #expect(verified.output.contains("there are checkpoints, but no segment"))
+    #expect(try Command.run(["events", scratch.cache]).status == 1)
   }
 
   @Test("verify says that there is no store, where there should be one")
@@ -85,5 +107,8 @@ struct DamagedCacheTests {
     let verified = try Command.run(["verify", scratch.cache])
     #expect(verified.status == 3 && !verified.output.contains("DAMAGE"), "\(verified.output)")
     #expect(verified.errors.contains("system: ") && verified.errors.contains(name))
+    if name == "store.sqlite" { return }
+    let events = try Command.run(["events", scratch.cache])
+    #expect(events.status == 3 && events.errors.contains(name), "\(events.errors)")
   }
 }

@@ -31,6 +31,79 @@ struct DamagedHistoryTests {
     storage.setBytes(bytes, of: name)
   }
 
+  private struct History {
+    var sequences: [UInt64] = []
+    var holes: [Verification.Problem] = []
+    var passedOver: [Verification.Problem] = []
+  }
+
+  private func history(_ storage: SimulatedStorage) throws -> History {
+    final class Collector { var history = History() }
+    let collector = Collector()
+    let passedOver = try EventStream(storage).replay(
+      hole: { collector.history.holes.append($0) },
+      { collector.history.sequences.append($0.record.sequence.rawValue) })
+    collector.history.passedOver = passedOver
+    return collector.history
+  }
+
+  // MARK: Events
+
+  @Test("events name the segment that is missing at the end")
+  func missingLastSegment() async throws {
+    let lab = try await closedLab()
+    let whole = try history(lab.storage)
+    #expect(whole.holes.isEmpty)
+    lab.storage.delete(Self.last)
+    let found = try history(lab.storage)
+    #expect(found.sequences.count < whole.sequences.count)
+    #expect(found.holes.map(\.file) == [Self.last], "\(found.holes)")
+    #expect(found.holes.first?.message.contains("missing") == true)
+    // Also where the newest checkpoint ends with the segment before it.
+    lab.storage.delete("00000003.checkpoint")
+    #expect(try history(lab.storage).holes.map(\.file) == [Self.last])
+  }
+
+  @Test("events go on behind damage, from the next checkpoint")
+  func behindDamage() async throws {
+    let lab = try await closedLab()
+    let last = lab.history.keys.max()
+    try flip(lab.storage, "00000002.journal", at: 100_000)
+    let found = try history(lab.storage)
+    #expect(found.sequences.first == 1 && found.sequences.last == last)
+    #expect(zip(found.sequences, found.sequences.dropFirst()).count { $0 + 1 != $1 } == 1)
+    #expect(found.holes.map(\.file) == ["00000002.journal"], "\(found.holes)")
+  }
+
+  @Test("events go on behind what a salvage cut out")
+  func behindSalvage() async throws {
+    let lab = try await closedLab()
+    let bytes = try #require(lab.storage.bytes(of: Self.last))
+    lab.storage.setBytes([UInt8](bytes.dropLast(200)), of: Self.last)
+    lab.configuration.corruption = .salvage
+    try await lab.open(lab.storage)
+    #expect(lab.cache?.recovery.journal == .salvaged)
+    try await lab.set("k:after", [1])
+    let set = lab.lastSequence
+    try await lab.end()
+    let found = try history(lab.storage)
+    #expect(found.sequences.contains(set))
+    #expect(found.holes.map(\.file) == [Self.last], "\(found.holes)")
+  }
+
+  @Test("events say that the history begins late where the oldest checkpoint is damaged")
+  func damagedOldestCheckpoint() async throws {
+    let lab = try await closedLab()
+    lab.storage.delete("00000001.journal")
+    #expect(try history(lab.storage).passedOver.isEmpty)
+    try flip(lab.storage, "00000001.checkpoint", at: 5_000)
+    let found = try history(lab.storage)
+    #expect(!found.sequences.isEmpty)
+    #expect(found.passedOver.map(\.file) == ["00000001.checkpoint"])
+  }
+
+  // MARK: Verification
+
   @Test("damage in the last segment that a checkpoint of the end covers: opening is not refused")
   func coveredTail() async throws {
     let lab = try await closedLab()
@@ -55,6 +128,7 @@ struct DamagedHistoryTests {
     #expect(found.segments == 2 && found.events > 40 && found.checkpoints == 2)
     #expect(found.problems.map(\.file) == [Self.last], "\(found.problems)")
     #expect(found.notes.contains { $0.contains("is refused") }, "\(found.notes)")
+    #expect(try history(lab.storage).sequences.count == found.events)
     await #expect(throws: CacheError.self) { try await lab.open(lab.storage) }
   }
 
@@ -81,6 +155,9 @@ struct DamagedHistoryTests {
     #expect(found.failure?.file == name)
     #expect(name != "00000003.checkpoint" || found.lastSequence == lab.history.keys.max())
     #expect(!found.notes.contains { $0.contains("refused") }, "\(found.notes)")
+    #expect {
+      _ = try self.history(lab.storage)
+    } throws: { ($0 as? DamageError)?.storageFailure?.file == name }
   }
 
   @Test("whether an opening is refused is said as it is, for random bytes of any file")

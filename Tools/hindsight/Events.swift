@@ -12,6 +12,9 @@ struct Events: ParsableCommand {
     discussion: """
       --from and --to take a sequence number, or a time as 2026-01-01T00:00:00Z; both are included.
 
+      Where the history is damaged, standard error says so, and it goes on behind that as soon as a \
+      checkpoint lets it. Exit code 1 if anything is missing, 3 if something can't be read.
+
       Examples:
         hindsight events /tmp/cache --key pypi:flask
         hindsight events /tmp/cache --from 2026-01-01T14:00:00Z --json
@@ -57,36 +60,69 @@ struct Events: ParsableCommand {
     let wanted = key.map { Array($0.utf8)[...] }
     let isJSON = output.json
     let (from, to) = (from, to)
+    let holes = Holes()
     do throws(DamageError) {
       let limits = noLimits ? ReplayLimits.none : ReplayLimits()
-      let end = try EventStream(storage, limits: limits).replay { event in
-        guard from.map({ !$0.isAfter(event.record) }) ?? true,
-          to.map({ !$0.isBefore(event.record) }) ?? true,
-          event.isAbout(wanted)
-        else { return }
-        do throws(StreamFailure) {
-          try Output.line(isJSON ? event.json : event.text)
-        } catch {
-          // A replay can't be stopped from here, and nothing is open that must be closed.
-          Foundation.exit(HindsightCommand.report(error))
-        }
-      }
-      if case .bad(let error) = end.tail, try !isLive(storage) {
-        throw .format(
-          file: end.position.segmentName, offset: end.position.byteOffset, error)
-      }
+      holes.passedOver = try EventStream(storage, limits: limits).replay(
+        hole: { holes.pending.append($0) },
+        { event in
+          holes.goOn(with: event.record.sequence)
+          guard from.map({ !$0.isAfter(event.record) }) ?? true,
+            to.map({ !$0.isBefore(event.record) }) ?? true,
+            event.isAbout(wanted)
+          else { return }
+          do throws(StreamFailure) {
+            try Output.line(isJSON ? event.json : event.text)
+          } catch {
+            // A replay can't be stopped from here, and nothing is open that must be closed.
+            Foundation.exit(HindsightCommand.report(error))
+          }
+        })
     } catch {
+      if let failure = error.storageFailure { throw CacheError(.system, "\(failure)") }
+      holes.pending.append(Verification.Problem(error))
+    }
+    try holes.check()
+  }
+}
+
+/// Names on standard error where the history has holes.
+private final class Holes {
+  /// What is wrong since the last event.
+  var pending: [Verification.Problem] = []
+  /// Checkpoints that were passed over.
+  var passedOver: [Verification.Problem] = []
+  private var last: SequenceNumber?
+  private var isDamaged = false
+
+  /// The history goes on.
+  func goOn(with next: SequenceNumber) {
+    defer { last = next }
+    guard !pending.isEmpty else { return }
+    let place = last.map { "between \($0) and \(next)" } ?? "before \(next)"
+    Output.diagnose("hindsight: events \(place) are missing: \(text(pending))")
+    isDamaged = true
+    pending = []
+  }
+
+  /// - Throws: `CheckFailure` where anything is missing.
+  func check() throws {
+    if !passedOver.isEmpty {
+      Output.diagnose("hindsight: events may be missing: \(text(passedOver))")
+      isDamaged = true
+    }
+    if !pending.isEmpty {
       throw CheckFailure(
-        message: "hindsight: the history ends here: \(error). Run 'hindsight verify'.")
+        message: "hindsight: the history ends here: \(text(pending)). Run 'hindsight verify'.")
+    }
+    if isDamaged {
+      throw CheckFailure(
+        message: "hindsight: the history has holes, see above. Run 'hindsight verify'.")
     }
   }
 
-  private func isLive(_ storage: PosixStorage) throws(DamageError) -> Bool {
-    do throws(StorageError) {
-      return try storage.isLocked()
-    } catch {
-      throw .storage(error)
-    }
+  private func text(_ problems: [Verification.Problem]) -> String {
+    problems.map { Output.printable($0.text) }.joined(separator: "; ")
   }
 }
 
