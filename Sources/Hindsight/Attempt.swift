@@ -14,6 +14,8 @@ struct Attempt {
   /// The store's mark, where it has one.
   let store: StoreMark?
   var usesStore = false
+  /// Whether the store is compared row by row in any case.
+  var comparesRows = false
   /// So much of the journal is gathered later rather than replayed at once.
   let backlogByteCountMin: UInt64
   private(set) var needsReconciling = false
@@ -34,7 +36,7 @@ struct Attempt {
   ) throws(CacheError) -> (RecoveredJournal, RecoverySink) {
     let recovery = JournalRecovery(
       storage, options, store: store.map { ($0.journalID, $0.applied) })
-    if let store, let start = try start(store) {
+    if !comparesRows, let store, let start = try start(store) {
       do throws(JournalError) {
         let sink = makeSink(store.applied, start != .newest)
         return (try recovery.open(from: start, salvages: false, into: sink), sink)

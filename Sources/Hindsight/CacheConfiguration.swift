@@ -121,6 +121,8 @@ public struct CacheConfiguration: Sendable {
   /// Where the store lacks more than so much of the journal, stored bytes, what it lacks is gathered
   /// after opening. Less only where a simulator wants that with few events.
   package var backlogByteCountMin: UInt64 = 1 << 20
+  /// Whether the store's rows are compared with the journal though its mark fits: for a repair.
+  package var comparesRows = false
   /// Rows in one transaction of the projector. Fewer only where a test or a simulator wants many of them.
   package var transactionRowCountMax = EngineBounds.transactionRowCount
 

@@ -149,6 +149,7 @@ private struct Opening {
       storage: storage, options: options, store: store?.mark,
       backlogByteCountMin: configuration.backlogByteCountMin)
     attempt.usesStore = store != nil
+    attempt.comparesRows = configuration.comparesRows
     let (recovered, sink) = try attempt.run(salvages: configuration.corruption == .salvage) {
       RecoverySink(
         hashSeed: CacheKey.hashSeed, applied: $0, keepsValues: false, collectsRows: $1)

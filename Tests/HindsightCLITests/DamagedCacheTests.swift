@@ -52,7 +52,7 @@ struct DamagedCacheTests {
     #expect(events.errors.contains("the history ends here: 00000003.journal"), "\(events.errors)")
   }
 
-  @Test("history that stays damaged: verify says that opening is not refused, events go on")
+  @Test("history that stays damaged: verify and repair say that the cache is whole, events go on")
   func damagedHistory() throws {
     let scratch = try made()
     let whole = try Command.run(["events", scratch.cache, "--json"]).lines
@@ -62,6 +62,10 @@ struct DamagedCacheTests {
     #expect(events.errors.contains(" are missing: 00000002.journal"), "\(events.errors)")
     let verified = try Command.run(["verify", scratch.cache])
     #expect(verified.status == 1 && verified.output.contains("is not refused"))
+    let repaired = try Command.run(["repair", scratch.cache])
+    #expect(repaired.status == 0 && repaired.output.hasPrefix("journal clean"))
+    #expect(repaired.errors.contains("stays damaged; the cache itself is whole"))
+    #expect(repaired.errors.contains("not mended: 00000002.journal"), "\(repaired.errors)")
   }
 
   @Test("damage that a checkpoint of the end covers: the store is compared, and opening goes on")
@@ -74,6 +78,22 @@ struct DamagedCacheTests {
     #expect(verified.output.contains("84 rows equal"), "\(verified.output)")
     #expect(!verified.output.contains("was not closed"), "\(verified.output)")
     #expect(try Command.run(["count", scratch.cache]).status == 0)
+  }
+
+  @Test("a changed row of the store is found by verify and mended by repair")
+  func changedRow() throws {
+    let scratch = try made()
+    try change(scratch, "store.sqlite") { bytes in
+      let found = try #require(bytes.range(of: Data(#""v17-"#.utf8)))
+      bytes[found.lowerBound + 10] ^= 1
+    }
+    let verified = try Command.run(["verify", scratch.cache])
+    #expect(verified.status == 1 && verified.output.contains("DAMAGE store.sqlite: row "))
+    let repaired = try Command.run(["repair", scratch.cache])
+    #expect(repaired.status == 0, "\(repaired.errors)")
+    #expect(repaired.output.contains("1 rows deleted, 1 inserted"), "\(repaired.output)")
+    let again = try Command.run(["verify", scratch.cache])
+    #expect(again.status == 0, "\(again.output)")
   }
 
   @Test("checkpoints without segments are damage, not nothing")

@@ -41,9 +41,10 @@ struct ReadmeTests {
   @Test("its configuration table names every field")
   func configuration() throws {
     let table = try read("README.md")
-    // `package`: for the simulator.
+    // `package`: for the simulator, and for `hindsight repair`.
     let internals: Set = [
       "random", "segmentByteCountMin", "backlogByteCountMin", "transactionRowCountMax",
+      "comparesRows",
     ]
     for field in Mirror(reflecting: CacheConfiguration()).children.compactMap(\.label)
     where !internals.contains(field) {
