@@ -29,23 +29,24 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-system", from: "1.4.0"),
   ],
   targets: [
-    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
-    .systemLibrary(name: "CPrefetch"),
-    .systemLibrary(name: "CSQLite", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CHindsightZlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CHindsightPrefetch"),
+    .systemLibrary(name: "CHindsightSQLite", providers: [.apt(["libsqlite3-dev"])]),
 
-    .systemLibrary(name: "CMalloc", path: "Tools/CMalloc"),
-    .systemLibrary(name: "CFuzzer", path: "Tools/CFuzzer"),
+    .systemLibrary(name: "CHindsightMalloc", path: "Tools/CHindsightMalloc"),
+    .systemLibrary(name: "CHindsightFuzzer", path: "Tools/CHindsightFuzzer"),
 
-    .target(name: "HindsightCore", dependencies: ["CPrefetch"], swiftSettings: exercised),
+    .target(name: "HindsightCore", dependencies: ["CHindsightPrefetch"], swiftSettings: exercised),
     .target(
       name: "HindsightJournal",
       dependencies: [
-        "HindsightCore", "CZlib",
+        "HindsightCore", "CHindsightZlib",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: exercised),
     .target(
-      name: "HindsightStore", dependencies: ["HindsightCore", "CSQLite"], swiftSettings: exercised),
+      name: "HindsightStore", dependencies: ["HindsightCore", "CHindsightSQLite"],
+      swiftSettings: exercised),
     .target(
       name: "Hindsight",
       dependencies: [
@@ -62,7 +63,7 @@ let package = Package(
       name: "HindsightTesting",
       dependencies: [
         "Hindsight", "HindsightCore", "HindsightJournal", "HindsightStore", "HindsightReplay",
-        "CZlib", .product(name: "Logging", package: "swift-log"),
+        "CHindsightZlib", .product(name: "Logging", package: "swift-log"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: exercised),
@@ -70,7 +71,7 @@ let package = Package(
       name: "HindsightCLI",
       dependencies: [
         "Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay", "HindsightStore",
-        "HindsightTesting", "CMalloc", "CSQLite", "CZlib",
+        "HindsightTesting", "CHindsightMalloc", "CHindsightSQLite", "CHindsightZlib",
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
@@ -79,7 +80,7 @@ let package = Package(
     .executableTarget(
       name: "make-lookups",
       dependencies: [
-        "HindsightTesting", "CZlib",
+        "HindsightTesting", "CHindsightZlib",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Tools/make-lookups", swiftSettings: settings),
@@ -114,7 +115,7 @@ let package = Package(
       path: "Tools/simulator", swiftSettings: settings),
 
     .executableTarget(
-      name: "fuzz", dependencies: ["CFuzzer", "HindsightTesting"], path: "Tools/fuzz",
+      name: "fuzz", dependencies: ["CHindsightFuzzer", "HindsightTesting"], path: "Tools/fuzz",
       exclude: ["run"], swiftSettings: settings),
     .executableTarget(
       name: "instruction-counts", dependencies: ["Hindsight", "HindsightTesting"],
@@ -128,7 +129,7 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "HindsightJournalTests",
-      dependencies: ["HindsightJournal", "HindsightTesting", "CZlib"],
+      dependencies: ["HindsightJournal", "HindsightTesting", "CHindsightZlib"],
       swiftSettings: settings),
     .testTarget(
       name: "HindsightStoreTests", dependencies: ["HindsightStore", "HindsightTesting"],
@@ -141,7 +142,9 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(
-      name: "ReadmeTests", dependencies: ["Hindsight", "HindsightCore"], swiftSettings: settings),
+      // As a user's program may be: nothing comes by an import that isn't there.
+      name: "ReadmeTests", dependencies: ["Hindsight", "HindsightCore", "HindsightReplay"],
+      swiftSettings: settings + [.enableUpcomingFeature("MemberImportVisibility")]),
     .testTarget(
       name: "HindsightCLITests",
       dependencies: ["HindsightCLI", "HindsightTesting", "crash-test", "soak"],

@@ -32,7 +32,8 @@ public final class Cache<Value: Sendable>: Sendable {
 
   deinit { engine.requestClose() }
 
-  /// Opens the cache in a directory, which is created where it is missing, or in memory only.
+  /// Opens the cache in a directory, which is created where it is missing (what it is in must exist), or in
+  /// memory only.
   ///
   /// After an unclean shutdown this recovers: nothing acknowledged as durable is lost, nothing
   /// torn is served. `recovery` then says what was found.
@@ -129,7 +130,8 @@ public final class Cache<Value: Sendable>: Sendable {
   /// Sets a value in both tiers (S042).
   /// - Parameters:
   ///   - memoryTTL, storeTTL: how long each tier may answer with it; 0 is past at once; `nil`: the
-  ///     cache's own.
+  ///     cache's own. What limits a value's life is `storeTTL`: a store hit brings it to memory anew, for the
+  ///     cache's own memory TTL, at most until the store's expiry.
   ///   - reason: kept in the history; at most 256 UTF-8 bytes.
   ///   - acknowledgement: what to wait for; `nil`: as configured.
   /// - Returns: its place in the history: the origin of the entry.
@@ -306,12 +308,15 @@ extension Cache where Value: Codable {
 
 /// Opens a cache, runs `body`, and closes it on every way out.
 /// - Throws: what `Cache.open`, `body` or `Cache.close` throws; of the latter two, `body`'s.
+@discardableResult
 public nonisolated(nonsending) func withCache<Value: Sendable, R>(
   at directory: String?, coder: ValueCoder<Value>,
   configuration: CacheConfiguration = CacheConfiguration(),
+  logger: Logger = Logger(label: "hindsight"),
   _ body: nonisolated(nonsending) (Cache<Value>) async throws -> R
 ) async throws -> R {
-  let cache = try await Cache.open(at: directory, coder: coder, configuration: configuration)
+  let cache = try await Cache.open(
+    at: directory, coder: coder, configuration: configuration, logger: logger)
   let result: R
   do {
     result = try await body(cache)
@@ -328,11 +333,14 @@ public nonisolated(nonsending) func withCache<Value: Sendable, R>(
 }
 
 /// Opens a cache of `Codable` values, runs `body`, and closes it on every way out.
-/// - Throws: as `withCache(at:coder:configuration:_:)`.
+/// - Throws: as `withCache(at:coder:configuration:logger:_:)`.
+@discardableResult
 public nonisolated(nonsending) func withCache<Value: Codable & Sendable, R>(
   at directory: String?, of type: Value.Type,
   configuration: CacheConfiguration = CacheConfiguration(),
+  logger: Logger = Logger(label: "hindsight"),
   _ body: nonisolated(nonsending) (Cache<Value>) async throws -> R
 ) async throws -> R {
-  try await withCache(at: directory, coder: .json, configuration: configuration, body)
+  try await withCache(
+    at: directory, coder: .json, configuration: configuration, logger: logger, body)
 }

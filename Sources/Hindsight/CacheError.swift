@@ -1,3 +1,5 @@
+public import Foundation
+
 /// What went wrong, as one error type for the whole public interface.
 ///
 /// - `code` is for programs: it is stable, and `hindsight exec` prints it.
@@ -50,4 +52,8 @@ public struct CacheError: Error, Sendable {
 
 extension CacheError: CustomStringConvertible {
   public var description: String { "\(code.rawValue): \(message)" }
+}
+
+extension CacheError: LocalizedError {
+  public var errorDescription: String? { description }
 }

@@ -126,7 +126,7 @@ extension Engine {
     guard let waiter = locked({ state in state.commit.cancel(id) }) else { return }
     let error = CacheError(
       .outcomeUnknown,
-      "the task was cancelled while its write was on the way; the write stays in force")
+      "the task was cancelled while it waited for the journal; what was written stays in force")
     waiter.continuation.resume(returning: .failed(error))
   }
 }

@@ -306,10 +306,7 @@ private struct Opening {
       if let journal { engine.closeJournal(journal) }
       throw error
     }
-    if !summary.wasClean {
-      logger.notice(
-        "recovered", metadata: ["journal": "\(summary.journal)", "last": "\(summary.lastSequence)"])
-    }
+    summary.log(to: logger)
     return engine
   }
 }

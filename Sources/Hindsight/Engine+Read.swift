@@ -169,6 +169,7 @@ extension Engine {
     _ key: CacheKey, _ value: EncodedValue, _ decode: Decode
   ) -> RawLookup? {
     let decoded = Result { try decode(value) }.mapError { Undecodable($0) }
+    if case .failure(let error) = decoded { log(error, key) }
     let reading = clock.reading()
     let (answer, wantsCut) = withUnsafePointer(to: key) { key in
       locked { state in
@@ -177,6 +178,15 @@ extension Engine {
     }
     if wantsCut { signalJournal() }
     return answer
+  }
+
+  /// A value that doesn't decode goes for good. That may be so with every one, as after a change of their
+  /// type: only the first one is a warning.
+  private func log(_ error: Undecodable, _ key: CacheKey) {
+    let isFirst = !hasMetUndecodable.exchange(true, ordering: .relaxed)
+    logger.log(
+      level: isFirst ? .warning : .debug, "an entry is invalidated",
+      metadata: ["key": "\(key)", "reason": "\(error.reason)"])
   }
 
   /// The row of a store resident can't be found although its origin stands and the store should

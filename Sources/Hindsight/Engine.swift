@@ -35,6 +35,8 @@ final class Engine: Sendable {
   /// lock is taken.
   let keyCells = Atomic<UInt64>(0)
   private let waiterIDs = Atomic<UInt64>(0)
+  /// Whether a value was met that doesn't decode.
+  let hasMetUndecodable = Atomic(false)
   private let background = Mutex(Background())
   private let launch = Atomic(Launch.pending)
 

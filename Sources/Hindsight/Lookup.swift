@@ -1,4 +1,11 @@
-public import HindsightCore
+// What the public API is made of, so that importing Hindsight is enough, also with MemberImportVisibility.
+@_exported public import enum HindsightCore.AccessLog
+@_exported public import struct HindsightCore.ClockReading
+@_exported public import struct HindsightCore.Microseconds
+@_exported public import struct HindsightCore.SequenceNumber
+@_exported public import enum HindsightCore.Tier
+@_exported public import struct HindsightCore.TierLimit
+@_exported public import struct HindsightCore.Timestamp
 
 /// The answer to a lookup, with where it came from or why there is none.
 public enum Lookup<Value: Sendable>: Sendable {

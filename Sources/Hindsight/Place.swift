@@ -1,3 +1,4 @@
+internal import Foundation
 package import HindsightJournal
 package import HindsightStore
 
@@ -26,8 +27,14 @@ extension CacheError {
   init(storage error: StorageError) {
     if error.operation == "lock", error.code == .wouldBlock {
       let holder = error.holder.map { "process \($0)" } ?? "another process"
+      let isOwn = error.holder == ProcessInfo.processInfo.processIdentifier
       self.init(
-        .locked, "\(error.file) is open in \(holder); close it there first", underlying: error)
+        .locked,
+        "\(error.file) is open in \(holder)"
+          + (isOwn
+            ? ", this one; close it first (one that was dropped without is closed in the background)"
+            : "; close it there first"),
+        underlying: error)
     } else if error.isOutOfSpace {
       self.init(
         .outOfSpace, "\(error); free some space and try again", underlying: error)

@@ -1,3 +1,5 @@
+internal import Logging
+
 /// What opening a cache found and did.
 public struct RecoverySummary: Sendable, Hashable, Codable {
   /// How the journal was found.
@@ -54,4 +56,18 @@ public struct RecoverySummary: Sendable, Hashable, Codable {
 
   /// Whether the cache had been closed properly, or is new.
   public var wasClean: Bool { journal == .none || journal == .new || journal == .clean }
+}
+
+extension RecoverySummary {
+  /// Says what there was to recover: as a warning where something was damaged or is gone.
+  func log(to logger: Logger) {
+    let isHarmless = damage.isEmpty && lostValues == 0 && journal != .salvaged
+    guard !wasClean || !isHarmless else { return }
+    var metadata: Logger.Metadata = ["journal": "\(journal)", "last": "\(lastSequence)"]
+    if droppedBytes > 0 { metadata["droppedBytes"] = "\(droppedBytes)" }
+    if lostValues > 0 { metadata["lostValues"] = "\(lostValues)" }
+    if !quarantined.isEmpty { metadata["quarantined"] = .array(quarantined.map { "\($0)" }) }
+    if !damage.isEmpty { metadata["damage"] = .array(damage.map { "\($0)" }) }
+    logger.log(level: isHarmless ? .notice : .warning, "recovered", metadata: metadata)
+  }
 }

@@ -1,4 +1,4 @@
-internal import CPrefetch
+internal import CHindsightPrefetch
 
 // The index of 100,000 entries is larger than any cache, and a set touches a dozen of its lines, most
 // of which are where the one before says: waited for one after the other, they were a quarter of it.

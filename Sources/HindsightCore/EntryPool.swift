@@ -1,4 +1,4 @@
-internal import CPrefetch
+internal import CHindsightPrefetch
 
 /// The entries by slot, in chunks that never move, so that growing costs no pause and no copy. Slots are
 /// handed out and taken back. Slot 0 is never handed out: it is the head of the recency ring.

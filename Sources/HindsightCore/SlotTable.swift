@@ -1,4 +1,4 @@
-internal import CPrefetch
+internal import CHindsightPrefetch
 
 /// An open-addressing table from a 32-bit tag of an entry to its slot: linear probing, deletion by
 /// backward shift.

@@ -1,4 +1,4 @@
-import CZlib
+import CHindsightZlib
 import HindsightCore
 
 /// Why bytes don't decode. The place is added by who knows the file.

@@ -26,12 +26,26 @@ public struct PosixStorage: JournalStorage {
       do throws(StorageError) {
         try Self.syncDirectory(Self.parent(of: path))
       } catch {
-        rmdir(path)  // so that another attempt finds as much
-        throw error
+        // Who may write to the parent and not read it can't sync it.
+        if error.code != .permissionDenied {
+          rmdir(path)  // so that another attempt finds as much
+          throw error
+        }
       }
     } else if errno != EEXIST {
-      throw Self.failure("create directory", path)
+      var failure = Self.failure("create directory", path)
+      if failure.code == .noSuchFileOrDirectory {
+        failure.detail = "the directory that it is to be in doesn't exist"
+      }
+      throw failure
     }
+    places = try FileGuard(directory: path)
+  }
+
+  /// Uses the directory at `path`, which must be there.
+  /// - Throws: `StorageError` where it isn't, or is no directory, or a symbolic link.
+  public init(reading path: String) throws(StorageError) {
+    self.path = path
     places = try FileGuard(directory: path)
   }
 

@@ -11,6 +11,10 @@ public struct ResolvedEvent: Sendable {
 }
 
 /// Replays a journal as a stream of events, oldest first, each checked by the state machine.
+///
+///     let end = try EventStream(directory: "/var/cache/lookups").replay { event in
+///       print(event.record.sequence, event.record.at, event.record.event)
+///     }
 public struct EventStream {
   private let storage: any JournalStorage
   private let limits: ReplayLimits
@@ -20,8 +24,21 @@ public struct EventStream {
     (self.storage, self.limits) = (storage, limits)
   }
 
-  /// Calls `body` with every event that is left in the journal.
-  /// - Throws: `DamageError` where the journal can't be replayed on.
+  /// A stream of the journal of the cache in a directory.
+  /// - Throws: `DamageError.storage` where there is no such directory, or it can't be read.
+  public init(directory: String, limits: ReplayLimits = ReplayLimits()) throws(DamageError) {
+    let storage = try DamageError.wrap { () throws(StorageError) in
+      try PosixStorage(reading: directory)
+    }
+    self.init(storage, limits: limits)
+  }
+
+  /// Calls `body` with every event from the oldest that is left in the journal up to the first damage.
+  /// - Returns: where it ended. The history is whole if `tail` is `.end`. With `.bad`, what stands behind
+  ///   `last` is no event: beside a writer at work that is its next frame, after a crash a torn one, and else
+  ///   damage, which `Verifier` tells apart.
+  /// - Throws: `DamageError` where a segment is missing, an event can't be what its journal says, or something
+  ///   can't be read.
   public func replay(_ body: @escaping (ResolvedEvent) -> Void) throws(DamageError) -> ReplayEnd {
     for _ in 1..<JournalDirectory.readingAttempts {
       let directory = try JournalDirectory(reading: storage)

@@ -2,6 +2,12 @@ import HindsightCore
 public import HindsightJournal
 public import HindsightStore
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
 /// Verifies a journal and its store: checksums, contiguous sequences, non-decreasing time, INV016
 /// and INV017 at every event, checkpoint digests equal to the replayed state, and the store's rows
 /// equal to the projection at its applied sequence.
@@ -21,6 +27,19 @@ public struct Verifier {
   ) {
     (self.storage, self.limits) = (storage, limits)
     openStore = store
+  }
+
+  /// Of the cache in a directory.
+  /// - Parameter limits: as above.
+  /// - Throws: `DamageError.storage` where there is no such directory, or it can't be read.
+  public init(directory: String, limits: ReplayLimits = ReplayLimits()) throws(DamageError) {
+    let storage = try DamageError.wrap { () throws(StorageError) in
+      try PosixStorage(reading: directory)
+    }
+    self.init(storage, limits: limits) { () throws(StoreError) in
+      guard access(directory + "/" + StoreBounds.fileName, F_OK) == 0 else { return nil }
+      return try StoreInspector(directory: directory)
+    }
   }
 
   /// - Parameter progress: is told now and then how many events have been checked.

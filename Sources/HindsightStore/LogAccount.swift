@@ -1,4 +1,4 @@
-import CSQLite
+import CHindsightSQLite
 
 /// How long the write-ahead log is.
 ///

@@ -1,4 +1,4 @@
-import CSQLite
+import CHindsightSQLite
 import Glibc
 
 // Why this exists: a store hit should be answered where it was asked, but the threads that ask

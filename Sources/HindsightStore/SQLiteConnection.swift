@@ -1,4 +1,4 @@
-import CSQLite
+import CHindsightSQLite
 
 /// A connection to one database file, with the statements prepared on it.
 ///

@@ -1,4 +1,4 @@
-import CSQLite
+import CHindsightSQLite
 import HindsightCore
 
 /// A prepared statement. Belongs to its connection, which finalizes it.

@@ -1,4 +1,4 @@
-import CSQLite
+import CHindsightSQLite
 import HindsightCore
 import Synchronization
 

@@ -1,4 +1,4 @@
-import CSQLite
+import CHindsightSQLite
 import HindsightCore
 
 /// What the writer's lock guards: the connection, its statements, and what is known of the log.

@@ -76,6 +76,7 @@ public final class ManualScheduler: BackgroundScheduler {
   /// Runs an operation, and background work beside it for as long as it takes.
   /// - Parameter whenIdle: is called when nothing has had anything to do for a while, though the
   ///   operation has not ended: to let time pass, for instance.
+  @discardableResult
   public func run<R: Sendable>(
     whenIdle: () -> Void = {}, _ operation: @escaping @Sendable () async throws -> R
   ) async throws -> R {

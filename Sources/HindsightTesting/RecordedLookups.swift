@@ -1,4 +1,4 @@
-import CZlib
+import CHindsightZlib
 import Foundation
 package import Hindsight
 

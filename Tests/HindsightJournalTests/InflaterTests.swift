@@ -1,4 +1,4 @@
-import CZlib
+import CHindsightZlib
 import HindsightTesting
 import Testing
 
@@ -50,7 +50,7 @@ struct InflaterTests {
           state.next_out = output.baseAddress
           state.avail_out = UInt32(output.count)
           let isEnd = ends && at == parts.count - 1
-          let result = CZlib.deflate(&state, isEnd ? Z_FINISH : Z_SYNC_FLUSH)
+          let result = CHindsightZlib.deflate(&state, isEnd ? Z_FINISH : Z_SYNC_FLUSH)
           precondition(result == (isEnd ? Z_STREAM_END : Z_OK) || part.isEmpty)
         }
         count = output.count - Int(state.avail_out)

@@ -1,4 +1,4 @@
-import CSQLite
+import CHindsightSQLite
 import Foundation
 import HindsightCore
 import Testing

@@ -1,4 +1,4 @@
-import CFuzzer
+import CHindsightFuzzer
 import Foundation
 import HindsightTesting
 

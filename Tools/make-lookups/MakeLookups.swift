@@ -1,5 +1,5 @@
 import ArgumentParser
-import CZlib
+import CHindsightZlib
 import Foundation
 import HindsightTesting
 

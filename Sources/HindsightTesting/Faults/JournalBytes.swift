@@ -1,4 +1,4 @@
-import CZlib
+import CHindsightZlib
 
 /// A segment's bytes, taken apart by the offsets of the on-disk contract (Format.swift) alone: an
 /// enemy of the codec shares no code with it.

@@ -1,4 +1,4 @@
-import CZlib
+import CHindsightZlib
 
 /// What zlib makes of raw deflate, for comparison with what reads the journal.
 package enum ZlibInflater {
@@ -25,7 +25,7 @@ package enum ZlibInflater {
         state.avail_in = UInt32(input.count)
         state.next_out = output.baseAddress
         state.avail_out = UInt32(output.count)
-        result = CZlib.inflate(&state, isFlushed ? Z_SYNC_FLUSH : Z_FINISH)
+        result = CHindsightZlib.inflate(&state, isFlushed ? Z_SYNC_FLUSH : Z_FINISH)
         left = Int(state.avail_in)
       }
       count = output.count - Int(state.avail_out)

@@ -1,5 +1,5 @@
-import CMalloc
-import CSQLite
+import CHindsightMalloc
+import CHindsightSQLite
 import Foundation
 import Hindsight
 import Synchronization

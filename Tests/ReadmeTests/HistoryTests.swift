@@ -1,0 +1,37 @@
+import Foundation
+import Hindsight
+import HindsightReplay
+import Testing
+
+/// A program that reads the history of a cache, importing what the README says.
+@Suite("S040 the history from a program")
+struct HistoryTests {
+  @Test("a cache's directory is enough, and one that isn't there isn't made")
+  func byDirectory() async throws {
+    let parent = FileManager.default.temporaryDirectory
+      .appendingPathComponent("hindsight-test-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: parent) }
+    let path = parent + "/cache"
+    #expect(throws: (any Error).self) { try EventStream(directory: path) }
+    #expect(throws: (any Error).self) { try Verifier(directory: path) }
+    #expect(!FileManager.default.fileExists(atPath: path))
+    try await withCache(at: path, of: Int.self) { cache in
+      try await cache.set(1, for: CacheKey("k"), reason: "asked")
+      // Beside the cache that is open.
+      let isSound = try Verifier(directory: path).run().isSound
+      #expect(isSound)
+    }
+    var events: [String] = []
+    _ = try EventStream(directory: path).replay { events.append("\($0.record.event)") }
+    #expect(events.contains { $0.contains("asked") }, "\(events)")
+    let verified = try Verifier(directory: path).run()
+    #expect(verified.isSound && verified.rows == 1, "\(verified.problems)")
+  }
+
+  @Test("an error says what it is, however it is asked")
+  func errors() {
+    let error = #expect(throws: CacheError.self) { try CacheKey("") }
+    #expect(error?.localizedDescription == error?.description)
+  }
+}
