@@ -182,6 +182,7 @@ extension Engine {
 
   /// A value that doesn't decode goes for good. That may be so with every one, as after a change of their
   /// type: only the first one is a warning.
+  @inline(never)
   private func log(_ error: Undecodable, _ key: CacheKey) {
     let isFirst = !hasMetUndecodable.exchange(true, ordering: .relaxed)
     logger.log(
