@@ -8,22 +8,7 @@ import Testing
 /// What a verification and a stream of events say of damage is what there is, and what an opening does.
 @Suite("S040 what is said of damage")
 struct DamagedHistoryTests {
-  private static let last = "00000003.journal"
-
-  /// Three segments, closed with a checkpoint of the end inside the last one.
-  private func closedLab() async throws -> Lab {
-    let lab = Lab(memory: 100) { $0.segmentByteCount = 200 << 10 }
-    try await lab.open()
-    var random = SplitMix64(seed: 7)
-    for number in 0..<65 {
-      let noise = (0..<8_000).map { _ in UInt8.random(in: 0...255, using: &random) }
-      try await lab.set("k:\(number)", noise)
-    }
-    try await lab.close()
-    #expect(lab.storage.names.last { $0.hasSuffix(".journal") } == Self.last)
-    #expect(lab.storage.names.contains("00000003.checkpoint"))
-    return lab
-  }
+  private static let last = Lab.lastOfThree
 
   private func flip(_ storage: SimulatedStorage, _ name: String, at offset: Int) throws {
     var bytes = try #require(storage.bytes(of: name))
@@ -51,7 +36,7 @@ struct DamagedHistoryTests {
 
   @Test("events name the segment that is missing at the end")
   func missingLastSegment() async throws {
-    let lab = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
     let whole = try history(lab.storage)
     #expect(whole.holes.isEmpty)
     lab.storage.delete(Self.last)
@@ -66,7 +51,7 @@ struct DamagedHistoryTests {
 
   @Test("events go on behind damage, from the next checkpoint")
   func behindDamage() async throws {
-    let lab = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
     let last = lab.history.keys.max()
     try flip(lab.storage, "00000002.journal", at: 100_000)
     let found = try history(lab.storage)
@@ -77,7 +62,7 @@ struct DamagedHistoryTests {
 
   @Test("events go on behind what a salvage cut out")
   func behindSalvage() async throws {
-    let lab = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
     let bytes = try #require(lab.storage.bytes(of: Self.last))
     lab.storage.setBytes([UInt8](bytes.dropLast(200)), of: Self.last)
     lab.configuration.corruption = .salvage
@@ -93,7 +78,7 @@ struct DamagedHistoryTests {
 
   @Test("events say that the history begins late where the oldest checkpoint is damaged")
   func damagedOldestCheckpoint() async throws {
-    let lab = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
     lab.storage.delete("00000001.journal")
     #expect(try history(lab.storage).passedOver.isEmpty)
     try flip(lab.storage, "00000001.checkpoint", at: 5_000)
@@ -106,7 +91,7 @@ struct DamagedHistoryTests {
 
   @Test("damage in the last segment that a checkpoint of the end covers: opening is not refused")
   func coveredTail() async throws {
-    let lab = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
     let last = try #require(lab.history.keys.max())
     try flip(lab.storage, Self.last, at: 5_000)
     let found = lab.verify(lab.storage)
@@ -121,7 +106,7 @@ struct DamagedHistoryTests {
 
   @Test("an empty last segment: the others are verified all the same")
   func emptyLastSegment() async throws {
-    let lab = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
     lab.storage.delete("00000003.checkpoint")
     lab.storage.setBytes([], of: Self.last)
     let found = lab.verify(lab.storage)
@@ -134,7 +119,7 @@ struct DamagedHistoryTests {
 
   @Test("checkpoints without any segment are damage")
   func noSegments() async throws {
-    let lab = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
     for name in lab.storage.names where name.hasSuffix(".journal") { lab.storage.delete(name) }
     let found = lab.verify(lab.storage)
     #expect(found.problems.count == 1, "\(found.problems)")
@@ -146,7 +131,7 @@ struct DamagedHistoryTests {
     "what can't be read is no damage",
     arguments: ["00000001.journal", "00000003.journal", "00000003.checkpoint"])
   func unreadable(name: String) async throws {
-    let lab = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
     lab.storage.inject { operation, file in
       operation == .open && file == name ? .permissionDenied : nil
     }
@@ -162,7 +147,7 @@ struct DamagedHistoryTests {
 
   @Test("whether an opening is refused is said as it is, for random bytes of any file")
   func openings() async throws {
-    let lab = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
     let whole = lab.storage
     let files = whole.names.filter { $0 != "lock" }
     var random = SplitMix64(seed: 21)

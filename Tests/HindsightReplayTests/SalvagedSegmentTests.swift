@@ -5,25 +5,10 @@ import Testing
 /// A salvage may make a segment under the number of one that was lost.
 @Suite("S040 segments made by a salvage")
 struct SalvagedSegmentTests {
-  /// Three segments, closed with a checkpoint of the end inside the last one.
-  private func closedLab() async throws -> (lab: Lab, last: String) {
-    let lab = Lab(memory: 100) { $0.segmentByteCount = 200 << 10 }
-    try await lab.open()
-    var random = SplitMix64(seed: 7)
-    for number in 0..<65 {
-      let noise = (0..<8_000).map { _ in UInt8.random(in: 0...255, using: &random) }
-      try await lab.set("k:\(number)", noise)
-    }
-    try await lab.close()
-    let last = try #require(lab.storage.names.last { $0.hasSuffix(".journal") })
-    #expect(last == "00000003.journal")
-    #expect(lab.storage.names.contains { $0.hasSuffix(".checkpoint") })
-    return (lab, last)
-  }
-
   @Test("a checkpoint whose segment was lost doesn't skip what its replacement holds")
   func replacedSegment() async throws {
-    let (lab, last) = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
+    let last = Lab.lastOfThree
     lab.storage.delete(last)
     let error = await #expect(throws: CacheError.self) { try await lab.open(lab.storage) }
     #expect(error?.code == .journalCorrupt && error?.message.contains(last) == true)
@@ -41,7 +26,8 @@ struct SalvagedSegmentTests {
 
   @Test("a journal that ends before the place where a checkpoint goes on is refused")
   func cutBelowCheckpoint() async throws {
-    let (lab, last) = try await closedLab()
+    let lab = try await Lab.ofThreeSegments()
+    let last = Lab.lastOfThree
     let bytes = try #require(lab.storage.bytes(of: last))
     lab.storage.setBytes([UInt8](bytes.dropLast(200)), of: last)
     let error = await #expect(throws: CacheError.self) { try await lab.open(lab.storage) }

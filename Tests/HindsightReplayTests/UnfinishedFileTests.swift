@@ -50,6 +50,21 @@ struct UnfinishedFileTests {
     return lab
   }
 
+  /// The gap ends, what comes then is durable, and after a crash the cache opens as it was.
+  private func checkRecovery(of lab: Lab, _ value: [UInt8]) async throws {
+    try await lab.recoverFromTrouble()
+    #expect(lab.journalTrouble == nil)
+    try await lab.attempt("k:0", value)
+    try await lab.attemptSync()
+    let digest = try #require(lab.cache).stateDigest.digest
+    lab.crash()
+    lab.storage.inject(nil)
+    let verified = lab.verify(lab.storage)
+    #expect(verified.problems.isEmpty && verified.digest == digest, "\(verified.problems)")
+    try await lab.open(lab.storage)
+    try await lab.end()
+  }
+
   @Test(
     "a checkpoint that can't be written, at its beginning or later, is removed again",
     arguments: [SimulatedStorage.Operation.write, .sync, .rename])
@@ -116,16 +131,7 @@ struct UnfinishedFileTests {
       #expect(segments(lab.storage).count <= 2, "\(operation): \(lab.storage.names)")
       #expect(unfinished(lab.storage).isEmpty)
       lab.storage.inject(nil)
-      try await lab.recoverFromTrouble()
-      #expect(lab.journalTrouble == nil)
-      try await lab.attempt("k:0", value(1))
-      try await lab.attemptSync()
-      let digest = try #require(lab.cache).stateDigest.digest
-      lab.crash()
-      let verified = lab.verify(lab.storage)
-      #expect(verified.problems.isEmpty && verified.digest == digest, "\(verified.problems)")
-      try await lab.open(lab.storage)
-      try await lab.end()
+      try await checkRecovery(of: lab, value(1))
     }
   }
 
@@ -158,17 +164,7 @@ struct UnfinishedFileTests {
         return count == failing ? .ioError : nil
       }
     }
-    try await lab.recoverFromTrouble()
-    #expect(lab.journalTrouble == nil)
-    try await lab.attempt("k:0", value(9))
-    try await lab.attemptSync()
-    let digest = try #require(lab.cache).stateDigest.digest
-    lab.crash()
-    lab.storage.inject(nil)
-    let verified = lab.verify(lab.storage)
-    #expect(verified.problems.isEmpty && verified.digest == digest, "\(verified.problems)")
-    try await lab.open(lab.storage)
-    try await lab.end()
+    try await checkRecovery(of: lab, value(9))
     #expect(lab.verify(lab.storage).isSound)
   }
 }
