@@ -238,10 +238,12 @@ public final class Cache<Value: Sendable>: Sendable {
   // MARK: Inside
 
   /// Boxes let the engine be concrete; see there.
+  ///
+  /// Proof of Sendable, which the compiler looks for in no class that inherits from one with `@unchecked`: it is
+  /// immutable, its value's type is Sendable, and so is its superclass.
   @usableFromInline
-  // Proof of Sendable: both properties are constants, and of Sendable types. The compiler checks no
-  // class that has a superclass with `@unchecked`.
-  final class Box: ValueBox, @unchecked Sendable {  // safe: constants, of Sendable types
+  // @unchecked: immutable, of Sendable parts, but a subclass (of `ValueBox`).
+  final class Box: ValueBox, @unchecked Sendable {
     @usableFromInline let value: Value
     @usableFromInline init(_ value: Value, _ bytes: [UInt8]) {
       self.value = value

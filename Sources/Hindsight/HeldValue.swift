@@ -2,10 +2,12 @@
 typealias BoxedValue = AnyObject & Sendable
 
 /// What a box has besides the caller's value: that encoded, in the same object.
+///
+/// Proof of Sendable, which the compiler looks for in final classes only: it is immutable, and so is its one
+/// subclass (`Cache.Box`).
 @usableFromInline
-// Proof of Sendable: `bytes` is a constant, and so is all that a subclass may add (`Cache.Box`). The
-// compiler checks final classes only.
-class ValueBox: @unchecked Sendable {  // safe: it and its subclass have constants only
+// @unchecked: immutable, but not final, since `Cache.Box` adds the caller's value to the same object.
+class ValueBox: @unchecked Sendable {
   @usableFromInline let bytes: [UInt8]
   @usableFromInline init(_ bytes: [UInt8]) { self.bytes = bytes }
 }

@@ -129,6 +129,17 @@ final class Projector {
     isDisowned = true
   }
 
+  /// Disowns a store that can't be written as it is. Where even the mark can't be, the next attempt at the
+  /// transaction tries it again, and until then its own failure is what is told.
+  private func disownOrLog() {
+    do throws(StoreError) {
+      try disown()
+    } catch {
+      engine.logger.error(
+        "the store can't be marked as nobody's", metadata: ["error": "\(error)"])
+    }
+  }
+
   private func apply(_ batch: Projection.Batch) throws(StoreError) {
     let rows = Projection.Rows(batch)
     let transaction = Transaction(batch: batch, inserted: rows.inserted)
@@ -137,7 +148,7 @@ final class Projector {
     } catch {
       switch error.remedy {
       // Nothing was committed, nor will it be before the rows are put right.
-      case .rebuild, .reconcile: try? disown()
+      case .rebuild, .reconcile: disownOrLog()
       case .retry, .makeRoom, .report: doubtful = transaction
       }
       throw error

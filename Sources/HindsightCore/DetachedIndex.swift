@@ -4,15 +4,17 @@
 /// So clearing everything takes a constant time however much there is: whoever holds a lock around the
 /// state makes the empty one before, and lets go of the full one after.
 ///
-/// Proof of Sendable: nobody but the holder of the state changes it, while it is handed in; who is
-/// handed it back only reads it and lets it go.
-public final class DetachedIndex: @unchecked Sendable {  // safe: has one holder at a time
-  var entries = EntryPool()
-  var keyArena = KeyArena()
-  var keys = SlotTable(.key)
-  var origins: SlotTable
-  var recency = RecencyRing()
-  var expiries = (memory: ExpiryOrder(tier: .memory), store: ExpiryOrder(tier: .store))
+/// Proof of its variables: nobody but the holder of the state changes them, while it is handed in; who
+/// is handed it back only reads it and lets it go.
+public final class DetachedIndex: Sendable {
+  nonisolated(unsafe) var entries = EntryPool()
+  nonisolated(unsafe) var keyArena = KeyArena()
+  nonisolated(unsafe) var keys = SlotTable(.key)
+  nonisolated(unsafe) var origins: SlotTable
+  nonisolated(unsafe) var recency = RecencyRing()
+  nonisolated(unsafe) var expiries = (
+    memory: ExpiryOrder(tier: .memory), store: ExpiryOrder(tier: .store)
+  )
   private let hashSeed: UInt64
 
   /// An empty index with room for all that the limits allow.

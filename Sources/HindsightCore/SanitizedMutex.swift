@@ -9,11 +9,12 @@
   import Synchronization
 
   /// `Synchronization.Mutex`, known to the thread sanitizer.
-  package struct SanitizedMutex<Value: ~Copyable>: ~Copyable, @unchecked Sendable {  // a mutex
-    // Proof of Sendable: `name` is never written through, and the mutex is Sendable itself.
+  package struct SanitizedMutex<Value: ~Copyable>: ~Copyable, Sendable {
     private let mutex: Mutex<Value>
-    /// An address by which the sanitizer knows the mutex; a struct has none that lasts.
-    private let name = UnsafeMutableRawPointer.allocate(byteCount: 8, alignment: 8)
+    /// An address by which the sanitizer knows the mutex; a struct has none that lasts. Never written
+    /// through.
+    nonisolated(unsafe) private let name = UnsafeMutableRawPointer.allocate(
+      byteCount: 8, alignment: 8)
 
     package init(_ value: consuming sending Value) {
       mutex = Mutex(value)

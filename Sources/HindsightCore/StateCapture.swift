@@ -55,9 +55,10 @@ public struct CapturedSlice: Sendable {
 ///
 /// So the walk gives every entry once, in the order of that moment. A change costs one picture an
 /// entry at most; a slice costs what it holds.
-public final class StateCapture: @unchecked Sendable {  // only its state reaches it: see below
-  // Proof of Sendable: reachable only through the one state that it belongs to, or by whoever took
-  // it out of there to let it go.
+///
+/// Proof of its variables: it is reachable only through the one state that it belongs to, or by
+/// whoever took it out of there to let it go.
+public final class StateCapture: Sendable {
   private struct Picture {
     var image: EntryImage
     var slot: Slot
@@ -78,15 +79,15 @@ public final class StateCapture: @unchecked Sendable {  // only its state reache
   private static let done: UInt32 = 1
 
   private let slotEnd: Slot
-  private var marks: LazyTable<Mark>
-  private var pictures = LazyTable<Picture?>(count: 0, initial: nil)
-  private var pictureCount = 0
+  nonisolated(unsafe) private var marks: LazyTable<Mark>
+  nonisolated(unsafe) private var pictures = LazyTable<Picture?>(count: 0, initial: nil)
+  nonisolated(unsafe) private var pictureCount = 0
   /// Pictures up to here have their values.
-  private var valuedCount = 0
+  nonisolated(unsafe) private var valuedCount = 0
   /// The entry that the walk takes next.
-  private var cursor: Slot
+  nonisolated(unsafe) private var cursor: Slot
   /// Pictures that come before `cursor`, innermost last.
-  private var stack: [UInt32] = []
+  nonisolated(unsafe) private var stack: [UInt32] = []
 
   init(front: Slot, slotEnd: Slot) {
     cursor = front

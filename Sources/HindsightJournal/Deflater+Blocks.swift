@@ -225,10 +225,12 @@ struct ToldLengths {
 }
 
 /// The codes that a reader knows without being told.
-struct FixedCodes: @unchecked Sendable {  // never changes once made, and is never let go
+///
+/// Proof of the pointers in both: `init` alone writes to them, and they are never let go.
+struct FixedCodes: Sendable {
   static let shared = FixedCodes()
-  let literals = HuffmanCode(symbolCount: 288, lengthMax: 15)
-  let distances = HuffmanCode(symbolCount: 30, lengthMax: 15)
+  nonisolated(unsafe) let literals = HuffmanCode(symbolCount: 288, lengthMax: 15)
+  nonisolated(unsafe) let distances = HuffmanCode(symbolCount: 30, lengthMax: 15)
 
   private init() {
     literals.make(lengths: DeflateSymbols.fixedLength)
@@ -237,13 +239,14 @@ struct FixedCodes: @unchecked Sendable {  // never changes once made, and is nev
 }
 
 /// The symbols of lengths, which count from 0 for 257, and of distances.
-struct DeflateSymbols: @unchecked Sendable {  // filled once, never let go
-  // Proof of Sendable, and of the pointers: filled once, never changed or let go; lengths are at most
-  // 258, distances at most 32,768.
+///
+/// Proof of the pointers: `init` alone writes to them, and they are never let go; lengths are at most 258,
+/// distances at most 32,768.
+struct DeflateSymbols: Sendable {
   static let shared = DeflateSymbols()
-  private let lengths: UnsafeMutablePointer<Length>
+  nonisolated(unsafe) private let lengths: UnsafeMutablePointer<Length>
   /// Of a distance less one below 256; behind those, of every 128th.
-  private let distances: UnsafeMutablePointer<UInt8>
+  nonisolated(unsafe) private let distances: UnsafeMutablePointer<UInt8>
 
   private init() {
     lengths = .allocate(capacity: 259)
