@@ -10,7 +10,6 @@ struct Assembly: ~Copyable {
   private let clock: any CacheClock
   private let report: RecoveryReport?
   var core: CacheState
-  var payloads: [Payload]
   var projection: Projection
   /// Residencies whose values can't be found anywhere.
   var lost: [(origin: SequenceNumber, tier: Tier)] = []
@@ -24,21 +23,23 @@ struct Assembly: ~Copyable {
     self.clock = clock
     report = recovered?.report
     journalID = recovered?.writer.journalID ?? JournalID(high: 0, low: 0)
-    payloads = sink.payloads
     projection = sink.projection
     core = sink.take()
   }
+
+  deinit { core.releasePayloads() }
 
   /// Decides what opening takes: what the recovery found, what doesn't fit any more, `opened`. All
   /// of it is durable when this returns.
   consuming func open(_ journal: Engine.Journal?) throws(CacheError) -> EngineState {
     let reading = clock.reading()
     let durable = core.head.sequence
+    let timeline = timeline(reading)
     var state = EngineState(
-      core: core, timeline: timeline(reading), opened: opened, hasJournal: journal != nil,
+      core: core.handOver(), timeline: timeline, opened: opened, hasJournal: journal != nil,
       queues: configuration.queues,
-      continuesInMemory: configuration.journalFailure == .continueInMemory, payloads: payloads,
-      projection: projection, durable: durable)
+      continuesInMemory: configuration.journalFailure == .continueInMemory, projection: projection,
+      durable: durable)
     let now = state.now(reading)
     if let report {
       if let first = report.untoldGap {
@@ -71,7 +72,7 @@ struct Assembly: ~Copyable {
     var isLacking = false
     core.forEachResident(in: .memory) { slot in
       let origin = core.origin(of: slot)
-      if origin > backlog.applied, origin <= backlog.end, payloads[Int(slot)].bytes == nil {
+      if origin > backlog.applied, origin <= backlog.end, core.payload(slot).bytes == nil {
         isLacking = true
       }
     }
@@ -86,8 +87,10 @@ struct Assembly: ~Copyable {
         guard let slot = core.find(origin: row.origin), core.isResident(slot, in: .store) else {
           continue
         }
-        payloads[Int(slot)].isPinned = true
-        if payloads[Int(slot)].isEmpty { payloads[Int(slot)].set(row.value) }
+        core.updatePayload(slot) {
+          $0.isPinned = true
+          if $0.isEmpty { $0.set(row.value) }
+        }
       }
       start = next
     }

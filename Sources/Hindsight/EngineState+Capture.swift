@@ -19,7 +19,7 @@ extension EngineState {
   /// value changes.
   @inline(__always)
   mutating func giveCapturedValues() {
-    while let slot = core.unvaluedSlot { core.giveCaptured(payload(slot).bytes) }
+    while let slot = core.unvaluedSlot { core.giveCaptured(core.payload(slot).bytes) }
   }
 
   /// Takes the next slice of a capture.
@@ -33,7 +33,7 @@ extension EngineState {
     for at in slice.entries.indices {
       guard let slot = slice.entries[at].slot, capture.wantsValue(of: slice.entries[at].numbers)
       else { continue }
-      slice.entries[at].value = payload(slot).bytes
+      slice.entries[at].value = core.payload(slot).bytes
     }
     return hasMore
   }

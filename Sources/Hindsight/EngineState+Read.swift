@@ -54,7 +54,7 @@ extension EngineState {
       expire(slot, at: now, reading)
       return .answer(miss(key, .expired, at: now, reading))
     }
-    guard let bytes = payload(slot).bytes else {
+    guard let bytes = core.payload(slot).bytes else {
       let origin = core.origin(of: slot)
       return .stored(
         StoredValue(
@@ -106,7 +106,7 @@ extension EngineState {
     _ key: CacheKey, _ origin: SequenceNumber, _ reading: ClockReading
   ) -> Bool {
     guard canRecord, let slot = find(key), core.origin(of: slot) == origin,
-      core.isResident(slot, in: .store), payload(slot).bytes == nil
+      core.isResident(slot, in: .store), core.payload(slot).bytes == nil
     else { return false }
     core.decideLost(slot, .store, at: now(reading), into: &decision)
     absorb(reading)
@@ -126,7 +126,7 @@ extension EngineState {
   private mutating func memoryStep(
     _ slot: Slot, _ now: Timestamp, _ reading: ClockReading
   ) -> ReadStep {
-    let payload = payload(slot)
+    let payload = core.payload(slot)
     guard let value = payload.decoded else {
       guard let bytes = payload.bytes else {
         preconditionFailure("a memory resident without its value")
@@ -153,7 +153,7 @@ extension EngineState {
     _ reading: ClockReading
   ) -> RawLookup {
     if core.isLive(slot, in: .memory, at: now) {
-      updatePayload(slot) { if $0.decoded == nil { $0.set(value) } }
+      core.updatePayload(slot) { if $0.decoded == nil { $0.set(value) } }
       return memoryHit(value, slot, now, reading)
     }
     guard core.isLive(slot, in: .store, at: now) else {
@@ -178,7 +178,7 @@ extension EngineState {
     core.decidePromote(slot, at: now, into: &decision)
     absorb(reading)
     if core.isResident(slot, in: .memory) {
-      updatePayload(slot) { $0.set(value) }
+      core.updatePayload(slot) { $0.set(value) }
     }
   }
 

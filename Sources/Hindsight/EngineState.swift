@@ -46,7 +46,7 @@ struct EngineState: ~Copyable, Sendable {
 
   init(
     core: consuming CacheState, timeline: Timeline, opened: Opened, hasJournal: Bool,
-    queues: QueueLimits, continuesInMemory: Bool, payloads: [Payload], projection: Projection,
+    queues: QueueLimits, continuesInMemory: Bool, projection: Projection,
     durable: SequenceNumber
   ) {
     self.core = core
@@ -58,14 +58,9 @@ struct EngineState: ~Copyable, Sendable {
     self.projection = projection
     frame = OpenFrame()
     commit = CommitState(durable: durable)
-    for (slot, payload) in payloads.enumerated() where !payload.isEmpty {
-      give(payload, to: Slot(slot))
-    }
   }
 
-  deinit {
-    core.forEachAttachment { _ = ValueWord(rawValue: $0).take() }
-  }
+  deinit { core.releasePayloads() }
 
   var hasStore: Bool { opened.storeLimit != nil }
 
@@ -167,7 +162,7 @@ struct EngineState: ~Copyable, Sendable {
   private mutating func insert(_ set: borrowing SetInForce, _ slot: Slot) {
     let fact = set.fact
     let isPinned = fact.storeExpiry != nil
-    give(
+    core.give(
       fact.memoryExpiry == nil
         ? Payload(bytes: set.bytes, isPinned: isPinned) : Payload(set.value, isPinned: isPinned),
       to: slot)
@@ -186,10 +181,10 @@ struct EngineState: ~Copyable, Sendable {
     case .memoryEnded(let slot, _): dropValue(slot)
     case .storeEnded(let slot, let origin, _):
       projection.append(.delete(origin: origin), at: sequence)
-      unpinPayload(slot)
+      core.unpinPayload(slot)
     case .removed(let slot, let keyHash, let ending):
       dropValue(slot)
-      changePayload(slot) { $0 = Payload() }
+      core.changePayload(slot) { $0 = Payload() }
       misses.remember(keyHash, ending)
     case .removedAll: dropAll(sequence)
     }
@@ -205,7 +200,7 @@ struct EngineState: ~Copyable, Sendable {
 
   private mutating func dropValue(_ slot: Slot) {
     var object: (any BoxedValue)?
-    changePayload(slot) { object = $0.drop() }
+    core.changePayload(slot) { object = $0.drop() }
     if let object { garbage.append(object) }
   }
 

@@ -78,7 +78,7 @@ struct PromotedValues {
   ) throws(CacheError) {
     var lacking: [(origin: SequenceNumber, slot: Slot)] = []
     assembly.core.forEachResident(in: .memory) { slot in
-      guard assembly.payloads[Int(slot)].bytes == nil else { return }
+      guard assembly.core.payload(slot).bytes == nil else { return }
       lacking.append((assembly.core.origin(of: slot), slot))
     }
     guard !lacking.isEmpty else { return }
@@ -90,7 +90,7 @@ struct PromotedValues {
       let row = reader.flatMap { read($0, origin) }
       let isRight = row.map { XXH64.hash($0) == expected } ?? false
       if let found = isRight ? row : try values.value(origin) {
-        assembly.payloads[Int(slot)].set(found)
+        assembly.core.updatePayload(slot) { $0.set(found) }
       } else {
         assembly.lost.append((origin, .memory))
       }

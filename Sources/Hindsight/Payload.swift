@@ -55,7 +55,8 @@ struct Payload: Sendable {
   }
 }
 
-extension EngineState {
+/// Payloads are the index's attachments: who holds a state with some lets go of them at its end.
+extension CacheState {
   /// The payload of the entry in `slot`; an empty one where it has none.
   func payload(_ slot: Slot) -> Payload { word(slot).payload }
 
@@ -63,27 +64,37 @@ extension EngineState {
   mutating func updatePayload(_ slot: Slot, _ change: (inout Payload) -> Void) {
     var payload = word(slot).take()
     change(&payload)
-    core.attach(ValueWord(payload).rawValue, to: slot)
+    attach(ValueWord(payload).rawValue, to: slot)
   }
 
   /// Gives the entry in `slot` its first payload.
   mutating func give(_ payload: consuming Payload, to slot: Slot) {
-    precondition(core.attachment(of: slot) == 0, "a new entry with another one's value")
-    core.attach(ValueWord(payload).rawValue, to: slot)
+    precondition(attachment(of: slot) == 0, "a new entry with another one's value")
+    attach(ValueWord(payload).rawValue, to: slot)
   }
 
   /// Changes the payload of the entry in `slot`, where it has one. An empty one is let go.
   @inline(__always)
   mutating func changePayload(_ slot: Slot, _ change: (inout Payload) -> Void) {
-    if core.attachment(of: slot) != 0 { updatePayload(slot, change) }
+    if attachment(of: slot) != 0 { updatePayload(slot, change) }
   }
 
   /// The value of the entry in `slot` is in the store, or will never be.
   mutating func unpinPayload(_ slot: Slot) {
     var word = word(slot)
     word.isPinned = false
-    core.attach(word.rawValue, to: slot)
+    attach(word.rawValue, to: slot)
   }
 
-  private func word(_ slot: Slot) -> ValueWord { ValueWord(rawValue: core.attachment(of: slot)) }
+  /// Lets go of all payloads, for the state's end.
+  func releasePayloads() { forEachAttachment { _ = ValueWord(rawValue: $0).take() } }
+
+  /// Takes the state out, payloads included: what stays is empty.
+  mutating func handOver() -> CacheState {
+    var taken = CacheState(hashSeed: hashSeed)
+    swap(&taken, &self)
+    return taken
+  }
+
+  private func word(_ slot: Slot) -> ValueWord { ValueWord(rawValue: attachment(of: slot)) }
 }

@@ -285,7 +285,7 @@ extension EngineState {
     guard let slot = core.find(origin: row.origin), core.isResident(slot, in: .store) else {
       return
     }
-    updatePayload(slot) {
+    core.updatePayload(slot) {
       if $0.isEmpty { $0.set(row.value) }
       $0.isPinned = true
     }
@@ -299,9 +299,9 @@ extension EngineState {
       giveCapturedValues()
     }
     if core.isResident(slot, in: .memory) {
-      unpinPayload(slot)
+      core.unpinPayload(slot)
     } else {
-      changePayload(slot) { $0 = Payload() }
+      core.changePayload(slot) { $0 = Payload() }
     }
   }
 

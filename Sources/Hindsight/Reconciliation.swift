@@ -29,7 +29,7 @@ struct Reconciliation {
     }
     for slot in missing {
       let image = assembly.core.image(of: slot)
-      let kept = assembly.payloads[Int(slot)].bytes
+      let kept = assembly.core.payload(slot).bytes
       guard let value = kept != nil ? kept : try values.value(image.origin) else {
         assembly.lost.append((image.origin, .store))
         continue
@@ -151,7 +151,6 @@ extension Assembly {
       }
     }
     core.finishRestore()
-    while payloads.count < Int(core.slotEnd) { payloads.append(Payload()) }
     projection = Projection(applied: sequence)
     let mark = StoreMark(journalID: JournalID(high: 0, low: 0), applied: sequence)
     for start in stride(from: 0, to: void.count, by: EngineBounds.reconciliationRowCount) {

@@ -15,7 +15,6 @@ final class RecoverySink: ReplaySink {
   // Unchecked: one thread has the sink, and nothing that a method of it calls calls it back. Checked, each
   // use of a field in a class takes 80 instructions, an eighth of a replay's.
   @exclusivity(unchecked) private(set) var state: CacheState
-  @exclusivity(unchecked) private(set) var payloads: [Payload] = []
   @exclusivity(unchecked) private(set) var projection: Projection
   @exclusivity(unchecked) private var effects: [Effect] = []
   /// Sets of the frame under way whose values memory is to have, if it still is to at the frame's end: most
@@ -35,15 +34,16 @@ final class RecoverySink: ReplaySink {
     projection = Projection(applied: applied)
   }
 
+  deinit { state.releasePayloads() }
+
   func begin() {
+    state.releasePayloads()
     state = CacheState(hashSeed: hashSeed)
-    payloads = []
     fresh = []
     projection = Projection(applied: applied)
   }
 
   func restore(_ head: StateHead) {
-    payloads.reserveCapacity(head.opened.map(Self.entryCountMax) ?? 0)
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }
 
@@ -53,27 +53,28 @@ final class RecoverySink: ReplaySink {
     guard !isInMemory || value != nil else { throw .impossibleResidency(image.numbers.origin) }
     // A checkpoint may have more values than are needed here.
     guard isInMemory || keepsValues else { return }
-    grow()
-    if let value { payloads[Int(slot)].set(Bytes(value)) }
+    if let value { state.give(Payload(bytes: Array(value), isPinned: false), to: slot) }
   }
 
   func willRestore(_ filings: borrowing Span<Filing>) { read = state.readAhead(filings) }
 
   func finishRestore(digest: UInt64, computed: UInt64?) throws(StateError) {
     guard let computed else { return try finishRestore(digest: digest) }
-    grow()
     try state.finishRestore(digest: digest, computed: computed)
   }
 
   func finishRestore(digest: UInt64) throws(StateError) {
-    // At once, for all that have none: one by one they took an eighth of the opening.
-    grow()
     try state.finishRestore(digest: digest)
   }
 
   func apply(_ record: Record) throws(StateError) {
     effects.removeAll(keepingCapacity: true)
-    try state.apply(record, into: &effects)
+    // Whatever is in it is let go with it.
+    var cleared: ClearedContents?
+    if case .cleared(let it) = record.event, it.prefix.isEmpty, let opened = state.head.opened {
+      cleared = ClearedContents(opened)
+    }
+    try state.apply(record, spare: cleared?.index, into: &effects)
     for effect in effects {
       if case .inserted(let slot) = effect { insert(slot, record) }
       absorb(effect, record.sequence)
@@ -94,34 +95,21 @@ final class RecoverySink: ReplaySink {
   func endFrame(at position: JournalPosition) {
     for (slot, set) in fresh
     where state.origin(of: slot) == set.fact.sequence && state.isResident(slot, in: .memory) {
-      payloads[Int(slot)] = Payload(bytes: Array(set.value), isPinned: false)
+      state.updatePayload(slot) {
+        $0 = Payload(bytes: Array(set.value), isPinned: false)
+      }
     }
     fresh.removeAll(keepingCapacity: true)
   }
 
   /// Hands the state over.
   func take() -> CacheState {
-    var taken = CacheState(hashSeed: hashSeed)
-    swap(&taken, &state)
-    return taken
+    state.handOver()
   }
 
   /// The value that the `set` at `origin` made, where it is at hand.
   func value(_ origin: SequenceNumber) -> Bytes? {
-    state.find(origin: origin).flatMap { payloads[Int($0)].bytes }
-  }
-
-  /// How many entries the limits allow, within reason: files may state anything.
-  private static func entryCountMax(_ opened: Opened) -> Int {
-    let most: UInt64 = 1 << 20
-    return Int(
-      min(opened.memoryLimit.entryCountMax, most)
-        + min(opened.storeLimit?.entryCountMax ?? 0, most))
-  }
-
-  private func grow() {
-    let lacking = Int(state.slotEnd) - payloads.count
-    if lacking > 0 { payloads.append(contentsOf: repeatElement(Payload(), count: lacking)) }
+    state.find(origin: origin).flatMap { state.payload($0).bytes }
   }
 
   /// What an effect other than an insertion comes to.
@@ -131,12 +119,11 @@ final class RecoverySink: ReplaySink {
     case .memoryEnded(let slot, _):
       dropUnneeded(slot, isStoreResident: state.isResident(slot, in: .store))
     case .storeEnded(let slot, let origin, _):
-      payloads[Int(slot)].isPinned = false
+      state.unpinPayload(slot)
       dropUnneeded(slot, isStoreResident: false)
       if lacks(sequence) { projection.append(.delete(origin: origin), at: sequence) }
-    case .removed(let slot, _, _): payloads[Int(slot)] = Payload()
+    case .removed(let slot, _, _): state.changePayload(slot) { $0 = Payload() }
     case .removedAll:
-      payloads = []
       // Their slots are gone.
       fresh.removeAll(keepingCapacity: true)
       if lacks(sequence) { projection.append(.deleteAll, at: sequence) }
@@ -164,7 +151,6 @@ final class RecoverySink: ReplaySink {
 
   /// - Parameter isLentOn: whether key and value are lent up to the frame's end.
   private func insert(_ slot: Slot, _ set: LentSet, isLentOn: Bool) {
-    grow()
     let fact = set.fact
     let isLacking = fact.storeExpiry != nil && lacks(fact.sequence)
     guard isLacking || keepsValues || !isLentOn else {
@@ -173,7 +159,7 @@ final class RecoverySink: ReplaySink {
     }
     guard isLacking || keepsValues || fact.memoryExpiry != nil else { return }
     let bytes = Array(set.value)
-    payloads[Int(slot)] = Payload(bytes: bytes, isPinned: isLacking)
+    state.give(Payload(bytes: bytes, isPinned: isLacking), to: slot)
     guard isLacking, let expiry = fact.storeExpiry else { return }
     projection.append(
       .insert(
@@ -184,8 +170,7 @@ final class RecoverySink: ReplaySink {
 
   /// Drops the value of an entry that is not memory resident, unless the store lacks it.
   private func dropUnneeded(_ slot: Slot, isStoreResident: Bool) {
-    let payload = payloads[Int(slot)]
-    if payload.isPinned || (keepsValues && isStoreResident) { return }
-    if !state.isResident(slot, in: .memory) { payloads[Int(slot)] = Payload() }
+    if keepsValues && isStoreResident || state.isResident(slot, in: .memory) { return }
+    state.changePayload(slot) { if !$0.isPinned { $0 = Payload() } }
   }
 }

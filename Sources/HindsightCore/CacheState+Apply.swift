@@ -25,6 +25,18 @@ extension CacheState {
     advance(to: record.sequence, record.at)
   }
 
+  /// The same with an empty index that takes the place of the state's where all of it is cleared at once:
+  /// what the state had is in it then.
+  /// - Throws: as the other one.
+  public mutating func apply(
+    _ record: Record, spare: DetachedIndex?, into effects: inout [Effect]
+  ) throws(StateError) {
+    guard let spare else { return try apply(record, into: &effects) }
+    self.spare = spare
+    defer { self.spare = nil }
+    try apply(record, into: &effects)
+  }
+
   /// Takes a set into the state, its key and value lent.
   /// - Throws: as the other one.
   public mutating func apply(
@@ -137,7 +149,7 @@ extension CacheState {
       remove(old, .replaced, &effects)
     }
     try checkRoom()
-    let slot = insert(fact, value, atFront: true)
+    let slot = insert(fact, value)
     effects.append(.inserted(slot))
     if fact.memoryExpiry != nil { try checkLimit(.memory) }
     if fact.storeExpiry != nil { try checkLimit(.store) }

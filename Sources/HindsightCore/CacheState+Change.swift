@@ -2,35 +2,60 @@
 // these, so that index, list, expiries and byte counts can't disagree.
 
 extension CacheState {
-  /// Makes an entry. The caller has made sure that neither its key nor its origin is there.
-  mutating func insert(_ fact: SetFact, _ value: LentValue, atFront: Bool) -> Slot {
-    let slot = entries.allocate()
+  /// Makes an entry at the front. The caller has made sure that neither its key nor its origin is there.
+  mutating func insert(_ fact: SetFact, _ value: LentValue) -> Slot {
+    let slot = make(fact, value)
     capture?.inserted(slot)
-    entries[slot] = Entry(
-      fact, value, key: keyArena.allocate(value.key), attachment: entries[slot].attachment)
-    if let expiry = fact.storeExpiry { entries.setExpiry(expiry, of: slot, in: .store) }
     keys.insert(slot, entries)
     origins.insert(slot, entries)
-    if atFront {
-      recency.insertAtFront(slot, &entries)
-      recency.noteArrival()
-    } else {
-      recency.insertAtBack(slot, &entries)
-    }
-    if fact.memoryExpiry != nil { beginFirst(slot, .memory, atFront) }
-    if fact.storeExpiry != nil { beginFirst(slot, .store, atFront) }
+    recency.insertAtFront(slot, &entries)
+    recency.noteArrival()
+    if fact.memoryExpiry != nil { beginResidency(slot, .memory) }
+    if fact.storeExpiry != nil { beginResidency(slot, .store) }
     return slot
   }
 
-  private mutating func beginFirst(_ slot: Slot, _ tier: Tier, _ atFront: Bool) {
-    addExpiry(slot, tier, inOrder: atFront)
-    if atFront { recency.began(slot, in: tier) } else { recency.beganAtBack(slot, in: tier) }
+  /// Makes an entry at the back, for a restore.
+  /// - Returns: `nil` where its key or its origin is there already; nothing has changed then.
+  mutating func insertAtBack(_ fact: SetFact, _ value: LentValue) -> Slot? {
+    let slot = make(fact, value)
+    let isNewKey = keys.insert(
+      slot, entries, unless: { $0.keyBytes.elementsAreEqual(to: value.key) })
+    guard
+      isNewKey,
+      origins.insert(slot, entries, unless: { $0.origin == fact.sequence })
+    else {
+      if isNewKey { keys.remove(slot, entries) }
+      keyArena.release(entries[slot].keyBlock, byteCount: value.key.count)
+      entries.release(slot)
+      return nil
+    }
+    recency.insertAtBack(slot, &entries)
+    if fact.memoryExpiry != nil { restoreResidency(slot, .memory) }
+    if fact.storeExpiry != nil { restoreResidency(slot, .store) }
+    return slot
+  }
+
+  /// Makes an entry that stands nowhere yet.
+  @inline(__always)
+  private mutating func make(_ fact: SetFact, _ value: LentValue) -> Slot {
+    let slot = entries.allocate()
+    entries[slot] = Entry(
+      fact, value, key: keyArena.allocate(value.key), attachment: entries[slot].attachment)
+    if let expiry = fact.storeExpiry { entries.setExpiry(expiry, of: slot, in: .store) }
+    return slot
   }
 
   /// Makes the entry at the front resident in `tier`, its expiry there set already.
   mutating func beginResidency(_ slot: Slot, _ tier: Tier) {
     addExpiry(slot, tier, inOrder: true)
     recency.began(slot, in: tier)
+  }
+
+  /// The same for the entry at the back.
+  private mutating func restoreResidency(_ slot: Slot, _ tier: Tier) {
+    addExpiry(slot, tier, inOrder: false)
+    recency.beganAtBack(slot, in: tier)
   }
 
   /// Ends one residency; an entry that has none left is gone.

@@ -33,9 +33,7 @@ extension CacheState {
       numbers.origin > .zero, numbers.setAt >= .zero, numbers.setAt <= head.at
     else { throw .impossibleResidency(numbers.origin) }
     assert(image.keyHash == hash(of: key))
-    guard find(key, hash: image.keyHash) == nil, find(origin: numbers.origin) == nil,
-      numbers.origin <= head.sequence
-    else { throw .duplicateKey(numbers.origin) }
+    guard numbers.origin <= head.sequence else { throw .duplicateKey(numbers.origin) }
     try checkRoom()
     let fact = SetFact(
       sequence: numbers.origin, at: numbers.setAt, coder: numbers.coder,
@@ -43,8 +41,9 @@ extension CacheState {
     let value = LentValue(
       key: key, keyHash: image.keyHash, coder: numbers.coder,
       valueByteCount: numbers.valueByteCount, valueHash: numbers.valueHash)
-    let slot = insert(fact, value, atFront: false)
-    for tier in Tier.allCases { try checkLimit(tier) }
+    guard let slot = insertAtBack(fact, value) else { throw .duplicateKey(numbers.origin) }
+    if fact.memoryExpiry != nil { try checkLimit(.memory) }
+    if fact.storeExpiry != nil { try checkLimit(.store) }
     return slot
   }
 

@@ -69,7 +69,7 @@ struct EntryPool: ~Copyable, Sendable {
 
   /// A slot for a new entry. It holds whatever its last user left, without residencies.
   mutating func allocate() -> Slot {
-    if let slot = free.popLast() { return slot }
+    if !free.isEmpty { return free.removeLast() }
     if Int(unused) == chunkCount * Self.slotCount { addChunk() }
     unused += 1
     return unused - 1

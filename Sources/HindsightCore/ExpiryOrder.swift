@@ -65,7 +65,7 @@ struct ExpiryOrder: Sendable {
   mutating func append(_ slot: Slot, _ entries: inout EntryPool) {
     count += 1
     var best: Int?
-    for at in runs.indices where entries.expires(slot, before: runs[at].first, in: tier) {
+    for at in 0..<runs.count where entries.expires(slot, before: runs[at].first, in: tier) {
       if let other = best, entries.expires(runs[other].first, before: runs[at].first, in: tier) {
         continue
       }

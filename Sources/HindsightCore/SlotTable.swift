@@ -78,10 +78,37 @@ struct SlotTable: ~Copyable, Sendable {
 
   /// Files `slot`, whose entry is not in the table yet.
   mutating func insert(_ slot: Slot, _ entries: borrowing EntryPool) {
-    if (count + 1) * 16 > (Int(mask) + 1) * 13 { grow(to: (Int(mask) + 1) * 2, entries) }
-    precondition(slot <= mask, "slots are handed out densely")
+    makeRoom(for: slot, entries)
     place(slot, tag(entries[slot]))
     count += 1
+  }
+
+  /// Files `slot`, unless one is there under its tag for whose entry `matches` says yes.
+  /// - Returns: whether it was filed.
+  @inline(__always)
+  mutating func insert(
+    _ slot: Slot, _ entries: borrowing EntryPool, unless matches: (borrowing Entry) -> Bool
+  ) -> Bool {
+    makeRoom(for: slot, entries)
+    let tag = tag(entries[slot])
+    var at = tag & mask
+    var cell = tag & tagBits | slot
+    while true {
+      let found = cells[Int(at)]
+      if found == 0 { break }
+      if (found ^ tag) & tagBits == 0, matches(entries[found & mask]) { return false }
+      at = (at &+ 1) & mask
+      cell = further(cell)
+    }
+    cells[Int(at)] = cell
+    count += 1
+    return true
+  }
+
+  @inline(__always)
+  private mutating func makeRoom(for slot: Slot, _ entries: borrowing EntryPool) {
+    if (count + 1) * 16 > (Int(mask) + 1) * 13 { grow(to: (Int(mask) + 1) * 2, entries) }
+    precondition(slot <= mask, "slots are handed out densely")
   }
 
   /// Takes `slot` out. Its entry must be there under its tag.

@@ -100,6 +100,33 @@ struct ByteReader {
   func peek() -> UInt8? { at < bytes.count ? bytes[at] : nil }
 
   mutating func varint() throws(FormatError) -> UInt64 {
+    if remaining >= 8 {
+      let word: UInt64 = bytes.fixed(at)
+      if word & 0x80 == 0 {
+        at += 1
+        return word & 0x7F
+      }
+      // The lowest bit that is set is the highest of the last byte.
+      let ends = ~word & 0x8080_8080_8080_8080
+      if ends != 0 {
+        at += ends.trailingZeroBitCount / 8 + 1
+        return Self.joined(word & (ends ^ (ends &- 1)))
+      }
+    }
+    return try longVarint()
+  }
+
+  /// The lower seven bits of each byte, side by side.
+  @inline(__always)
+  private static func joined(_ bytes: UInt64) -> UInt64 {
+    var bits = bytes & 0x007F_007F_007F_007F | (bytes & 0x7F00_7F00_7F00_7F00) &>> 1
+    bits = bits & 0x0000_3FFF_0000_3FFF | (bits & 0x3FFF_0000_3FFF_0000) &>> 2
+    return bits & 0x0FFF_FFFF | (bits & 0x0FFF_FFFF_0000_0000) &>> 4
+  }
+
+  /// Byte by byte: one of nine or ten bytes, or near the end.
+  @inline(never)
+  private mutating func longVarint() throws(FormatError) -> UInt64 {
     var value: UInt64 = 0
     var shift: UInt64 = 0
     while true {

@@ -12,6 +12,9 @@ public protocol ReplaySink: AnyObject {
   func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError)
   func finishRestore(digest: UInt64) throws(StateError)
 
+  /// Whether it wants the entries of a checkpoint, and with them to know that they are whole.
+  var takesEntries: Bool { get }
+
   // For a sink that lets the thread that reads ahead do a part. Others need none of it.
 
   /// Where the next entries belong.
@@ -30,6 +33,7 @@ public protocol ReplaySink: AnyObject {
 }
 
 extension ReplaySink {
+  public var takesEntries: Bool { true }
   public func willRestore(_ filings: borrowing Span<Filing>) {}
   public var takesLentSets: Bool { false }
   public func apply(_ set: LentSet) throws(StateError) {
@@ -235,15 +239,7 @@ public struct JournalReplay {
       throw .structure(file: name, "the checkpoint belongs to journal \(header.journalID)")
     }
     sink.restore(header.head)
-    let digest = try reader.forEachEntry(
-      hashSeed: sink.hashSeed, ahead: { sink.willRestore($0) },
-      body: { (image, value) throws(StateError) in try sink.restore(image, value: value) })
-    let isTold = header.head.opened?.accessLog != .off
-    do throws(StateError) {
-      try sink.finishRestore(digest: header.digest, computed: isTold ? digest : nil)
-    } catch {
-      throw .state(file: name, offset: 0, error)
-    }
+    if sink.takesEntries { try restoreEntries(reader, sink) }
     end.checkpoint = header.number
     end.checkpointPosition = header.position
     end.last = header.head.sequence
@@ -255,6 +251,21 @@ public struct JournalReplay {
     end.isClosed = header.head.isClosed
     end.bootTime = header.bootTime
     end.untoldGap = header.gapFirst
+  }
+
+  private func restoreEntries(
+    _ reader: CheckpointReader, _ sink: any ReplaySink
+  ) throws(DamageError) {
+    let header = reader.header
+    let digest = try reader.forEachEntry(
+      hashSeed: sink.hashSeed, ahead: { sink.willRestore($0) },
+      body: { (image, value) throws(StateError) in try sink.restore(image, value: value) })
+    let isTold = header.head.opened?.accessLog != .off
+    do throws(StateError) {
+      try sink.finishRestore(digest: header.digest, computed: isTold ? digest : nil)
+    } catch {
+      throw .state(file: reader.name, offset: 0, error)
+    }
   }
 
   /// Goes on from the checkpoint that bridges a gap after the last event, where there is one.

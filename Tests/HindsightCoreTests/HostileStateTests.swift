@@ -66,6 +66,34 @@ struct HostileStateTests {
     }
   }
 
+  @Test(
+    "a checkpoint with the same key or origin twice: the second is refused, and nothing else changes"
+  )
+  func duplicates() throws {
+    var state = CacheState(hashSeed: 3)
+    let at = Timestamp(rawValue: 5)
+    let head = StateHead(
+      sequence: SequenceNumber(90), at: at, opened: opened(store: 90), isClosed: false)
+    state.restore(head, orderIsTold: true)
+    for number: UInt64 in 1...20 { try state.restore(image(90 - number, key: number)) }
+    for (twice, origin) in [(image(3, key: 7), UInt64(3)), (image(80, key: 30), 80)] {
+      do throws(StateError) {
+        try state.restore(twice)
+        Issue.record("\(twice) was taken")
+      } catch {
+        #expect(error == .duplicateKey(SequenceNumber(origin)))
+      }
+    }
+    state.checkInvariants()
+    #expect(state.entryCount == 20)
+    let replaced = state.find(origin: SequenceNumber(3))
+    #expect(replaced == nil)
+    try state.restore(image(2, key: 31))
+    state.checkInvariants()
+    state.finishRestore()
+    state.checkInvariants()
+  }
+
   /// Origins that differ only in bits which a plain multiplication never moves into a table's mask
   /// made each restore a walk through all those before it: 100,000 took minutes.
   @Test("chosen origins don't collide")

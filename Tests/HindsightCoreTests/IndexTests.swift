@@ -61,7 +61,20 @@ struct IndexTests {
           let low = UInt32.random(in: 0..<spread, using: &random)
           let tag = low | UInt32.random(in: 0..<3, using: &random) << 28
           entries[slot] = entry(tag)
-          table.insert(slot, entries)
+          if round % 2 == 0 {
+            table.insert(slot, entries)
+          } else {
+            entries[slot].setAt = Timestamp(rawValue: Int64(slot))
+            let other = slots.randomElement(using: &random) ?? slot
+            let isFiled = table.insert(slot, entries) {
+              $0.keyTag == tag && $0.setAt.rawValue == Int64(other)
+            }
+            #expect(isFiled == (filed[other] != tag), "seed \(seed), round \(round)")
+            guard isFiled else {
+              entries.release(slot)
+              continue
+            }
+          }
           filed[slot] = tag
           slots.append(slot)
         } else {

@@ -344,6 +344,38 @@ struct CodecTests {
     #expect(try decode(frame) == [record])
   }
 
+  @Test(
+    "a number is read as it was written, wherever the bytes end behind it; one too long is refused")
+  mutating func varints() throws {
+    var numbers: [UInt64] = [0, .max]
+    for bits in 0..<64 {
+      numbers += [1 << bits - 1, 1 << bits, .random(in: 0...(.max >> bits), using: &random)]
+    }
+    for number in numbers {
+      for behind in 0...9 {
+        var bytes: [UInt8] = []
+        bytes.append(varint: number)
+        let count = bytes.count
+        // What stands behind it is another number, or the middle of one.
+        bytes += (0..<behind).map { _ in UInt8.random(in: 0...255, using: &random) }
+        var reader = ByteReader(bytes)
+        #expect(try reader.varint() == number)
+        #expect(reader.remaining == behind)
+        for cut in 0..<count {
+          var short = ByteReader(Array(bytes[..<cut]))
+          #expect(throws: FormatError.truncated) { try short.varint() }
+        }
+      }
+    }
+    for (bytes, behind) in [
+      ([UInt8](repeating: 0x80, count: 10), 0), ([UInt8](repeating: 0xFF, count: 12), 3),
+      ([UInt8](repeating: 0xFF, count: 9) + [2], 0),
+    ] {
+      var reader = ByteReader(bytes + [UInt8](repeating: 0, count: behind))
+      #expect(throws: FormatError.lengthOutOfBounds(.max)) { try reader.varint() }
+    }
+  }
+
   @Test("zeros behind the last frame are told from anything else, whatever its place")
   func zeros() {
     for count in 0...200 {

@@ -18,9 +18,11 @@ enum HotPath: String, CaseIterable {
   case setFrame64 = "set-frame-64"
   /// Opening what `record` left: every event is decoded and applied.
   case replay
+  /// Opening what `fill` closed: an entry of the checkpoint is decoded and restored.
+  case reopen
   /// `get` of what SQLite holds.
   case storeHit = "store-hit"
-  /// Leaves a closed cache behind for `storeHit`; not counted.
+  /// Leaves a closed cache behind for `storeHit` and `reopen`; not counted.
   case fill
   /// Leaves the journal of a killed process behind for `replay`; not counted. Its frames hold
   /// `frameCount` events each: cut by time, they would differ from run to run.
@@ -53,6 +55,7 @@ struct PathRunner: Sendable {
     case .key: try keys()
     case .setEnqueued, .setWritten, .setFrame64, .record: try await sets()
     case .replay: try await replay()
+    case .reopen: try await reopen()
     case .storeHit: try await lookUp()
     case .fill: try await fill()
     }
@@ -112,6 +115,17 @@ struct PathRunner: Sendable {
     // Besides the sets: opened and evicted.
     let events = cache.recovery.replayedEvents
     guard events >= count else { throw PathError(message: "only \(events) events were replayed") }
+  }
+
+  private func reopen() async throws {
+    var configuration = Self.standing()
+    configuration.memoryLimit = TierLimit(entryCountMax: 1)
+    let cache = try await TextCache.open(
+      at: directory, coder: .jsonText, configuration: configuration)
+    let recovery = cache.recovery
+    guard recovery.checkpoint != nil, recovery.replayedEvents == 0,
+      recovery.lastSequence >= UInt64(count)
+    else { throw PathError(message: "not all of the cache came from a checkpoint: \(recovery)") }
   }
 
   private func lookUp() async throws {
