@@ -30,7 +30,9 @@ struct BenchTests {
       metrics.isSuperset(of: [
         "mem_set_cap1000", "mem_get_hit_1k_1t", "mem_get_hit_1k_2t", "set_background_caller",
         "set_background_drained", "disk_log", "set_buffered_1w", "set_buffered_64w", "set_fsync_1w",
-        "set_fsync_16w", "set_fsync_64w", "recover_200k", "recover_200k_rate", "persistent_get_1t",
+        "set_fsync_16w", "set_fsync_64w", "recover_200k", "recover_200k_rate", "rss_after_200k",
+        "reopen", "disk_db", "set_settled",
+        "persistent_get_1t",
         "persistent_get_64w", "two_tier_get_zipf",
       ]))
     #expect(rows.allSatisfy { ($0["value"] as? Double ?? 0) > 0 })

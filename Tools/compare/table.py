@@ -19,10 +19,10 @@ METRICS = [
     ("set_fsync_16w", "… 16 callers"),
     ("set_fsync_64w", "… 64 callers"),
     ("set_fsync_1w_pipeline64", "… 1 caller, 64 at a time"),
-    ("set_wal_normal_batch1000", "sets until SQLite has them"),
+    ("set_wal_normal_batch1000", "rows into SQLite, through all that comes before"),
     ("disk_log", "journal, bytes a set"),
     ("recover_200k", "reopening 200,000 sets"),
-    ("recover_200k_rate", "replay"),
+    ("recover_200k_rate", "… replaying every set"),
     ("persistent_get_1t", "lookup that the store answers, page cache warm"),
 ]
 # The memory tier alone is what a memory cache does.

@@ -1,3 +1,4 @@
+import CHindsightSQLite
 import Foundation
 import Hindsight
 import HindsightCore
@@ -84,6 +85,8 @@ struct BenchMemory {
       if abs(grown - last) < 64 << 10 { break }
     }
     let payload = fill.reduce(0) { $0 + $1.key.rawValue.utf8.count + $1.value.count }
+    tools.sink.emit(
+      "sqlite_memory_100k_entries", Double(sqlite3_memory_used()) / 1_048_576, "MiB", peer: peer)
     tools.sink.emit("heap_100k_entries", Double(grown) / 1_048_576, "MiB", peer: peer)
     tools.sink.emit(
       "heap_100k_beyond_key_and_value", Double(grown - payload) / Double(fill.count), "B/entry",

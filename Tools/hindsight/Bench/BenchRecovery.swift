@@ -11,34 +11,37 @@ struct BenchRecovery {
   func run(setsPath: String) async throws {
     let sets = tools.streams.sets
     try await tools.withDirectory("recover") { directory in
-      try kill(after: setsPath, in: directory, storeEntries: 100_000)
-      let copy = directory + "-copy"
-      try tools.removeIfThere(copy)
-      try FileManager.default.copyItem(atPath: directory, toPath: copy)
-      try await reopen(directory, "recover_200k", sets, expecting: .unclean)
-      // The same journal without its checkpoints: every event is replayed.
-      for name in try FileManager.default.contentsOfDirectory(atPath: copy)
-      where name.hasSuffix(".checkpoint") {
-        try FileManager.default.removeItem(atPath: "\(copy)/\(name)")
+      let grown = try kill(after: setsPath, in: directory)
+      tools.sink.emit("rss_after_200k", Double(grown) / 1_048_576, "MiB")
+      try await tools.withDirectory("recover-copy") { copy in
+        try FileManager.default.copyItem(atPath: directory, toPath: copy)
+        try await reopen(directory, "recover_200k", sets, expecting: .unclean)
+        try await reopen(directory, "reopen", sets, expecting: .clean)
+        // The same journal without its checkpoints: every event is replayed.
+        for name in try FileManager.default.contentsOfDirectory(atPath: copy)
+        where name.hasSuffix(".checkpoint") {
+          try FileManager.default.removeItem(atPath: "\(copy)/\(name)")
+        }
+        let (seconds, events) = try await reopen(
+          copy, "recover_200k_replay", sets, expecting: .unclean)
+        // As the peers count, an event is a set; the journal has evictions besides.
+        tools.sink.emit("recover_200k_rate", Double(sets.count) / seconds, "events/s")
+        tools.sink.emit("recover_200k_journal_rate", Double(events) / seconds, "journal events/s")
       }
-      let (seconds, events) = try await reopen(
-        copy, "recover_200k_replay", sets, expecting: .unclean)
-      tools.sink.emit("recover_200k_rate", Double(events) / seconds, "events/s")
-      try tools.removeIfThere(copy)
     }
     let fillPath = URL(fileURLWithPath: setsPath).deletingLastPathComponent()
       .appendingPathComponent("fill.tsv").path
     guard tools.streams.fill.count >= 100_000 else { return }
     let fill = Array(tools.streams.fill.prefix(100_000))
     try await tools.withDirectory("recover-100k") { directory in
-      try kill(after: fillPath, in: directory, storeEntries: 100_000)
+      _ = try kill(after: fillPath, in: directory)
       try await reopen(directory, "reopen_100k_killed", fill, expecting: .unclean)
       try await reopen(directory, "reopen_100k_clean", fill, expecting: .clean)
     }
   }
 
   /// Opens a cache and asks it for a value; then, outside the timed part, reads everything back.
-  /// - Returns: how long that took, and how many events were replayed.
+  /// - Returns: how long that took, and how many events of the journal were replayed.
   @discardableResult
   private func reopen(
     _ directory: String, _ metric: String, _ operations: [BenchOperation],
@@ -46,7 +49,6 @@ struct BenchRecovery {
   ) async throws -> (seconds: Double, events: Int) {
     let began = BenchTools.clock.now
     let cache = try await TextCache.open(at: directory, coder: .jsonText)
-    let opened = (BenchTools.clock.now - began).seconds
     let first = try await cache.get(operations[0].key)
     let seconds = (BenchTools.clock.now - began).seconds
     guard first != nil, cache.recovery.journal == journal else {
@@ -58,19 +60,28 @@ struct BenchRecovery {
     try await checking.readBack(cache, operations, count: operations.count)
     try await cache.close()
     try checking.journal(in: directory)
-    return (opened, recovery.replayedEvents)
+    return (seconds, recovery.replayedEvents)
   }
 
   /// Has a child process make all sets of a stream and kill itself, without closing anything.
-  private func kill(after stream: String, in directory: String, storeEntries: Int) throws {
+  /// - Returns: by how many bytes its resident memory had grown at the end.
+  private func kill(after stream: String, in directory: String) throws -> Int {
     let child = Process()
+    let output = Pipe()
+    child.standardOutput = output
     child.executableURL = URL(fileURLWithPath: CommandLine.executablePath)
     child.arguments = ["bench-writer", "--input", stream, "--cache", directory]
     try child.run()
+    let said = output.fileHandleForReading.readDataToEndOfFile()
     child.waitUntilExit()
     guard child.terminationReason == .uncaughtSignal, child.terminationStatus == SIGKILL else {
       throw CheckFailure(message: "bench: the writer ended with \(child.terminationStatus)")
     }
+    let text = String(decoding: said, as: UTF8.self).trimmingCharacters(in: .newlines)
+    guard let grown = Int(text) else {
+      throw CheckFailure(message: "bench: the writer said '\(text)' instead of its memory")
+    }
+    return grown
   }
 }
 
@@ -84,9 +95,11 @@ struct BenchWriter: AsyncParsableCommand {
 
   func run() async throws {
     let operations = try BenchStreams.load(input)
+    let before = try BenchTools.residentByteCount()
     let cache = try await TextCache.open(at: directory, coder: .jsonText)
     for operation in operations { try await cache.set(operation, .enqueued) }
     try await cache.flush(to: .written)
+    try Output.line("\(try BenchTools.residentByteCount() - before)")
     kill(getpid(), SIGKILL)
   }
 }

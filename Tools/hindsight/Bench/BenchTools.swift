@@ -90,6 +90,17 @@ struct BenchTools: Sendable {
   }
 }
 
+extension BenchTools {
+  /// Resident memory of this process, in bytes (proc_pid_statm(5)).
+  static func residentByteCount() throws -> Int {
+    let text = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
+    guard let pages = text.split(separator: " ").dropFirst().first.flatMap({ Int($0) }) else {
+      throw CheckFailure(message: "bench: /proc/self/statm says '\(text)'")
+    }
+    return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
+  }
+}
+
 /// Numbers from 0, each taken once.
 final class SharedCounter: Sendable {
   private let value = Atomic<Int>(0)
