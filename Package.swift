@@ -147,7 +147,7 @@ let package = Package(
       swiftSettings: settings + [.enableUpcomingFeature("MemberImportVisibility")]),
     .testTarget(
       name: "HindsightCLITests",
-      dependencies: ["HindsightCLI", "HindsightTesting", "crash-test", "soak"],
+      dependencies: ["Hindsight", "HindsightCLI", "HindsightTesting", "crash-test", "soak"],
       swiftSettings: settings),
     .testTarget(
       name: "HindsightReplayTests",

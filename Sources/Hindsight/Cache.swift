@@ -271,7 +271,7 @@ public final class Cache<Value: Sendable>: Sendable {
   }
 
   private func decode(_ encoded: EncodedValue) throws -> DecodedValue {
-    guard encoded.coder == coder.id else {
+    guard encoded.coder == coder.id || coder.readsOthers else {
       throw CacheError(
         .invalidValue, "coder \(encoded.coder) wrote it, and this cache reads with \(coder.id)")
     }

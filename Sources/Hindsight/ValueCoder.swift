@@ -12,6 +12,8 @@ public struct ValueCoder<Value: Sendable>: Sendable {
   public let decode: @Sendable ([UInt8]) throws -> Value
   /// Whether values are arrays of bytes that are their own encoding: they take no box then.
   @usableFromInline let isPlain: Bool
+  /// Whether it takes the bytes of other coders' values, too.
+  let readsOthers: Bool
 
   /// A coder of the caller's own.
   /// - Parameters:
@@ -27,12 +29,13 @@ public struct ValueCoder<Value: Sendable>: Sendable {
   }
 
   init(
-    reserved id: UInt8, isPlain: Bool = false,
+    reserved id: UInt8, isPlain: Bool = false, readsOthers: Bool = false,
     encode: @escaping @Sendable (Value) throws -> [UInt8],
     decode: @escaping @Sendable ([UInt8]) throws -> Value
   ) {
     self.id = id
     self.isPlain = isPlain
+    self.readsOthers = readsOthers
     self.encode = encode
     self.decode = decode
   }
@@ -61,5 +64,12 @@ extension ValueCoder where Value == [UInt8] {
   /// JSON text as it is, which other programs then see as JSON. The caller vouches for it.
   public static var jsonText: ValueCoder {
     ValueCoder(reserved: 1, isPlain: true, encode: { $0 }, decode: { $0 })
+  }
+
+  /// The same for who looks at anybody's cache: a value of another coder comes as the bytes that it is kept as,
+  /// where it would else be invalidated.
+  package static var anyText: ValueCoder {
+    ValueCoder(
+      reserved: 1, isPlain: true, readsOthers: true, encode: { $0 }, decode: { $0 })
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Hindsight
 import Testing
 
 @Suite("How the command line opens a cache")
@@ -61,6 +62,28 @@ struct OpeningTests {
     let set = #"{"op":"set","key":"k:new","value":1}"#
     let replies = try exec(["--store-entries", "1060"], [set, #"{"op":"count"}"#])
     #expect(replies.last?.contains(#""store":1}"#) == true, "\(replies)")
+  }
+
+  /// A program that meets a value of another coder removes it; one that only looks must not.
+  @Test("S041 values that a program keeps its own way are shown, and stay as they are")
+  func foreignValues() async throws {
+    let scratch = try Scratch()
+    let keys = [try CacheKey("k:text"), try CacheKey("k:noise")]
+    let values = [Array("kept raw".utf8), [0, 0xFF, 0x0A]]
+    try await withCache(at: scratch.cache, coder: .bytes) { cache in
+      for (key, value) in zip(keys, values) { try await cache.set(value, for: key) }
+    }
+    #expect(try Command.run(["get", scratch.cache, "k:text"]).lines == ["\"kept raw\""])
+    let exec = try Command.run(
+      ["exec", "--cache", scratch.cache], input: keys.map { #"{"op":"get","key":"\#($0)"}"# })
+    #expect(exec.lines.count == 2)
+    #expect(exec.lines.allSatisfy { $0.hasPrefix(#"{"hit":true,"#) }, "\(exec.lines)")
+    try await withCache(at: scratch.cache, coder: .bytes) { cache in
+      for (key, value) in zip(keys, values) {
+        let found = try await cache.get(key)
+        #expect(found == value)
+      }
+    }
   }
 
   @Test("commands that only look or remove make no cache where there is none: code 3")

@@ -67,7 +67,7 @@ enum FailpointPlace {
   }
 }
 
-/// Opens a cache of JSON text at a place, runs `body`, closes it on every way out.
+/// Opens a cache at a place, whose values are JSON text, or what else a program keeps there; runs `body`, closes it on every way out.
 func withTextCache<R>(
   _ place: Place, _ configuration: CacheConfiguration,
   _ body: nonisolated(nonsending) (TextCache) async throws -> R
@@ -75,7 +75,7 @@ func withTextCache<R>(
   let cache: TextCache
   do throws(CacheError) {
     cache = try await TextCache.open(
-      at: place, coder: .jsonText, configuration: configuration, logger: Logger(label: "hindsight"))
+      at: place, coder: .anyText, configuration: configuration, logger: Logger(label: "hindsight"))
   } catch {
     throw OpeningFailure(error: error)
   }
