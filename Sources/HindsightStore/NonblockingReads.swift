@@ -33,6 +33,23 @@ enum NonblockingReads {
   /// Whether reads in place are possible at all in this process.
   static var isSupported: Bool { replaced != nil && preadv2 != nil }
 
+  /// Whether the file system of `directory` knows such reads, as tmpfs and overlayfs of some kernels don't:
+  /// there, each would be an attempt in vain. Asked of a file without a name, since closing a descriptor of the
+  /// database's would drop SQLite's locks; where none can be made, this says yes.
+  static func areSupported(in directory: String) -> Bool {
+    guard isSupported, let preadv2 else { return false }
+    let unnamed: CInt = 0o20_000_000 | O_DIRECTORY  // O_TMPFILE, which the importer doesn't see
+    let descriptor = open(directory, unnamed | O_RDWR | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { return true }
+    defer { close(descriptor) }
+    var byte: UInt8 = 0
+    guard pwrite(descriptor, &byte, 1, 0) == 1 else { return true }
+    return withUnsafeMutablePointer(to: &byte) { byte in
+      var part = iovec(iov_base: byte, iov_len: 1)
+      return preadv2(descriptor, &part, 1, 0, refuseToWait) >= 0 || errno != EOPNOTSUPP
+    }
+  }
+
   // MARK: The replacement
 
   private typealias Pread = @convention(c) (CInt, UnsafeMutableRawPointer?, Int, off_t) -> Int

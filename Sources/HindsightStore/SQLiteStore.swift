@@ -46,6 +46,8 @@ public struct SQLiteStore: StoreBackend {
     return try SQLiteStoreReader(connection, gate: gate)
   }
 
+  public var canReadInPlace: Bool { NonblockingReads.areSupported(in: directory) }
+
   public func quarantine() throws(StoreError) -> String? {
     try StoreFiles(directory: directory, .quarantine).quarantine()
   }

@@ -15,6 +15,9 @@ public protocol StoreBackend: Sendable {
   /// - Throws: as `openWriter()`.
   func openReader() throws(StoreError) -> any StoreReader
 
+  /// Whether a read can refuse to wait for the disk. Where it can't, every read is the reader thread's.
+  var canReadInPlace: Bool { get }
+
   /// Moves the database and the files beside it out of the way, under a name that is free.
   ///
   /// To be called while none of this backend's connections is open.
@@ -22,6 +25,10 @@ public protocol StoreBackend: Sendable {
   /// - Returns: the new name of the database in its directory; `nil` where there was none.
   /// - Throws: `ioError`, `readOnly` or `full` as the system says.
   func quarantine() throws(StoreError) -> String?
+}
+
+extension StoreBackend {
+  public var canReadInPlace: Bool { true }
 }
 
 /// The one connection that writes. It belongs to the projector: calls from several threads are

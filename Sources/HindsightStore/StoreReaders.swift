@@ -15,15 +15,17 @@ public final class StoreReaders: Sendable {
 
   /// Opens the connections; may block.
   ///
-  /// - Parameter inPlaceReaderCount: how many threads can read in place at the same time; 0:
-  ///   every read goes to the reader thread.
+  /// - Parameter inPlaceReaderCount: how many threads can read in place at the same time, where the store
+  ///   can do that at all; 0: every read goes to the reader thread.
   /// - Throws: as `StoreBackend.openReader()`.
   public init(
     backend: any StoreBackend, inPlaceReaderCount: Int = StoreBounds.inPlaceReaderCount
   ) throws(StoreError) {
     blocking = try backend.openReader()
     var idle: [any StoreReader] = []
-    for _ in 0..<inPlaceReaderCount { idle.append(try backend.openReader()) }
+    for _ in 0..<(backend.canReadInPlace ? inPlaceReaderCount : 0) {
+      idle.append(try backend.openReader())
+    }
     inPlace = Mutex(Pool(idle: idle))
   }
 

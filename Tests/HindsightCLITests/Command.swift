@@ -23,7 +23,14 @@ struct Command {
   let errors = Pipe()
 
   /// - Parameter limits: what a shell does before it becomes the tool, such as `ulimit -f 0`.
-  init(_ arguments: [String], tool: String = "hindsight", limits: String? = nil) throws {
+  /// - Parameter inputBlocks: whether its standard input waits for more, as is usual.
+  init(
+    _ arguments: [String], tool: String = "hindsight", limits: String? = nil,
+    inputBlocks: Bool = true
+  ) throws {
+    if !inputBlocks {
+      _ = fcntl(input.fileHandleForReading.fileDescriptor, F_SETFL, O_NONBLOCK)
+    }
     // A child that is gone must not take the tests with it.
     signal(SIGPIPE, SIG_IGN)
     process.executableURL = Self.executable(tool)

@@ -2,6 +2,8 @@ import Foundation
 import Hindsight
 import Testing
 
+@testable import HindsightCLI
+
 @Suite("How the command line opens a cache")
 struct OpeningTests {
   /// Leaves a cache behind as a crash does that tore the last frame.
@@ -62,6 +64,28 @@ struct OpeningTests {
     let set = #"{"op":"set","key":"k:new","value":1}"#
     let replies = try exec(["--store-entries", "1060"], [set, #"{"op":"count"}"#])
     #expect(replies.last?.contains(#""store":1}"#) == true, "\(replies)")
+  }
+
+  @Test("S040 what a program keeps stays kept: its limits by bytes, and its history")
+  func keepsLimits() async throws {
+    let scratch = try Scratch()
+    var configuration = CacheConfiguration()
+    configuration.memoryLimit = TierLimit(entryCountMax: 50, byteCountMax: 5_000)
+    configuration.storeLimit = TierLimit(entryCountMax: 500, byteCountMax: 50_000)
+    try await withCache(at: scratch.cache, coder: .bytes, configuration: configuration) { cache in
+      try await cache.set([1], for: CacheKey("k:1"))
+    }
+    let options = ["exec", "--cache", scratch.cache]
+    let limits = ["--memory-entries", "40", "--store-entries", "400"]
+    #expect(try Command.run(options + limits).status == 0)
+    let adopted = CacheConfiguration(lastOpenedIn: scratch.cache)
+    #expect(adopted.memoryLimit == TierLimit(entryCountMax: 40, byteCountMax: 5_000))
+    #expect(adopted.storeLimit == TierLimit(entryCountMax: 400, byteCountMax: 50_000))
+    #expect(adopted.retention == Retention())
+    // More history than is kept by default: sparse, and behind the last frame.
+    let segment = "\(scratch.cache)/00000001.journal"
+    #expect(truncate(segment, 1_300 << 20) == 0)
+    #expect(CacheConfiguration(lastOpenedIn: scratch.cache).retention == .unlimited)
   }
 
   /// A program that meets a value of another coder removes it; one that only looks must not.

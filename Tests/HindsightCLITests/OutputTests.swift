@@ -31,6 +31,20 @@ struct OutputTests {
     "exec >/dev/full": "No space left on device", "exec >&-": "Bad file descriptor",
   ]
 
+  @Test("standard input that somebody made non-blocking is waited for")
+  func nonblockingInput() throws {
+    let scratch = try Scratch()
+    let command = try Command(
+      ["exec", "--cache", scratch.cache], inputBlocks: false)
+    // Nothing is there yet when it looks first.
+    usleep(300_000)
+    try command.send([#"{"op":"set","key":"a:b","value":1}"#])
+    #expect(command.receive(1) == [#"{"ok":true,"sequence":2}"#])
+    try command.send([#"{"op":"count"}"#])
+    let result = try command.end()
+    #expect(result.status == 0, "\(result.errors)")
+  }
+
   @Test(
     "S040 no room for the output, or none at all: one line says so, with code 1",
     arguments: ["exec >/dev/full", "exec >&-"])

@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import HindsightCore
 import HindsightTesting
@@ -8,6 +9,15 @@ import Testing
 
 @Suite("S040 store: reading")
 struct StoreReaderTests {
+  /// A read in place, as it should come out; on a file system that can't refuse to wait it refuses all.
+  private func expectInPlace(
+    _ expected: StoreReadResult, _ origin: UInt64, _ readers: StoreReaders, _ store: SQLiteStore,
+    at location: SourceLocation = #_sourceLocation
+  ) throws {
+    let found = try readers.readInPlace(origin: SequenceNumber(origin))
+    #expect(found == (store.canReadInPlace ? expected : .wouldBlock), sourceLocation: location)
+  }
+
   @Test("a row, a missing one and a long one, in place and blocking")
   func reads() throws {
     try withDirectory { directory in
@@ -20,14 +30,13 @@ struct StoreReaderTests {
       }
       try writer.apply(inserts(1...2), mark: mark(2))
       try writer.apply(inserts(3...3, valueByteCount: 100_000), mark: mark(3))
-      #expect(try readers.readInPlace(origin: SequenceNumber(2)) == answer(2))
-      #expect(try readers.readInPlace(origin: SequenceNumber(4)) == .missing)
-      #expect(
-        try readers.readInPlace(origin: SequenceNumber(3)) == answer(3, valueByteCount: 100_000))
+      try expectInPlace(answer(2), 2, readers, store)
+      try expectInPlace(.missing, 4, readers, store)
+      try expectInPlace(answer(3, valueByteCount: 100_000), 3, readers, store)
       let batch = readers.readBlocking(origins: [3, 9, 1].map { SequenceNumber($0) })
       #expect(
         try batch.map { try $0.get() } == [answer(3, valueByteCount: 100_000), .missing, answer(1)])
-      #expect(readers.queryCount == 6)
+      #expect(readers.queryCount == (store.canReadInPlace ? 6 : 3))
     }
   }
 
@@ -43,21 +52,25 @@ struct StoreReaderTests {
       }
       for origin in 1...200 as ClosedRange<UInt64> {
         let number = SequenceNumber(origin)
-        #expect(try readers.readInPlace(origin: number) == .missing)
+        try expectInPlace(.missing, origin, readers, store)
         #expect(try readers.readBlocking(origins: [number])[0].get() == .missing)
         try writer.apply(inserts(origin...origin), mark: mark(origin))
-        #expect(try readers.readInPlace(origin: number) == answer(origin))
+        try expectInPlace(answer(origin), origin, readers, store)
         if origin % 3 == 0 { _ = try writer.checkpoint(.passive) }
         #expect(try readers.readBlocking(origins: [number])[0].get() == answer(origin))
         if origin % 2 == 0 {
           try writer.apply([.delete(origin: number)], mark: mark(origin))
-          #expect(try readers.readInPlace(origin: number) == .missing)
+          try expectInPlace(.missing, origin, readers, store)
         }
       }
     }
   }
 
-  @Test("a cold page is refused in place, served blocking, and warm afterwards")
+  @Test(
+    "a cold page is refused in place, served blocking, and warm afterwards",
+    .enabled(
+      if: SQLiteStore(directory: FileManager.default.temporaryDirectory.path).canReadInPlace,
+      "the file system of temporary files has no reads that refuse to wait"))
   func neverBlocksInPlace() throws {
     try withDirectory { directory in
       let store = SQLiteStore(directory: directory)
@@ -84,6 +97,30 @@ struct StoreReaderTests {
       #expect(try readers.readInPlace(origin: SequenceNumber(20_001)) == answer(20_001))
     }
   }
+
+  @Test(
+    "where the file system has no reads that refuse to wait, none is tried",
+    .enabled(
+      if: !SQLiteStore(directory: Self.tmpfs).canReadInPlace,
+      "tmpfs of this kernel has them, or there is none"))
+  func neverInVain() throws {
+    let directory = Self.tmpfs + "/hindsight-store-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
+    defer { removeDirectory(directory) }
+    let store = SQLiteStore(directory: directory)
+    let writer = try store.openWriter()
+    let readers = try StoreReaders(backend: store)
+    defer {
+      readers.close()
+      writer.close()
+    }
+    try writer.apply(inserts(1...1), mark: mark(1))
+    #expect(try readers.readInPlace(origin: SequenceNumber(1)) == .wouldBlock)
+    #expect(readers.queryCount == 0)
+    #expect(try readers.readBlocking(origins: [SequenceNumber(1)])[0].get() == answer(1))
+  }
+
+  private static let tmpfs = "/dev/shm"
 
   @Test("without an idle connection a read would block")
   func noneIdle() throws {

@@ -126,7 +126,7 @@ struct LineReader {
       var chunk = [UInt8](repeating: 0, count: Self.chunkByteCount)
       let count = read(0, &chunk, chunk.count)
       if count < 0 {
-        if errno == EINTR { continue }
+        if errno == EINTR || errno == EAGAIN && waitForInput(0) { continue }
         throw StreamFailure.input(errorNumber: errno)
       }
       if count == 0 { isAtEnd = true }

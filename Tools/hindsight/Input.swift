@@ -17,8 +17,15 @@ func contents(of path: String) throws(ValidationError) -> [UInt8] {
     if count == 0 { return bytes }
     if count > 0 {
       bytes.append(contentsOf: chunk[..<count])
-    } else if errno != EINTR {
+    } else if errno != EINTR, errno != EAGAIN || !waitForInput(descriptor) {
       throw failure()
     }
   }
+}
+
+/// Waits until something can be read: whoever shares the descriptor with us may have made it non-blocking.
+/// - Returns: whether to read again.
+func waitForInput(_ descriptor: Int32) -> Bool {
+  var wanted = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+  return poll(&wanted, 1, -1) >= 0 || errno == EINTR
 }

@@ -38,9 +38,9 @@ struct CacheOptions: ParsableArguments {
 
   /// Changes what was asked for on the command line, and leaves the rest.
   func apply(to configuration: inout CacheConfiguration) {
-    if let memoryEntries { configuration.memoryLimit = TierLimit(entryCountMax: memoryEntries) }
+    if let memoryEntries { configuration.memoryLimit.entryCountMax = memoryEntries }
     if let storeEntries {
-      configuration.storeLimit = TierLimit(entryCountMax: storeEntries)
+      configuration.storeLimit.entryCountMax = storeEntries
       configuration.usesStore = true
     }
     if let access { configuration.accessLog = access }
@@ -145,9 +145,24 @@ extension CacheConfiguration {
       memoryTTL = .microseconds(opened.memoryTTL.rawValue)
       storeTTL = .microseconds(opened.storeTTL.rawValue)
       accessLog = opened.accessLog
+      // How much history the cache's owner keeps isn't recorded. Whoever has more than is kept by default means
+      // to keep it.
+      if try Self.journalByteCount(in: directory) > retention.byteCountMax ?? .max {
+        retention = .unlimited
+      }
     } catch {
       // Opening it says what is wrong, and refuses; a repair begins with the defaults.
     }
+  }
+
+  private static func journalByteCount(in directory: String) throws -> UInt64 {
+    let files = FileManager.default
+    return try files.contentsOfDirectory(atPath: directory)
+      .filter { $0.hasSuffix(".journal") }
+      .reduce(0) { sum, name in
+        let size = try files.attributesOfItem(atPath: "\(directory)/\(name)")[.size] as? UInt64
+        return sum + (size ?? 0)
+      }
   }
 
   /// Uses no journal where a store without one says that it never had any. One that an opening left

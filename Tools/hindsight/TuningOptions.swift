@@ -11,7 +11,11 @@ struct TuningOptions: ParsableArguments {
   @Option(parsing: .unconditional, help: "Bytes of a segment, 65536 to 1073741824.")
   var segmentBytes: UInt64?
 
-  @Option(parsing: .unconditional, help: "Bytes of history that are kept.")
+  @Option(
+    parsing: .unconditional,
+    help: """
+      Bytes of history that are kept; without it 1073741824, or all of it where the cache has more.
+      """)
   var retentionBytes: UInt64?
 
   @Option(parsing: .unconditional, help: "Seconds between background syncs; 0: only on request.")

@@ -24,6 +24,8 @@ public struct FailpointStore: StoreBackend {
     }
   }
 
+  public var canReadInPlace: Bool { store.canReadInPlace }
+
   public func quarantine() throws(StoreError) -> String? {
     try failpoints.around("quarantine", .quarantine) { () throws(StoreError) in
       try store.quarantine()
