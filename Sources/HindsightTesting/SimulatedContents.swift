@@ -88,12 +88,18 @@ struct SimulatedContents: Sendable {
     pending.removeAll()
   }
 
-  /// A sync failed: what was not on the disk will never be (fsync(2), errors).
-  /// - Parameter isReverted: whether reads see that at once.
-  mutating func failSync(isReverted: Bool) {
+  /// A sync failed: what was not written back will never be (fsync(2), errors), though some pages may have been.
+  /// - Parameters:
+  ///   - isReverted: whether reads see that at once.
+  ///   - isWrittenBack: whether the page of this number was.
+  mutating func failSync(isReverted: Bool, isWrittenBack: (Int) -> Bool = { _ in false }) {
+    synced = onDisk { _ in true }.mixed(
+      with: synced, sectorByteCount: Self.pageByteCount, isWrittenBack)
     pending.removeAll()
     if isReverted { current = synced }
   }
+
+  private static let pageByteCount = 4_096
 
   /// The page cache is dropped: reads see what the disk has.
   mutating func dropCache() {

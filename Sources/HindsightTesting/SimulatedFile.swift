@@ -1,4 +1,5 @@
 import HindsightJournal
+import Synchronization
 import SystemPackage
 
 /// An open file of a `SimulatedStorage`. It belongs to the process that opened it: once that is
@@ -8,9 +9,14 @@ final class SimulatedFile: JournalFile {
   private let node: SimulatedStorage.Node
   private let name: String
   private let generation: Int
+  private let isWritable: Bool
+  private let isOpen = Atomic<Bool>(true)
 
-  init(_ storage: SimulatedStorage, _ node: SimulatedStorage.Node, _ name: String) {
+  init(
+    _ storage: SimulatedStorage, _ node: SimulatedStorage.Node, _ name: String, forWriting: Bool
+  ) {
     self.storage = storage
+    isWritable = forWriting
     self.node = node
     self.name = name
     generation = storage.directory.withLock { directory in
@@ -79,7 +85,7 @@ final class SimulatedFile: JournalFile {
         switch fault {
         case .syncLies: break
         case .syncError(let isReverted):
-          node.contents.withLock { $0.failSync(isReverted: isReverted) }
+          failSync(isReverted: isReverted)
           throw StorageError("sync", name, .ioError)
         default: node.contents.withLock { $0.sync() }
         }
@@ -89,9 +95,19 @@ final class SimulatedFile: JournalFile {
       // and a file of the past have not begun.
       let isHarmless = error.code == .interrupted || error.code == .badFileDescriptor
       if !isPerformed, !isHarmless, storage.injector?.isPowerOut != true {
-        node.contents.withLock { $0.failSync(isReverted: true) }
+        failSync(isReverted: true)
       }
       throw error
+    }
+  }
+
+  /// Without an injector no page was written back; with one, none or some.
+  private func failSync(isReverted: Bool) {
+    guard var dice = storage.injector?.dice(), dice.next() % 2 == 0 else {
+      return node.contents.withLock { $0.failSync(isReverted: isReverted) }
+    }
+    node.contents.withLock {
+      $0.failSync(isReverted: isReverted) { _ in dice.next() % 2 == 0 }
     }
   }
 
@@ -99,12 +115,20 @@ final class SimulatedFile: JournalFile {
     try perform(.size) { _ in UInt64(node.contents.withLock { $0.current.size }) }
   }
 
-  func close() throws(StorageError) { try perform(.close) { _ in } }
+  func close() throws(StorageError) {
+    try perform(.close) { _ in }
+    isOpen.store(false, ordering: .relaxed)
+  }
+
+  /// What a descriptor for reading doesn't do.
+  private static let writes: Set<SimulatedStorage.Operation> = [.write, .allocate, .truncate]
 
   private func perform<R>(
     _ operation: SimulatedStorage.Operation, _ body: (StorageFault?) throws(StorageError) -> R
   ) throws(StorageError) -> R {
-    guard storage.directory.withLock({ $0.generation }) == generation else {
+    let isPermitted =
+      isOpen.load(ordering: .relaxed) && (isWritable || !Self.writes.contains(operation))
+    guard isPermitted, storage.directory.withLock({ $0.generation }) == generation else {
       throw StorageError(operation.rawValue, name, .badFileDescriptor)
     }
     return try storage.perform(operation, name, body)

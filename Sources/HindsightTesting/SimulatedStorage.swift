@@ -52,7 +52,7 @@ public final class SimulatedStorage: JournalStorage {
       guard let node = directory.withLock({ $0.entries[name] }) else {
         throw StorageError("open", name, .noSuchFileOrDirectory)
       }
-      return SimulatedFile(self, node, name)
+      return SimulatedFile(self, node, name, forWriting: forWriting)
     }
   }
 
@@ -66,7 +66,7 @@ public final class SimulatedStorage: JournalStorage {
         return nil
       }
       if let code { throw StorageError("create", name, code) }
-      return SimulatedFile(self, node, name)
+      return SimulatedFile(self, node, name, forWriting: true)
     }
   }
 
