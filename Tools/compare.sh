@@ -11,24 +11,36 @@ plot=${1:-comparison.svg} rounds=${2:-3} seconds=${3:-1}
 work=${TMPDIR:-/tmp}/hindsight-compare
 mkdir -p "$work/run"
 
+sudo=""
+[ "$(id -u)" = 0 ] || sudo=sudo
+policy=""
+allow_services() {
+    [ -z "$policy" ] || $sudo rm -f "$policy"
+    policy=""
+}
+trap 'allow_services; rm -rf "$work/run" "$work/streams/"*.part' EXIT
+# Not every shell runs what EXIT has trapped when a signal ends it.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 "$root/Tools/prepare.sh"
 missing=""
 for package in g++ libleveldb-dev liblmdb-dev libhiredis-dev redis-server python3 python3-venv; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
 done
 if [ -n "$missing" ]; then
-    sudo=""
-    [ "$(id -u)" = 0 ] || sudo=sudo
     echo "installing:$missing" >&2
     $sudo apt-get update -qq >&2
     # Redis is needed as a program, not as a service: keep Debian from starting one.
-    policy=/usr/sbin/policy-rc.d
-    if [ ! -e $policy ]; then
-        trap '$sudo rm -f $policy' EXIT
-        printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
-        $sudo chmod +x $policy
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        policy=/usr/sbin/policy-rc.d
+        printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+        $sudo chmod +x "$policy"
     fi
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >&2
+    $sudo env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends $missing >&2
+    allow_services
 fi
 [ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv"
 "$work/venv/bin/python" -c "import cachetools, diskcache" 2>/dev/null ||
@@ -53,6 +65,5 @@ while [ "$round" -le "$rounds" ]; do
         --input "$work/streams/sets.tsv" >>"$work/rows.tsv"
     round=$((round + 1))
 done
-rm -rf "$work/run"
 "$work/venv/bin/python" "$root/Tools/compare/table.py" "$work/rows.tsv" "$plot"
 echo "the plot is in $plot; all rows are in $work/rows.tsv" >&2

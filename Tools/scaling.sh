@@ -17,6 +17,11 @@ swift build --package-path "$root" -c release --product hindsight >&2
 program="$root/.build/release/hindsight"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# Not every shell runs what EXIT has trapped when a signal ends it.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export PEERS_RUN="$work" # where the caches lie
 load=$(cut -d ' ' -f 1 /proc/loadavg)
 "$program" bench --scaling --entries "$most" --peer-rows >"$work/scaling.tsv"
 pauses=$((most < 1000000 ? most : 1000000))
