@@ -42,28 +42,43 @@ if [ -n "$missing" ]; then
         apt-get install -y -qq --no-install-recommends $missing >&2
     allow_services
 fi
-[ -x "$work/venv/bin/python" ] || python3 -m venv "$work/venv"
-"$work/venv/bin/python" -c "import cachetools, diskcache" 2>/dev/null ||
-    "$work/venv/bin/pip" install -q cachetools diskcache >&2
+python="$work/venv/bin/python"
+"$python" -c "import cachetools, diskcache" 2>/dev/null || {
+    rm -rf "$work/venv"
+    python3 -m venv "$work/venv" >&2 && "$work/venv/bin/pip" install -q cachetools diskcache >&2
+} || echo "no figures of cachetools and diskcache: they can't be installed" >&2
 
 swift build --package-path "$root" -c release --product hindsight >&2
 g++ -O2 -std=c++17 -pthread -Wall -o "$work/native" "$root/Tools/compare/native.cpp" \
     -lleveldb -llmdb -lsqlite3 -lhiredis
 [ -s "$work/streams/hits100k.tsv" ] ||
-    "$work/venv/bin/python" "$root/Tools/compare/streams.py" "$work/streams"
+    python3 "$root/Tools/compare/streams.py" "$work/streams"
+
+# Adds a peer's rows to those of all. One that fails has none in this round: the others go on.
+measure() {
+    peer=$1
+    shift
+    if "$@" >"$work/run/rows.tsv"; then
+        cat "$work/run/rows.tsv" >>"$work/rows.tsv"
+    else
+        echo "no figures of $peer in this round" >&2
+    fi
+}
 
 : >"$work/rows.tsv"
 round=1
 while [ "$round" -le "$rounds" ]; do
     echo "round $round of $rounds, load $(cut -d ' ' -f 1 /proc/loadavg)" >&2
     for peer in lru leveldb lmdb sqlite redis; do
-        "$work/native" "$work/streams" "$work/run" "$seconds" "$peer" >>"$work/rows.tsv"
+        measure "$peer" "$work/native" "$work/streams" "$work/run" "$seconds" "$peer"
     done
-    "$work/venv/bin/python" "$root/Tools/compare/python_peers.py" "$work/streams" "$work/run" \
-        "$seconds" >>"$work/rows.tsv"
+    for peer in diskcache cachetools; do
+        measure "$peer" "$python" "$root/Tools/compare/python_peers.py" \
+            "$work/streams" "$work/run" "$seconds" "$peer"
+    done
     PEERS_RUN="$work/run" "$root/.build/release/hindsight" bench --peer-rows --budget "$seconds" \
         --input "$work/streams/sets.tsv" >>"$work/rows.tsv"
     round=$((round + 1))
 done
-"$work/venv/bin/python" "$root/Tools/compare/table.py" "$work/rows.tsv" "$plot"
+python3 "$root/Tools/compare/table.py" "$work/rows.tsv" "$plot"
 echo "the plot is in $plot; all rows are in $work/rows.tsv" >&2

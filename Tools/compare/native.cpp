@@ -7,6 +7,7 @@
 #include <lmdb.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -257,12 +258,15 @@ static void sqlite_peer() {
 // A private server on a socket in its own directory.
 struct Redis {
   std::string path, socket;
-  pid_t process;
+  pid_t parent = getpid(), process;
   double start_seconds;
 
   Redis(const std::string &directory, const char *fsync)
       : path(directory), socket(directory + "/socket"), process(fork()) {
     if (process == 0) {
+      // It ends with this program, however that ends.
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (getppid() != parent) _exit(125);
       if (!freopen("/dev/null", "w", stdout)) _exit(126);
       execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", socket.c_str(), "--dir",
              path.c_str(), "--save", "", "--appendonly", "yes", "--appendfsync", fsync,

@@ -1,15 +1,12 @@
 """The comparison's Python caches: diskcache (SQLite and files) and cachetools (memory, with a lock).
-Usage: python_peers.py STREAMS WORK SECONDS"""
+Usage: python_peers.py STREAMS WORK SECONDS diskcache|cachetools"""
 import os
 import shutil
 import sys
 import threading
 import time
 
-import cachetools
-import diskcache
-
-streams, work, budget = sys.argv[1], sys.argv[2], float(sys.argv[3])
+streams, work, budget, peer = sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4]
 
 
 def row(peer, metric, value, unit):
@@ -28,6 +25,7 @@ def read(name, most):
 
 
 def disk(sets, gets):
+    import diskcache
     path = os.path.join(work, "diskcache")
     shutil.rmtree(path, ignore_errors=True)
     with diskcache.Cache(path) as cache:
@@ -51,6 +49,7 @@ def disk(sets, gets):
 
 
 def memory(sets, fill, hits):
+    import cachetools
     lock = threading.Lock()
     cache = cachetools.TTLCache(1000, 3600)
     start = time.perf_counter()
@@ -71,5 +70,7 @@ def memory(sets, fill, hits):
 
 
 sets = read("sets.tsv", 100_000)
-disk(sets, read("gets.tsv", 100_000))
-memory(sets, read("fill.tsv", 1_000), [key for key, _, _ in read("hits1k.tsv", 100_000)])
+if peer == "diskcache":
+    disk(sets, read("gets.tsv", 100_000))
+else:
+    memory(sets, read("fill.tsv", 1_000), [key for key, _, _ in read("hits1k.tsv", 100_000)])
