@@ -1,15 +1,16 @@
 #!/bin/sh
-# Measures Hindsight beside LevelDB, LMDB, SQLite, Redis, diskcache, cachetools and a locked C++ LRU on
-# this machine, all on the same streams, and prints one table with ratios.
+# Measures Hindsight beside RocksDB, LevelDB, LMDB, SQLite, Redis, Caffeine, diskcache, cachetools and a
+# locked C++ LRU on this machine, all on the same streams, and prints one table with ratios.
 #   Tools/compare.sh [PLOT.svg] [ROUNDS] [SECONDS]    ./comparison.svg, 3 and 1 unless given
 # SECONDS is how long a slow figure is measured. Rounds are interleaved; the table has their medians.
-# Installs what is missing from Debian and, into a folder of its own, from PyPI. Everything made is
-# under ${TMPDIR:-/tmp}/hindsight-compare; Redis runs there as a private server.
+# Installs what is missing from Debian and, into a folder of its own, from PyPI; a peer that can't be
+# had is left out. Everything made is under ${TMPDIR:-/tmp}/hindsight-compare; Redis runs there as a
+# private server.
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 plot=${1:-comparison.svg} rounds=${2:-3} seconds=${3:-1}
 work=${TMPDIR:-/tmp}/hindsight-compare
-mkdir -p "$work/run"
+mkdir -p "$work/run" "$work/classes"
 
 sudo=""
 [ "$(id -u)" = 0 ] || sudo=sudo
@@ -26,31 +27,68 @@ trap 'exit 143' TERM
 
 "$root/Tools/prepare.sh"
 missing=""
-for package in g++ libleveldb-dev liblmdb-dev libhiredis-dev redis-server python3 python3-venv; do
+for package in g++ python3 python3-venv librocksdb-dev libleveldb-dev liblmdb-dev libhiredis-dev \
+    redis-server libcaffeine-java; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
 done
+command -v javac >/dev/null 2>&1 || missing="$missing default-jdk-headless"
+apt_install() {
+    $sudo env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" >&2
+}
 if [ -n "$missing" ]; then
     echo "installing:$missing" >&2
-    $sudo apt-get update -qq >&2
+    $sudo apt-get update -qq >&2 || true
     # Redis is needed as a program, not as a service: keep Debian from starting one.
     if [ ! -e /usr/sbin/policy-rc.d ]; then
         policy=/usr/sbin/policy-rc.d
         printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
         $sudo chmod +x "$policy"
     fi
-    $sudo env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends $missing >&2
+    # All at once, or else each that can be had.
+    apt_install $missing || for package in $missing; do
+        apt_install "$package" || echo "$package can't be installed" >&2
+    done
     allow_services
 fi
-python="$work/venv/bin/python"
-"$python" -c "import cachetools, diskcache" 2>/dev/null || {
-    rm -rf "$work/venv"
-    python3 -m venv "$work/venv" >&2 && "$work/venv/bin/pip" install -q cachetools diskcache >&2
-} || echo "no figures of cachetools and diskcache: they can't be installed" >&2
 
 swift build --package-path "$root" -c release --product hindsight >&2
-g++ -O2 -std=c++17 -pthread -Wall -o "$work/native" "$root/Tools/compare/native.cpp" \
-    -lleveldb -llmdb -lsqlite3 -lhiredis
+
+# Builds a peer from a source, with the flags that it needs, and notes it as one that is there.
+peers="" python_peers="" java_peers=""
+build() {
+    peer=$1 source=$2
+    shift 2
+    if g++ -O2 -std=c++17 -pthread -Wall -o "$work/$peer" "$root/Tools/compare/$source" "$@"; then
+        peers="$peers $peer"
+    else
+        echo "no figures of $peer: it can't be built" >&2
+    fi
+}
+build lru lru.cpp
+build leveldb leveldb.cpp -lleveldb
+build rocksdb leveldb.cpp -DROCKSDB -lrocksdb
+build lmdb lmdb.cpp -llmdb
+build sqlite sqlite.cpp -lsqlite3
+build redis redis.cpp -lhiredis
+
+python="$work/venv/bin/python"
+if "$python" -c "import cachetools, diskcache" 2>/dev/null || {
+    rm -rf "$work/venv"
+    python3 -m venv "$work/venv" >&2 && "$work/venv/bin/pip" install -q cachetools diskcache >&2
+}; then
+    python_peers="diskcache cachetools"
+else
+    echo "no figures of diskcache and cachetools: they can't be installed" >&2
+fi
+
+classes="$work/classes:/usr/share/java/caffeine.jar"
+if javac -cp "$classes" -d "$work/classes" "$root/Tools/compare/CaffeinePeer.java"; then
+    java_peers="caffeine caffeine-ttl"
+else
+    echo "no figures of caffeine: it can't be built" >&2
+fi
+
 [ -s "$work/streams/hits100k.tsv" ] ||
     python3 "$root/Tools/compare/streams.py" "$work/streams"
 
@@ -69,10 +107,14 @@ measure() {
 round=1
 while [ "$round" -le "$rounds" ]; do
     echo "round $round of $rounds, load $(cut -d ' ' -f 1 /proc/loadavg)" >&2
-    for peer in lru leveldb lmdb sqlite redis; do
-        measure "$peer" "$work/native" "$work/streams" "$work/run" "$seconds" "$peer"
+    for peer in $peers; do
+        measure "$peer" "$work/$peer" "$work/streams" "$work/run" "$seconds"
     done
-    for peer in diskcache cachetools; do
+    for peer in $java_peers; do
+        measure "$peer" java -cp "$classes" CaffeinePeer \
+            "$work/streams" "$work/run" "$seconds" "$peer"
+    done
+    for peer in $python_peers; do
         measure "$peer" "$python" "$root/Tools/compare/python_peers.py" \
             "$work/streams" "$work/run" "$seconds" "$peer"
     done
