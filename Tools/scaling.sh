@@ -1,11 +1,14 @@
 #!/bin/sh
 # Measures how Hindsight's costs grow on this machine, and the pauses of its memory tier, and writes
-# the documentation's page about it with a plot: Sources/Hindsight/Hindsight.docc/Scaling.md.
-#   Tools/scaling.sh [MOST_ENTRIES] [SECONDS_OF_PAUSES]     1000000 and 20 unless given
+# a page about it with a plot: .build/scaling/Scaling.md.
+#   Tools/scaling.sh [--update] [MOST_ENTRIES] [SECONDS_OF_PAUSES]     1000000 and 20 unless given
+# --update writes the documentation's page instead: Sources/Hindsight/Hindsight.docc/Scaling.md.
 # 10000000 entries need about 8 GiB of memory. Everything else should be quiet: the page says what
 # the load was.
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+page="$root/.build/scaling"
+[ "${1:-}" != --update ] || { page="$root/Sources/Hindsight/Hindsight.docc" && shift; }
 most=${1:-1000000}
 seconds=${2:-20}
 "$root/Tools/prepare.sh"
@@ -27,4 +30,5 @@ load=$(cut -d ' ' -f 1 /proc/loadavg)
 pauses=$((most < 1000000 ? most : 1000000))
 "$program" bench --pauses --entries "$pauses" --seconds "$seconds" --peer-rows >"$work/pauses.tsv"
 python3 "$root/Tools/plots/scaling.py" "$work/scaling.tsv" "$work/pauses.tsv" "$pauses" "$load" \
-    "$root/Sources/Hindsight/Hindsight.docc"
+    "$page" "$most" "$seconds"
+echo "written: $page/Scaling.md"

@@ -1,5 +1,6 @@
 """Writes Scaling.md and its plot from the rows of `hindsight bench --scaling` and `--pauses`.
-Usage: scaling.py SCALING.tsv PAUSES.tsv PAUSE_ENTRIES LOAD DOCC_DIRECTORY"""
+Usage: scaling.py SCALING.tsv PAUSES.tsv PAUSE_ENTRIES LOAD DOCC_DIRECTORY MOST_ENTRIES SECONDS
+The last two are what Tools/scaling.sh was given."""
 import os
 import platform
 import sys
@@ -86,13 +87,14 @@ def plot(rows, path):
     canvas.save(path)
 
 
-def main(scaling_path, pauses_path, pause_entries, load, docc):
+def main(scaling_path, pauses_path, pause_entries, load, docc, most_entries, seconds):
     rows, pause_rows = read(scaling_path), read(pauses_path)
     os.makedirs(os.path.join(docc, "Resources"), exist_ok=True)
     plot(rows, os.path.join(docc, "Resources", "scaling.svg"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     out = ["# How costs grow", "",
-           "Written by `Tools/scaling.sh`; every figure is from one run of it.", "",
+           f"Written by `Tools/scaling.sh {most_entries} {seconds}`; every figure is from one run "
+           "of it.", "",
            *([f"**A draft: other programs kept the machine busy (load {load}), so that times are "
               "several times what they are alone.**", ""] if float(load) > 1.5 else []),
            f"Conditions: {os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, Linux "
