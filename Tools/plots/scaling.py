@@ -48,18 +48,27 @@ def table(rows, dimension):
 
 
 def pauses(rows, entries):
+    columns = ["count", "p50", "p99", "p99.9", "max"]
+    if "hit_busy_max_while_running" in rows:
+        columns.append("max_while_running")
     out = ["## Pauses of the memory tier", "",
            f"{int(entries):,} entries in memory, values of 100 bytes. *Quiet*: nothing else is asked of it. "
            "*Busy*: one task sets without a break, segments of 4 MiB are filled, checkpoints written, "
            "old segments dropped, expired entries swept and rows projected into SQLite, all on the "
            "same cores as the thread that measures. *Clock alone* is that thread without a cache: "
-           "what the machine does to any thread. All in µs.", "",
-           "| | operations | p50 | p99 | p99.9 | max |", "|---|--:|--:|--:|--:|--:|"]
+           "what the machine does to any thread. "
+           + ("*Max while running* is the longest without those during which the scheduler took "
+              "the processor from their thread; waits for another one that was stopped with the "
+              "lock held are in it. Of sets, whose task changes threads, it may miss some. "
+              if "max_while_running" in columns else "")
+           + "All in µs.", "",
+           "| | operations | " + " | ".join(c.replace("_", " ") for c in columns[1:]) + " |",
+           "|---" + "|--:" * len(columns) + "|"]
     names = (("clock_quiet", "clock alone, quiet"), ("hit_quiet", "hit, quiet"),
              ("clock_busy", "clock alone, busy"), ("hit_busy", "hit, busy"),
              ("set_busy", "set, `.enqueued`, busy"))
     for key, name in names:
-        cells = [svg.number(rows[f"{key}_{c}"][0]) for c in ("count", "p50", "p99", "p99.9", "max")]
+        cells = [svg.number(rows[f"{key}_{c}"][0]) for c in columns]
         out.append(f"| {name} | " + " | ".join(cells) + " |")
     happened = ", ".join(f"{rows['busy_' + key][0]:,.0f} {text}" for key, text in (
         ("segments", "segments filled"), ("segments_dropped", "dropped"),
