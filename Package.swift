@@ -118,7 +118,8 @@ let package = Package(
       name: "fuzz", dependencies: ["CHindsightFuzzer", "HindsightTesting"], path: "Tools/fuzz",
       exclude: ["run"], swiftSettings: settings),
     .executableTarget(
-      name: "instruction-counts", dependencies: ["Hindsight", "HindsightTesting"],
+      name: "instruction-counts",
+      dependencies: ["Hindsight", "HindsightCore", "HindsightJournal", "HindsightTesting"],
       path: "Tools/instruction-counts", exclude: ["run", "counts.tsv"], swiftSettings: settings),
 
     .testTarget(

@@ -16,6 +16,12 @@ enum HotPath: String, CaseIterable {
   case setWritten = "set-written"
   /// A set whose frame, shared with 63 others, is written: encoded, compressed, checksummed.
   case setFrame64 = "set-frame-64"
+  /// A frame of 64 sets as the journal writes it: encoded, compressed, checksummed, handed to the system.
+  case encode
+  /// Such a frame read, checked, inflated and taken apart into events.
+  case decode
+  /// The events into the cache's state, without values.
+  case apply
   /// Opening what `record` left: every event is decoded and applied.
   case replay
   /// Opening what `fill` closed: an entry of the checkpoint is decoded and restored.
@@ -24,8 +30,8 @@ enum HotPath: String, CaseIterable {
   case storeHit = "store-hit"
   /// Leaves a closed cache behind for `storeHit` and `reopen`; not counted.
   case fill
-  /// Leaves the journal of a killed process behind for `replay`; not counted. Its frames hold
-  /// `frameCount` events each: cut by time, they would differ from run to run.
+  /// Leaves the journal of a killed process behind for `replay`, `encode`, `decode` and `apply`; not
+  /// counted. Its frames hold `frameCount` sets each: cut by time, they would differ from run to run.
   case record
 }
 
@@ -42,7 +48,7 @@ typealias TextCache = Cache<[UInt8]>
 struct PathRunner: Sendable {
   /// Entries of a cache that is read.
   private static let entryCount = 1_000
-  private static let frameCount = 64
+  static let frameCount = 64
 
   let path: HotPath
   let count: Int
@@ -54,6 +60,9 @@ struct PathRunner: Sendable {
     case .memoryHit, .memoryValue, .memoryMiss, .setMemory: try await memory()
     case .key: try keys()
     case .setEnqueued, .setWritten, .setFrame64, .record: try await sets()
+    case .encode: try encode()
+    case .decode: try decode()
+    case .apply: try apply()
     case .replay: try await replay()
     case .reopen: try await reopen()
     case .storeHit: try await lookUp()
@@ -158,7 +167,7 @@ struct PathRunner: Sendable {
     }
   }
 
-  private func check(_ done: Int) throws {
+  func check(_ done: Int) throws {
     guard done == count else {
       throw PathError(message: "\(done) of \(count) operations did what they should")
     }
