@@ -3,6 +3,7 @@ import PackageDescription
 
 // A package of its own, so that who uses Hindsight doesn't depend on the benchmark library, and so
 // that the benchmarks call Hindsight as any other package does: through its public interface.
+//   swift package --package-path Tools/Benchmarks benchmark [--filter 'memory hit.*']
 let package = Package(
   name: "hindsight-benchmarks",
   platforms: [.macOS(.v15)],

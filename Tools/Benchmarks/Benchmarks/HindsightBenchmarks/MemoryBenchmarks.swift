@@ -3,10 +3,22 @@ import Hindsight
 
 /// An actor that asks a cache: a hit must not leave it.
 private actor Asker {
+  /// - Returns: how many of the keys were there.
   func ask(_ cache: TextCache, _ keys: [CacheKey]) async throws -> Int {
     var found = 0
     for key in keys where try await cache.get(key) != nil { found += 1 }
     return found
+  }
+}
+
+/// Lookups by actors, each in a task of its own, so that two of them take two threads.
+/// - Parameter found: how many of each one's keys must be there.
+private func askFromActors(
+  _ count: Int, _ cache: TextCache, _ keys: [CacheKey], found: Int
+) async throws {
+  let askers = (0..<count).map { _ in Asker() }
+  try await concurrently(count) { at in
+    try check(try await askers[at].ask(cache, keys), found)
   }
 }
 
@@ -56,13 +68,14 @@ private func addHits(_ count: Int) {
       }
     }
   }
-  Benchmark("memory hit: \(count) entries, from an actor, 100,000") { benchmark in
-    let keys = try Input.keys(0..<count)
-    let cache = try await memoryCache(keys)
-    let asked = (0..<operations).map { keys[$0 &* 7 % count] }
-    let asker = Asker()
-    try await benchmark.timed(operations, allocationsMax: 0.001) {
-      try check(try await asker.ask(cache, asked), operations)
+  for actors in [1, 2] {
+    Benchmark("memory hit: \(count) entries, from \(actors) actors, each 100,000") { benchmark in
+      let keys = try Input.keys(0..<count)
+      let cache = try await memoryCache(keys)
+      let asked = (0..<operations).map { keys[$0 &* 7 % count] }
+      try await benchmark.timed(operations * actors, allocationsMax: 0.001) {
+        try await askFromActors(actors, cache, asked, found: operations)
+      }
     }
   }
   Benchmark("memory hit: \(count) entries, memoryValue(for:), 100,000") { benchmark in
@@ -92,6 +105,16 @@ private func addMisses(_ count: Int) {
           }
           try check(missed, operations)
         }
+      }
+    }
+  }
+  for actors in [1, 2] {
+    Benchmark("memory miss: \(count) entries, from \(actors) actors, each 100,000") { benchmark in
+      let cache = try await memoryCache(try Input.keys(0..<count))
+      let absent = try Input.keys(1_000_000..<1_001_000)
+      let asked = (0..<operations).map { absent[$0 % absent.count] }
+      try await benchmark.timed(operations * actors) {
+        try await askFromActors(actors, cache, asked, found: 0)
       }
     }
   }

@@ -8,19 +8,19 @@ func addSetBenchmarks() {
   ] {
     for callers in [1, 16, 64] {
       Benchmark("set: .\(level), \(callers) callers, \(total)") { benchmark in
-        let scratch = Scratch()
-        let cache = try await TextCache.open(at: scratch.path, coder: .jsonText)
-        let keys = try Input.keys(0..<total)
-        try await benchmark.timed(total) {
-          try await concurrently(callers) { caller in
-            for at in stride(from: caller, to: total, by: callers) {
-              try await cache.set(
-                Input.values[at % Input.values.count], for: keys[at], acknowledgement: level)
+        try await withScratch { scratch in
+          let cache = try await TextCache.open(at: scratch, coder: .jsonText)
+          let keys = try Input.keys(0..<total)
+          try await benchmark.timed(total) {
+            try await concurrently(callers) { caller in
+              for at in stride(from: caller, to: total, by: callers) {
+                try await cache.set(
+                  Input.values[at % Input.values.count], for: keys[at], acknowledgement: level)
+              }
             }
           }
+          try await cache.close()
         }
-        try await cache.close()
-        try scratch.remove()
       }
     }
   }
@@ -38,17 +38,17 @@ func addSetBenchmarks() {
     }
   }
   Benchmark("frame: 64 sets and their frame, 64 times") { benchmark in
-    let scratch = Scratch()
-    let cache = try await TextCache.open(at: scratch.path, coder: .jsonText)
-    let keys = try Input.keys(0..<4_096)
-    try await benchmark.timed(keys.count) {
-      for (at, key) in keys.enumerated() {
-        try await cache.set(
-          Input.values[at % Input.values.count], for: key, acknowledgement: .enqueued)
-        if at % 64 == 63 { try await cache.flush(to: .written) }
+    try await withScratch { scratch in
+      let cache = try await TextCache.open(at: scratch, coder: .jsonText)
+      let keys = try Input.keys(0..<4_096)
+      try await benchmark.timed(keys.count) {
+        for (at, key) in keys.enumerated() {
+          try await cache.set(
+            Input.values[at % Input.values.count], for: key, acknowledgement: .enqueued)
+          if at % 64 == 63 { try await cache.flush(to: .written) }
+        }
       }
+      try await cache.close()
     }
-    try await cache.close()
-    try scratch.remove()
   }
 }

@@ -51,22 +51,22 @@ private func withFilled(
   memory: UInt64, keyCount: Int,
   _ body: (TextCache, [CacheKey], String) async throws -> Void
 ) async throws {
-  let scratch = Scratch()
-  let keys = try Input.keys(0..<keyCount)
-  try await withCache(
-    at: scratch.path, coder: .jsonText, configuration: configuration(memory: memory)
-  ) { cache in
-    for (at, key) in keys.enumerated() {
-      try await cache.set(
-        Input.values[at % Input.values.count], for: key, acknowledgement: .enqueued)
+  try await withScratch { scratch in
+    let keys = try Input.keys(0..<keyCount)
+    try await withCache(
+      at: scratch, coder: .jsonText, configuration: configuration(memory: memory)
+    ) { cache in
+      for (at, key) in keys.enumerated() {
+        try await cache.set(
+          Input.values[at % Input.values.count], for: key, acknowledgement: .enqueued)
+      }
+      try await cache.settle()
     }
-    try await cache.settle()
+    let cache = try await TextCache.open(
+      at: scratch, coder: .jsonText, configuration: configuration(memory: memory))
+    try await body(cache, keys, scratch)
+    try await cache.close()
   }
-  let cache = try await TextCache.open(
-    at: scratch.path, coder: .jsonText, configuration: configuration(memory: memory))
-  try await body(cache, keys, scratch.path)
-  try await cache.close()
-  try scratch.remove()
 }
 
 /// Asks the system to forget a file's pages (posix_fadvise(2)).

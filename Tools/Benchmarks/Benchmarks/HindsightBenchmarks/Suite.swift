@@ -3,8 +3,10 @@ import CMallocCount
 import Foundation
 import Hindsight
 
-/// Allocations an operation, counted by CMallocCount.
-let allocations = BenchmarkMetric.custom("Allocations an operation", polarity: .prefersSmaller)
+/// Allocations, counted by CMallocCount. A metric is a whole number, and many paths make less than
+/// one an operation.
+let allocations = BenchmarkMetric.custom(
+  "Allocations per 1,000 operations", polarity: .prefersSmaller)
 
 let benchmarks: @Sendable () -> Void = {
   Benchmark.defaultConfiguration = .init(
@@ -35,24 +37,28 @@ extension Benchmark {
     try await body()
     stopMeasurement()
     let perOperation = Double(malloc_count() - before) / Double(operations)
-    measurement(allocations, Int(perOperation.rounded()))
+    measurement(allocations, Int((perOperation * 1_000).rounded()))
     guard perOperation <= allocationsMax else {
       throw BenchmarkFailure(message: "\(name): \(perOperation) allocations an operation")
     }
   }
 }
 
-/// A directory that doesn't exist yet, removed when the last reference to it goes away.
-final class Scratch: Sendable {
-  let path: String
-
-  init() {
-    path =
-      FileManager.default.temporaryDirectory
-      .appendingPathComponent("hindsight-benchmarks-\(UUID().uuidString)").path
+/// Calls `body` with the path of a directory that doesn't exist yet, and removes that afterwards,
+/// also where `body` throws.
+func withScratch(_ body: (String) async throws -> Void) async throws {
+  let path =
+    FileManager.default.temporaryDirectory
+    .appendingPathComponent("hindsight-benchmarks-\(UUID().uuidString)").path
+  do {
+    try await body(path)
+  } catch {
+    if FileManager.default.fileExists(atPath: path) {
+      try FileManager.default.removeItem(atPath: path)
+    }
+    throw error
   }
-
-  func remove() throws { try FileManager.default.removeItem(atPath: path) }
+  try FileManager.default.removeItem(atPath: path)
 }
 
 /// Keys of 20 bytes, values of about 380.

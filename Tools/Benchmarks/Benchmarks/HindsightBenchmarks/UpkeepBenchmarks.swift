@@ -7,8 +7,9 @@ import HindsightTesting
 
 /// What happens beside reads and writes: expiry, projection, checkpoints, recovery, readers of journals.
 ///
-/// Encoding a frame and `apply` by themselves have no public interface: the first is part of "frame", the
-/// second of "decode and apply"; Tools/instruction-counts counts their instructions.
+/// Frames' encoding and decoding and `apply` by themselves are in none of the package's products: the first
+/// is part of "frame", the others of "decode and apply". Tools/instruction-counts counts the instructions of
+/// each (`encode`, `decode`, `apply`).
 func addUpkeepBenchmarks() {
   let count = 10_000
   Benchmark("expiry sweep: 10,000 entries") { benchmark in
@@ -30,15 +31,15 @@ func addUpkeepBenchmarks() {
     }
   }
   Benchmark("projection: 10,000 sets until SQLite has them") { benchmark in
-    let scratch = Scratch()
-    let keys = try Input.keys(0..<count)
-    let cache = try await TextCache.open(at: scratch.path, coder: .jsonText)
-    try await benchmark.timed(count) {
-      try await fill(cache, keys)
-      try await cache.settle()
+    try await withScratch { scratch in
+      let keys = try Input.keys(0..<count)
+      let cache = try await TextCache.open(at: scratch, coder: .jsonText)
+      try await benchmark.timed(count) {
+        try await fill(cache, keys)
+        try await cache.settle()
+      }
+      try await cache.close()
     }
-    try await cache.close()
-    try scratch.remove()
   }
   addRecovery(count)
   addReaders(count)
@@ -46,38 +47,38 @@ func addUpkeepBenchmarks() {
 
 private func addReaders(_ count: Int) {
   Benchmark("checkpoint: 10,000 entries, at the close") { benchmark in
-    let scratch = Scratch()
-    var configuration = CacheConfiguration()
-    configuration.usesStore = false
-    configuration.memoryLimit = TierLimit(entryCountMax: UInt64(count))
-    let cache = try await TextCache.open(
-      at: scratch.path, coder: .jsonText, configuration: configuration)
-    try await fill(cache, try Input.keys(0..<count))
-    try await cache.flush()
-    try await benchmark.timed(count) { try await cache.close() }
-    try scratch.remove()
+    try await withScratch { scratch in
+      var configuration = CacheConfiguration()
+      configuration.usesStore = false
+      configuration.memoryLimit = TierLimit(entryCountMax: UInt64(count))
+      let cache = try await TextCache.open(
+        at: scratch, coder: .jsonText, configuration: configuration)
+      try await fill(cache, try Input.keys(0..<count))
+      try await cache.flush()
+      try await benchmark.timed(count) { try await cache.close() }
+    }
   }
   for verifies in [false, true] {
     let name = verifies ? "verify" : "decode and apply"
     Benchmark("\(name): 10,000 sets and what they entail") { benchmark in
-      let scratch = Scratch()
-      var configuration = CacheConfiguration()
-      configuration.usesStore = false
-      try await withCache(
-        at: scratch.path, coder: .jsonText, configuration: configuration
-      ) { try await fill($0, try Input.keys(0..<count)) }
-      let storage = try PosixStorage(path: scratch.path)
-      var found = 0
-      try await benchmark.timed(count) {
-        if verifies {
-          let verification = Verifier(storage) { nil }.run()
-          found = verification.problems.isEmpty ? verification.events : 0
-        } else {
-          _ = try EventStream(storage).replay { _ in found += 1 }
+      try await withScratch { scratch in
+        var configuration = CacheConfiguration()
+        configuration.usesStore = false
+        try await withCache(
+          at: scratch, coder: .jsonText, configuration: configuration
+        ) { try await fill($0, try Input.keys(0..<count)) }
+        let storage = try PosixStorage(path: scratch)
+        var found = 0
+        try await benchmark.timed(count) {
+          if verifies {
+            let verification = Verifier(storage) { nil }.run()
+            found = verification.problems.isEmpty ? verification.events : 0
+          } else {
+            _ = try EventStream(storage).replay { _ in found += 1 }
+          }
         }
+        guard found > count else { throw BenchmarkFailure(message: "\(name): \(found) events") }
       }
-      guard found > count else { throw BenchmarkFailure(message: "\(name): \(found) events") }
-      try scratch.remove()
     }
   }
 }
@@ -93,35 +94,35 @@ private func addRecovery(_ count: Int) {
   for hasCheckpoint in [true, false] {
     let name = hasCheckpoint ? "from its checkpoint" : "replaying every event"
     Benchmark("recovery: 10,000 sets, \(name)") { benchmark in
-      let scratch = Scratch()
-      var configuration = CacheConfiguration()
-      // Small, so that the last checkpoint, which stands at a segment's start, holds most entries.
-      if hasCheckpoint { configuration.segmentByteCount = 64 << 10 }
-      try await withCache(
-        at: scratch.path, coder: .jsonText, configuration: configuration
-      ) { cache in
-        try await fill(cache, try Input.keys(0..<count))
-        // Checkpoints are written beside the writes: a few more, once that has caught up.
-        for part in 0..<(hasCheckpoint ? 4 : 0) {
-          try await cache.settle()
-          try await fill(cache, try Input.keys(500 * part..<500 * (part + 1)))
+      try await withScratch { scratch in
+        var configuration = CacheConfiguration()
+        // Small, so that the last checkpoint, which stands at a segment's start, holds most entries.
+        if hasCheckpoint { configuration.segmentByteCount = 64 << 10 }
+        try await withCache(
+          at: scratch, coder: .jsonText, configuration: configuration
+        ) { cache in
+          try await fill(cache, try Input.keys(0..<count))
+          // Checkpoints are written beside the writes: a few more, once that has caught up.
+          for part in 0..<(hasCheckpoint ? 4 : 0) {
+            try await cache.settle()
+            try await fill(cache, try Input.keys(500 * part..<500 * (part + 1)))
+          }
         }
-      }
-      if !hasCheckpoint {
-        for name in try FileManager.default.contentsOfDirectory(atPath: scratch.path)
-        where name.hasSuffix(".checkpoint") {
-          try FileManager.default.removeItem(atPath: "\(scratch.path)/\(name)")
+        if !hasCheckpoint {
+          for name in try FileManager.default.contentsOfDirectory(atPath: scratch)
+          where name.hasSuffix(".checkpoint") {
+            try FileManager.default.removeItem(atPath: "\(scratch)/\(name)")
+          }
         }
+        var reopened: TextCache?
+        try await benchmark.timed(count) {
+          reopened = try await TextCache.open(at: scratch, coder: .jsonText)
+        }
+        guard let recovery = reopened?.recovery, reopened?.count.store == count,
+          hasCheckpoint == (recovery.replayedEvents < count)
+        else { throw BenchmarkFailure(message: "recovery must bring everything back") }
+        try await reopened?.close()
       }
-      var reopened: TextCache?
-      try await benchmark.timed(1) {
-        reopened = try await TextCache.open(at: scratch.path, coder: .jsonText)
-      }
-      guard let recovery = reopened?.recovery, reopened?.count.store == count,
-        hasCheckpoint == (recovery.replayedEvents < count)
-      else { throw BenchmarkFailure(message: "recovery must bring everything back") }
-      try await reopened?.close()
-      try scratch.remove()
     }
   }
 }
