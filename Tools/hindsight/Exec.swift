@@ -21,8 +21,9 @@ struct Exec: AsyncParsableCommand {
       keys up to N at a time; clear, count, cleanup, sync, settle and stats wait for all lines \
       before them. Replies come in order all the same.
 
-      A cache that is there is opened as it was last opened (limits, TTLs, access log, with or \
-      without store and journal), unless options say otherwise.
+      A cache that is there is opened with the limits, TTLs and access log that it was last opened \
+      with, and with or without store and journal as then, unless options say otherwise. All else \
+      is as by default.
 
       For tests of crashes and faults, HINDSIGHT_FAILPOINTS in the environment says where \
       something happens, as NAME:COUNT[:ACTION], several separated by commas: at the COUNTth \

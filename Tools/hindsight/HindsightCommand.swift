@@ -5,8 +5,8 @@ import HindsightJournal
 import HindsightTesting
 import Logging
 
-/// The command line. Exit codes: 0 fine, 1 a check failed or something can't be read or written,
-/// 2 wrong usage, 3 the cache can't be opened.
+/// The command line. Exit codes: 0 fine; 1 a check failed, a write was refused, or standard input or output
+/// failed; 2 wrong usage, or an input file can't be read; 3 the cache can't be opened or read.
 @main
 struct HindsightCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -14,15 +14,16 @@ struct HindsightCommand: AsyncParsableCommand {
     abstract: "An event-sourced two-tier cache that keeps its whole history.",
     discussion: """
       A cache lives in a directory: a compressed journal of everything that happened, and a \
-      SQLite store. One process at a time writes to it; any number may read beside it.
+      SQLite store. One process at a time has it open; get, count and stats open it, too. Beside \
+      that process any number may run events and verify, and read store.sqlite with sqlite3.
 
         hindsight set /tmp/cache pypi:flask '{"name":"flask"}'
         hindsight get /tmp/cache pypi:flask
         hindsight events /tmp/cache
         hindsight verify /tmp/cache
 
-      Exit codes: 0 fine, 1 a check failed or something can't be read or written, 2 wrong usage, \
-      3 the cache can't be opened.
+      Exit codes: 0 fine; 1 a check failed, a write was refused, or standard input or output \
+      failed; 2 wrong usage, or an input file can't be read; 3 the cache can't be opened or read.
       """,
     version: "hindsight 0.1.0, journal format \(journalFormatVersion)",
     subcommands: [
@@ -119,7 +120,7 @@ struct OpeningFailure: Error {
 }
 
 extension CacheError {
-  /// 2 for what the caller got wrong, 3 where the cache can't be opened, else 1.
+  /// 2 for what the caller got wrong, 3 where the cache can't be opened or read, else 1.
   var exitCode: Int32 {
     switch code {
     case .invalidKey, .invalidValue, .invalidTTL, .invalidReason, .invalidConfiguration: 2

@@ -10,7 +10,8 @@ struct Get: AsyncParsableCommand {
       The value goes to standard output; which tier had it, since when and for how long, or why \
       there is none, to standard error. A miss is no failure: its exit code is 0, too, and with \
       --json its "hit" is false. A value that is no JSON, which a program's own coder wrote, comes as a \
-      string.
+      string. Why a value went before this command opened the cache is 'unknown' here: \
+      'hindsight events DIR --key KEY' tells.
 
       Example: hindsight get /tmp/cache pypi:flask --json
       """)

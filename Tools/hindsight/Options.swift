@@ -16,12 +16,16 @@ struct OutputOptions: ParsableArguments {
 /// How a cache is opened, but for its TTLs.
 struct CacheOptions: ParsableArguments {
   @Option(
-    parsing: .unconditional, help: "The most entries that memory holds; 1000 for a new cache.")
+    parsing: .unconditional,
+    help: "The most entries that memory holds; 1000 for a new cache. Drops a limit by bytes.")
   var memoryEntries: UInt64?
 
   @Option(
     parsing: .unconditional,
-    help: "The most entries that the store holds; 100000 for a new cache. Uses a store.")
+    help: """
+      The most entries that the store holds; 100000 for a new cache. Uses a store, and drops a limit \
+      by bytes.
+      """)
   var storeEntries: UInt64?
 
   @Option(help: "What the journal records of reads: off, recency (for a new cache) or lookups.")
@@ -78,7 +82,8 @@ struct DirectoryOptions: ParsableArguments {
   @Argument(help: "The cache's directory.", completion: .directory)
   var directory: String
 
-  @OptionGroup(title: "Options for opening the cache (default: as it was last opened)")
+  @OptionGroup(
+    title: "Options for opening the cache (default: limits, tiers and access log as last opened)")
   var cache: CacheOptions
 
   @OptionGroup var output: OutputOptions

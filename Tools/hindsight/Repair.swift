@@ -8,10 +8,10 @@ struct Repair: AsyncParsableCommand {
     abstract: "Open a damaged cache, keeping what is whole and putting the damage aside.",
     discussion: """
       Keeps everything from the newest whole checkpoint up to the first damage, keeps the \
-      damaged bytes as *.quarantine, records the gap in the journal, and compares every row of \
-      the store with it. History before that checkpoint, and older checkpoints, stay as they \
-      are: what is damaged there is named, and takes nothing from the cache. Run 'hindsight \
-      verify' first to see what is damaged.
+      damaged bytes as *.quarantine (a damaged store as store.sqlite.quarantine-N), records the \
+      gap in the journal, and compares every row of the store with it. History before that \
+      checkpoint, and older checkpoints, stay as they are: what is damaged there is named, and \
+      takes nothing from the cache. Run 'hindsight verify' first to see what is damaged.
 
       Example: hindsight repair /tmp/cache
       """)

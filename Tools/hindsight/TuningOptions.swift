@@ -8,7 +8,9 @@ import Logging
 
 /// What `exec` can be told beside limits and TTLs: mostly for tests.
 struct TuningOptions: ParsableArguments {
-  @Option(parsing: .unconditional, help: "Bytes of a segment, 65536 to 1073741824.")
+  @Option(
+    parsing: .unconditional,
+    help: "Bytes of a segment, 65536 to 1073741824; 16777216 by default.")
   var segmentBytes: UInt64?
 
   @Option(
@@ -18,12 +20,14 @@ struct TuningOptions: ParsableArguments {
       """)
   var retentionBytes: UInt64?
 
-  @Option(parsing: .unconditional, help: "Seconds between background syncs; 0: only on request.")
+  @Option(
+    parsing: .unconditional,
+    help: "Seconds between background syncs, 1 by default; 0: only on request.")
   var syncInterval: Double?
 
   @Option(
     parsing: .unconditional,
-    help: "Seconds between sweeps of what is past its expiry; 0: only on request.")
+    help: "Seconds between sweeps of what is past its expiry, 1 by default; 0: only on request.")
   var sweepInterval: Double?
 
   @Flag(help: "Go on in memory while the journal can't be written.")
