@@ -41,7 +41,8 @@ public final class Cache<Value: Sendable>: Sendable {
   ///   - directory: holds journal, store and lock; `nil`: memory only, without history.
   ///   - coder: how values become bytes.
   /// - Throws: `CacheError`: `.locked` (it names the process that has it open),
-  ///   `.journalCorrupt` (it names segment and offset; nothing was changed),
+  ///   `.journalCorrupt` (it names segment and offset; the journal was not changed, but a damaged store
+  ///   may have been put aside),
   ///   `.invalidConfiguration`, `.invalidTTL`, `.system`, `.outOfSpace`, `.storeUnavailable`.
   public nonisolated(nonsending) static func open(
     at directory: String?, coder: ValueCoder<Value>,
@@ -179,7 +180,8 @@ public final class Cache<Value: Sendable>: Sendable {
       prefix: Bytes(prefix.utf8), reason: try reason.checked(), acknowledgement ?? level)
   }
 
-  /// Removes everything of one registry (T010.22).
+  /// Removes everything of one registry (T010.22; ids as S041 and T010.22 are those of the origin system's
+  /// specification and tests, see Fixtures/scenarios).
   /// - Returns, Throws: as `clear(prefix:)`.
   @discardableResult
   public nonisolated(nonsending) func clear(
@@ -192,14 +194,15 @@ public final class Cache<Value: Sendable>: Sendable {
 
   /// Removes everything past its expiry from both tiers.
   /// - Returns: how many entries lost something.
-  /// - Throws: as `set`, but for what was removed until then.
+  /// - Throws: as `set`; what was removed before the error stays removed.
   @discardableResult
   public nonisolated(nonsending) func cleanupExpired() async throws(CacheError) -> Int {
     try await engine.cleanup(level)
   }
 
-  /// Makes everything so far at least this firm; `touched` included.
-  /// - Returns: the last event that is.
+  /// Waits until everything done so far, the order of use included, has this acknowledgement. Without a
+  /// journal it does nothing.
+  /// - Returns: the last event that has it.
   /// - Throws: `.closed`, `.outcomeUnknown`.
   @discardableResult
   public nonisolated(nonsending) func flush(
@@ -208,7 +211,8 @@ public final class Cache<Value: Sendable>: Sendable {
     try await engine.flush(level)
   }
 
-  /// Makes everything so far durable, and waits until the store has it too.
+  /// Makes everything so far durable, and waits until the store has it too. Without a journal it waits
+  /// until SQLite has committed it, which a power loss can undo for some seconds; only `close` syncs then.
   /// - Returns: the last event that is.
   /// - Throws: `.closed`, `.outcomeUnknown`, `.cancelled`; `.storeUnavailable` where the store can't
   ///   be written, at a second try either: the journal has it, and the store will as soon as it can.

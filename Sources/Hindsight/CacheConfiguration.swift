@@ -2,11 +2,16 @@ public import HindsightCore
 import HindsightJournal
 
 /// When a write is acknowledged.
+///
+/// Without a journal all three are as `enqueued`.
 public enum Acknowledgement: String, Sendable, Hashable, Comparable, CaseIterable {
-  /// It is in force in this process. A killed process may lose the last 10 ms (or 64 KiB).
+  /// It is in force in this process. A killed process usually loses the last 10 ms or 64 KiB; while disk or
+  /// processor are behind, up to `QueueLimits.unwrittenByteCountMax`.
   case enqueued
-  /// The operating system has it: a killed process loses nothing acknowledged; a power loss may
-  /// lose what the last background sync hasn't covered.
+  /// The operating system has it: a killed process loses nothing acknowledged; a power loss may lose what
+  /// no sync has covered: usually the last second (`syncInterval`), at most
+  /// `QueueLimits.unsyncedByteCountMax`. After a sync that failed, and with `continueInMemory` while the
+  /// journal can't be written, it holds only as long as the process lives.
   case written
   /// fdatasync(2) covers it: a power loss loses nothing acknowledged.
   case durable
@@ -24,7 +29,7 @@ public enum Acknowledgement: String, Sendable, Hashable, Comparable, CaseIterabl
 
 /// What happens to damage that would lose durable history.
 public enum CorruptionPolicy: String, Sendable, Hashable {
-  /// Refuse to open, name segment and offset, change nothing.
+  /// Refuse to open, name segment and offset, leave the journal as it is.
   case refuse
   /// Keep the valid prefix, keep the damaged bytes aside, record the gap. What newer software wrote is
   /// refused all the same.
@@ -42,17 +47,22 @@ public enum JournalFailurePolicy: String, Sendable, Hashable {
   case continueInMemory
 }
 
-/// What happens to a write when a queue is at its limit.
+/// What happens to a write when a queue is at its limit (`QueueLimits`).
 public enum BackpressurePolicy: String, Sendable, Hashable {
+  /// It waits for room. A task that is cancelled meanwhile gets `.cancelled`.
   case wait
+  /// It throws `.backpressure`, and nothing has happened.
   case fail
 }
 
 /// How much history is kept. What recovery or the store still needs is kept in any case.
+///
+/// Whole segments are dropped, oldest first, after each checkpoint.
 public struct Retention: Sendable, Hashable {
-  /// `nil`: unlimited.
+  /// Bytes of all segments as they are stored; checkpoints, the store and what was put aside don't count.
+  /// 1 GiB by default; `nil`: unlimited.
   public var byteCountMax: UInt64?
-  /// `nil`: unlimited.
+  /// A segment whose last event is older goes. `nil`, the default: unlimited.
   public var ageMax: Duration?
 
   public init(byteCountMax: UInt64? = 1 << 30, ageMax: Duration? = nil) {
@@ -70,8 +80,8 @@ public struct QueueLimits: Sendable, Hashable {
   /// add 8 MiB that tell the order of use. Four times as many while a checkpoint is written that ends a gap
   /// (`JournalFailurePolicy.continueInMemory`).
   public var unwrittenByteCountMax = 8 << 20
-  /// Bytes of frames that are written but not yet durable, kept in memory until they are, in case
-  /// they must be written again: 64 MiB. A sync begins by itself at 32 MiB.
+  /// Bytes of events, before compression, that are written but not yet durable, kept in memory until they
+  /// are, in case they must be written again: 64 MiB. A sync begins by itself at 32 MiB.
   public var unsyncedByteCountMax = 64 << 20
   /// Bytes of values that the store doesn't have yet, kept in memory until then: 64 MiB.
   public var pinnedByteCountMax = 64 << 20
@@ -83,13 +93,15 @@ public struct QueueLimits: Sendable, Hashable {
 
 /// Everything that can be said when a cache is opened. The defaults are what most want.
 public struct CacheConfiguration: Sendable {
-  /// 1,000 entries. Bytes count keys and encoded values.
+  /// 1,000 entries; 1 to 4,294,967,293 are possible. Bytes, of which there is no limit by default, count keys
+  /// and encoded values; at least 1. Else opening throws `.invalidConfiguration`.
   public var memoryLimit = TierLimit(entryCountMax: 1_000)
-  /// 100,000 entries; at least the memory limit.
+  /// 100,000 entries; ranges as of the memory limit, and in entries and bytes at least that.
   public var storeLimit = TierLimit(entryCountMax: 100_000)
-  /// 1 hour.
+  /// 1 hour. 0, which is past at once, to 2^53 µs (285 years); else opening throws `.invalidTTL`. Parts of a
+  /// microsecond are rounded up.
   public var memoryTTL = Duration.seconds(3_600)
-  /// 24 hours.
+  /// 24 hours; range as of the memory TTL.
   public var storeTTL = Duration.seconds(86_400)
   /// Whether there is a store tier. Without a directory there is none.
   public var usesStore = true
@@ -98,21 +110,31 @@ public struct CacheConfiguration: Sendable {
   /// the journal tells how long a cache was closed: without it, a wall clock that is set back between two
   /// openings lengthens lives by as much.
   public var usesJournal = true
+  /// What the journal records of reads: by default the order of use, but no lookup. `.lookups` records who
+  /// was answered what.
   public var accessLog = AccessLog.recency
   /// What `set`, `invalidate` and `clear` wait for unless told otherwise.
   public var acknowledgement = Acknowledgement.written
+  /// What an opening does with damage to what had been durable.
   public var corruption = CorruptionPolicy.refuse
+  /// What writes do while the journal can't be written.
   public var journalFailure = JournalFailurePolicy.refuseWrites
+  /// What a write does when a queue is full.
   public var backpressure = BackpressurePolicy.wait
+  /// How much may wait for journal, disk and store.
   public var queues = QueueLimits()
+  /// How much history is kept: 1 GiB of segments, of any age.
   public var retention = Retention()
   /// Segments are cut at this size. 64 KiB to 1 GiB; 16 MiB by default.
   public var segmentByteCount: UInt64 = 16 << 20
   /// How often what has expired without being read is looked for, a millisecond or more; `nil`: never.
   public var sweepInterval: Duration? = .seconds(1)
-  /// How often what is written is made durable, a millisecond or more; `nil`: only on request.
+  /// How often what is written is made durable, a millisecond or more; `nil`: only on request, for a
+  /// checkpoint, and where a queue is nearly full.
   public var syncInterval: Duration? = .seconds(1)
+  /// Where time comes from: a seam for tests.
   public var clock: any CacheClock = SystemClock()
+  /// Who runs the background work, opening included: a seam for tests. One thread an activity by default.
   public var scheduler: any BackgroundScheduler = ThreadScheduler()
   /// Gives journal ids, salts and hash seeds. A seam, so that a simulator can decide them.
   package var random: @Sendable () -> UInt64 = { .random(in: 0 ... .max) }

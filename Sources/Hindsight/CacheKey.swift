@@ -5,8 +5,9 @@ public enum KeyRules: Sendable, Hashable {
   /// Lowercase, `_` becomes `-`: one rule for every registry, as the origin system had it.
   case standard
   /// What each registry itself treats as the same package: PyPI folds runs of `-`, `_` and `.` to
-  /// one `-` (PEP 503); npm keeps `_`, since `a_b` and `a-b` are different packages there;
-  /// crates.io folds `_` to `-`. Other registries get the standard rule.
+  /// one `-` (PEP 503) and drops them at both ends, so that a name of nothing else throws `.invalidKey`;
+  /// npm keeps `_`, since `a_b` and `a-b` are different packages there; crates.io folds `_` to `-`. Other
+  /// registries get the standard rule.
   case registryRules
 }
 

@@ -34,9 +34,21 @@ public struct Hit<Value: Sendable>: Sendable {
   public var expiresIn: Duration
 }
 
-/// Why there is no value. Known for the last 10,000 keys that were removed; else `unknown`.
+/// Why there is no value. Known for the last 10,000 keys that were removed since the cache was opened; else
+/// `unknown`, and the history tells (`hindsight events DIR --key KEY`).
 public enum MissReason: String, Sendable, Hashable, CaseIterable, Codable {
-  case expired, evicted, invalidated, cleared, lost, unknown
+  /// It was past its expiry.
+  case expired
+  /// A tier's limit pushed it out.
+  case evicted
+  /// `invalidate` removed it, or it no longer decoded.
+  case invalidated
+  /// `clear` removed it.
+  case cleared
+  /// It could not be found where it should have been.
+  case lost
+  /// There never was one, or it is not known why it is gone.
+  case unknown
 }
 
 /// A number for each tier.

@@ -64,12 +64,12 @@ extension CacheError {
     case .storage(let error): self.init(storage: error)
     case .corrupt(let damage) where damage.isNewerVersion:
       self.init(
-        .journalCorrupt, "\(damage). Nothing was changed. Open it with newer software",
+        .journalCorrupt, "\(damage). The journal was not changed. Open it with newer software",
         underlying: damage)
     case .corrupt(let damage):
       self.init(
         .journalCorrupt,
-        "\(damage). Nothing was changed. Run 'hindsight verify' to see all damage, and "
+        "\(damage). The journal was not changed. Run 'hindsight verify' to see all damage, and "
           + "'hindsight repair' (or open with corruption = .salvage) to keep what is whole",
         underlying: damage)
     }

@@ -20,7 +20,9 @@ public struct RecoverySummary: Sendable, Hashable, Codable {
 
   /// What became of the store.
   public enum Store: String, Sendable, Hashable, Codable {
+    /// There is none.
     case none
+    /// There was none yet, or an empty one.
     case new
     /// It goes on where it was.
     case resumed
@@ -34,20 +36,25 @@ public struct RecoverySummary: Sendable, Hashable, Codable {
   public var store = Store.none
   /// The last event that was there.
   public var lastSequence: UInt64 = 0
-  /// Events that were replayed, from which checkpoint on.
+  /// Events that were replayed.
   public var replayedEvents = 0
+  /// The number of the checkpoint that the replay began with; `nil`: with none.
   public var checkpoint: UInt32?
-  /// Where something was cut off, and how much.
+  /// The number of the segment where something was cut off; 0: nothing was.
   public var segment: UInt32 = 0
+  /// Where in that segment.
   public var byteOffset: UInt64 = 0
+  /// How many bytes were cut off; `quarantined` has them.
   public var droppedBytes: UInt64 = 0
+  /// Names, in the cache's directory, of the files that hold what was cut off or put aside.
   public var quarantined: [String] = []
-  /// What was found damaged.
+  /// What was found damaged, in words.
   public var damage: [String] = []
   /// Values that could not be found anywhere.
   public var lostValues = 0
-  /// Rows that reconciling deleted and inserted.
+  /// Rows that reconciling deleted from the store.
   public var deletedRows = 0
+  /// Rows that reconciling inserted into it.
   public var insertedRows = 0
   /// How long opening took.
   public var seconds = 0.0

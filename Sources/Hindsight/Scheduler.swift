@@ -2,8 +2,9 @@ public import HindsightCore
 
 /// Who runs the cache's background work: the seam by which tests and a simulator decide every step.
 ///
-/// Each activity (the journal's writing and syncing, the projector, upkeep, the store's reader) is a
-/// function that does one piece of work and says when it wants to run again.
+/// Each activity (opening, the journal's writing and syncing, the projector, upkeep, the store's reader) is a
+/// function that does one piece of work and says when it wants to run again. A scheduler that runs nothing
+/// until `Cache.open` returns makes it wait for ever.
 public protocol BackgroundScheduler: Sendable {
   /// Starts an activity. `step` is never run by two threads at once, and may block.
   /// - Throws: `.system` where the system gives no further thread: `step` is never run then.
@@ -28,8 +29,11 @@ extension BackgroundScheduler {
 
 /// When an activity wants to run again. A signal makes it run at once in every case but `finished`.
 public enum BackgroundWait: Equatable, Sendable {
+  /// At once.
   case again
+  /// When it is signaled.
   case signal
+  /// After this time.
   case after(Microseconds)
   /// Never: its thread may end.
   case finished

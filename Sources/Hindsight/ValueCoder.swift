@@ -8,7 +8,9 @@ public struct ValueCoder<Value: Sendable>: Sendable {
   /// Stored beside each value: 1 JSON, 2 raw bytes, 128 to 255 for the caller's own. A value that
   /// another coder wrote does not decode.
   public let id: UInt8
+  /// Gives a value's bytes, at most 16 MiB. What it throws, `set` throws as `.invalidValue`.
   public let encode: @Sendable (Value) throws -> [UInt8]
+  /// Gives the value back. Where it throws, the value no longer decodes.
   public let decode: @Sendable ([UInt8]) throws -> Value
   /// Whether values are arrays of bytes that are their own encoding: they take no box then.
   @usableFromInline let isPlain: Bool
@@ -17,7 +19,7 @@ public struct ValueCoder<Value: Sendable>: Sendable {
 
   /// A coder of the caller's own.
   /// - Parameters:
-  ///   - id: 128 to 255.
+  ///   - id: 128 to 255; a lower one is a programming error and traps.
   ///   - encode: must give the same bytes for the same value wherever digests are compared.
   ///   - decode: throws where the bytes are not a value.
   public init(

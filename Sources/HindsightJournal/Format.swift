@@ -8,12 +8,13 @@
 // of both may stand side by side.
 //
 // DIRECTORY
-//   00000001.journal      segments, numbered from 1 without holes
+//   00000001.journal      segments, numbered without holes, from 1; retention removes the oldest
 //   00000001.checkpoint   checkpoints, numbered for themselves
 //   *.tmp                 unfinished; removed at the next opening
-//   *.quarantine          what a recovery cut off; kept for people
+//   *.quarantine          what a recovery cut off the journal; kept for people
 //   lock                  held with flock(2); holds the holder's process id
-//   store.sqlite          the store tier
+//   store.sqlite          the store tier, and SQLite's own files beside it
+//   store.sqlite.quarantine-N  a store that was put aside
 //
 // SEGMENT = segment header, frames, then zeros (space allocated ahead) or the file's end.
 // Segments appear by write, sync, rename, directory sync: a bad header is damage, never a tear.
@@ -52,7 +53,7 @@
 //   20     4     CRC of the body as stored
 //   24     8     sequence of the first event
 //   32     8     durable sequence when the frame was cut
-//   40     8     boot time when the frame was cut, µs
+//   40     8     boot time of the frame's last event, µs
 //   48     8     the segment's salt
 //   56     4     CRC of the previous frame's header; for the first one, of the segment's header
 //   60     4     CRC of bytes 0..<60

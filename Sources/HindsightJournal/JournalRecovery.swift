@@ -3,7 +3,7 @@ public import HindsightCore
 /// Why a journal can't be opened.
 public enum JournalError: Error, Sendable {
   case storage(StorageError)
-  /// Something that had been durable is damaged. Nothing was changed.
+  /// Something that had been durable is damaged. No segment and no checkpoint was changed.
   case corrupt(DamageError)
 }
 

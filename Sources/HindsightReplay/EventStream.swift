@@ -34,6 +34,8 @@ public struct EventStream {
   }
 
   /// Calls `body` with every event from the oldest that is left in the journal up to the first damage.
+  ///
+  /// It blocks the calling thread until it is done: call it from a thread of your own, not from a task.
   /// - Returns: where it ended. The history is whole if `tail` is `.end`. With `.bad`, what stands behind
   ///   `last` is no event: beside a writer at work that is its next frame, after a crash a torn one, and else
   ///   damage, which `Verifier` tells apart.

@@ -40,8 +40,11 @@ public struct Verification: Codable, Sendable {
   public var checkpointsReplayed = 0
   /// Rows of the store that are exactly what the projection at its applied sequence holds.
   public var rows = 0
+  /// The last event that the store has applied; `nil` where no store of this journal could be read.
   public var storeApplied: UInt64?
+  /// The first event that is left in the journal; 0: there is none.
   public var firstSequence: UInt64 = 0
+  /// The last event; 0: there is none.
   public var lastSequence: UInt64 = 0
   /// The history up to this event has holes, and a checkpoint leads across them; `nil`: it has none.
   public var damagedThrough: UInt64?
@@ -50,6 +53,7 @@ public struct Verification: Codable, Sendable {
   /// The digest of the state at the end, 16 hexadecimal digits.
   public var digest = ""
 
+  /// Whether no problem was found. Also false where something could not be read (`failure`).
   public var isSound: Bool { problems.isEmpty }
 
   mutating func note(_ problem: Problem) {

@@ -42,6 +42,8 @@ public struct Verifier {
     }
   }
 
+  /// Verifies, and blocks the calling thread until it is done: call it from a thread of your own, not from a
+  /// task.
   /// - Parameter progress: is told now and then how many events have been checked.
   public func run(progress: @escaping (Int) -> Void = { _ in }) -> Verification {
     for _ in 1..<JournalDirectory.readingAttempts {

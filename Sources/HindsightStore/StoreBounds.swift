@@ -25,7 +25,8 @@ public enum StoreBounds {
   /// Bytes of SQLite's own page cache, for each connection. The writer and the readers of one
   /// `StoreReaders` make four connections: 256 MiB at most, and never more than the file has.
   public static let cacheByteCountMax = 64 << 20
-  /// A checkpoint is due when this much was committed since the last one.
+  /// From so much committed since the last checkpoint on, the writer says that one is due. The projector, which
+  /// makes them, goes by its own bounds (size and age of the log).
   public static let walByteCountForCheckpoint: UInt64 = 16 << 20
   /// A reset log's file is cut down to this.
   static let walFileByteCountMax = 64 << 20
@@ -35,8 +36,6 @@ public enum StoreBounds {
   /// Connections that answer reads in place: one for each thread that reads at the same time;
   /// what finds none idle goes to the reader thread.
   public static let inPlaceReaderCount = 2
-  /// The writer commits about this many rows a transaction, for speed with bounded memory.
-  public static let rowsPerTransaction = 1_000
   /// Rows that one page of a scan holds at most.
   public static let rowsPerPage = 1_000
   /// A page of a scan ends after the row with which its values exceed this.
