@@ -111,7 +111,7 @@ def main(scaling_path, pauses_path, pause_entries, load, docc, most_entries, sec
            "1,000) are in memory, all of them in the store; values of 100 bytes unless their size "
            "is what varies, and 400 for callers; keys of 21. *Index* is the heap after a recovery, "
            "without keys and values, divided by the entries. *Open, killed* is the opening after "
-           "SIGKILL.", "",
+           "SIGKILL, once everything was in the store.", "",
            "![Costs by entries, size of values, callers and length of the journal](scaling.svg)", ""]
     for dimension in DIMENSIONS:
         out += table(rows, dimension)
