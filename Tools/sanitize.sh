@@ -22,7 +22,8 @@ run() {
     reports="$scratch/report"
     rm -f "$reports".*
     build="swift build --build-tests --package-path $root --scratch-path $scratch --sanitize=$sanitizer"
-    $build -Xswiftc "$flag"
+    # Said outright: within `run … || …`, set -e doesn't end it.
+    $build -Xswiftc "$flag" || { echo "$sanitizer: NOT built"; return 1; }
     # The tests start processes of their own: what those report goes to files, too, and counts.
     export ASAN_OPTIONS="detect_leaks=1:log_path=$reports"
     export LSAN_OPTIONS="use_unaligned=1:print_suppressions=0"
