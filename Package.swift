@@ -148,7 +148,9 @@ let package = Package(
       swiftSettings: settings + [.enableUpcomingFeature("MemberImportVisibility")]),
     .testTarget(
       name: "HindsightCLITests",
-      dependencies: ["Hindsight", "HindsightCLI", "HindsightTesting", "crash-test", "soak"],
+      dependencies: [
+        "Hindsight", "HindsightCLI", "HindsightTesting", "crash-test", "simulator", "soak",
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "HindsightReplayTests",

@@ -9,8 +9,11 @@ struct CrashToolTests {
     let command = try Command(
       ["--scratch", scratch.path, "--json"] + arguments, tool: "crash-test")
     let result = try command.end()
-    #expect(result.status == 0, "\(result.output) \(result.errors)")
-    return try json(result.output)
+    let report = try json(result.output)
+    // No compiler: the power stays on, and the report says so.
+    let isSkipped = try parts(report).first?["skipped"] != nil
+    #expect(result.status == (isSkipped ? 2 : 0), "\(result.output) \(result.errors)")
+    return report
   }
 
   private func parts(_ report: [String: Any]) throws -> [[String: Any]] {
@@ -24,7 +27,6 @@ struct CrashToolTests {
     let report = try crash(["--kills", "10", "--seed", "5", "--parts", name])
     let part = try #require(parts(report).first)
     #expect((report["problems"] as? [String])?.isEmpty == true)
-    // No compiler: the power stays on, and the report says so.
     if let reason = part["skipped"] as? String { return #expect(reason.contains("compiler")) }
     #expect(try #require(part["acknowledgedChecked"] as? Int) > 0)
     #expect(try #require(part["verifications"] as? Int) > 0)
@@ -42,6 +44,62 @@ struct CrashToolTests {
     let firings = try #require(report["firings"] as? [String: Int])
     #expect(firings == ["segment.write.middle": 5])
     #expect(try parts(report).first?["killsAtFailpoints"] as? Int == 2)
+  }
+
+  @Test(
+    "what was asked for and not run is no success",
+    arguments: [
+      ["--parts", ","], ["--parts", ""], ["--passages", ","], ["--failpoint", "nosuch"],
+      ["--kills", "0"],
+    ])
+  func askedForNothing(arguments: [String]) throws {
+    let command = try Command(arguments, tool: "crash-test")
+    #expect(try command.end().status == 64)
+  }
+
+  @Test("a part asked for by name must run; by default, one may be left out")
+  func skipped() throws {
+    let scratch = try Scratch()
+    let run = ["--scratch", scratch.path, "--kills", "1", "--seed", "5"]
+    let power = try Command(
+      run + ["--parts", "power"], tool: "crash-test", limits: "PATH=/nonexistent"
+    ).end()
+    #expect(power.status == 2, "\(power.output)")
+    #expect(power.output.contains("power: NOT RUN: there is no C compiler"))
+    #expect(power.output.contains("NOT TESTED power was not run"))
+  }
+
+  @Test("a failpoint that never fires is no success")
+  func neverFired() throws {
+    let scratch = try Scratch()
+    let deaf = try wrapper("unset HINDSIGHT_FAILPOINTS; exec HINDSIGHT \"$@\"", in: scratch)
+    let result = try Command(
+      [
+        "--scratch", scratch.path, "--seed", "5", "--parts", "failpoints", "--hindsight", deaf,
+        "--failpoint", "segment.write.before", "--passages", "1",
+      ], tool: "crash-test"
+    ).end()
+    #expect(result.status == 2, "\(result.output)")
+    #expect(result.output.contains("NOT TESTED segment.write.before never fired"))
+  }
+
+  @Test(
+    "a simulator that runs no world doesn't say that promises held",
+    arguments: [["--minutes", "0"], ["--seeds", "0"], ["--minutes", "1e-12"]])
+  func noWorlds(arguments: [String]) throws {
+    let result = try Command(arguments, tool: "simulator").end()
+    #expect(result.status == 64 || result.status == 2)
+    #expect(!result.output.contains("every promise held"))
+  }
+
+  /// A program that stands in for `hindsight`, which it calls HINDSIGHT.
+  private func wrapper(_ script: String, in scratch: Scratch) throws -> String {
+    let path = scratch.path + "/wrapper"
+    let hindsight = Command.executable("hindsight").path
+    try "#!/bin/sh\n\(script.replacing("HINDSIGHT ", with: hindsight + " "))\n".write(
+      toFile: path, atomically: true, encoding: .utf8)
+    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
+    return path
   }
 
   #if HINDSIGHT_TSAN
@@ -67,11 +125,7 @@ struct CrashToolTests {
 
   private func lyingRun(seed: Int) throws -> Command.Result {
     let scratch = try Scratch()
-    let liar = scratch.path + "/liar"
-    let hindsight = Command.executable("hindsight").path
-    try "#!/bin/sh\nexec \(hindsight) \"$@\" --acknowledge enqueued\n".write(
-      toFile: liar, atomically: true, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: liar)
+    let liar = try wrapper("exec HINDSIGHT \"$@\" --acknowledge enqueued", in: scratch)
     let command = try Command(
       [
         "--scratch", scratch.path, "--seed", "\(seed)", "--parts", "failpoints",

@@ -7,6 +7,7 @@ extension Laboratory {
   /// SIGKILL, errors and delays at every failpoint.
   func runFailpoints(_ part: inout Tally.Part) throws {
     for name in Failpoints.names where name.hasPrefix(failpoint) {
+      var firings = 0
       var setup = Setup(using: &random)
       // Rotations and checkpoints within a few hundred operations.
       setup.segmentBytes = 64 << 10
@@ -23,27 +24,29 @@ extension Laboratory {
       let session = session(setup, firmness: setup.continuesInMemory ? .durable : .written)
       try session.live(Plan(operations: 100), &part)
       for passage in passages {
-        try fire("\(name):\(passage)", session, &part, hasFaults: false)
+        firings += try fire("\(name):\(passage)", session, &part, hasFaults: false)
         guard isSound(session, &part, "failpoint \(name):\(passage)") else { return }
       }
       for action in ["1:error:EIO", "3-40:error:ENOSPC", "1-3:delay:10"] {
-        try fire("\(name):\(action)", session, &part, hasFaults: true)
+        firings += try fire("\(name):\(action)", session, &part, hasFaults: true)
         guard isSound(session, &part, "failpoint \(name):\(action)") else { return }
       }
+      if firings == 0 { part.neverFired.append(name) }
       remove(session.directory)
     }
   }
 
+  /// - Returns: how often it did something.
   private func fire(
     _ failpoint: String, _ session: Session, _ part: inout Tally.Part, hasFaults: Bool
-  ) throws {
+  ) throws -> Int {
     try prepare(for: failpoint, session.directory)
     var plan = Plan(operations: 250)
     plan.failpoints = failpoint
     let life = try session.live(plan, &part, mayRefuse: hasFaults, hasFaults: hasFaults)
-    _ = countFirings(life.errors)
     // What it left is read back, and goes on.
     try session.live(Plan(operations: 30), &part)
+    return countFirings(life.errors)
   }
 
   /// Brings about what leads a process to the place.

@@ -10,7 +10,7 @@ final class Laboratory {
   /// Only failpoints that begin like this.
   let failpoint: String
   var random: SplitMix64
-  private(set) var tally: Tally
+  var tally: Tally
   private(set) lazy var shim = Shim(scratch: scratch)
   private var directoryCount = 0
 

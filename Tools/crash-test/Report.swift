@@ -1,5 +1,4 @@
 import Foundation
-import HindsightTesting
 
 extension Tally.Part {
   /// One part in a few lines.
@@ -20,6 +19,7 @@ extension Tally.Part {
         "  \(writesUndone) unsynced writes taken back, \(sectorsKept) of their sectors left")
     }
     if interruptions > 0 { lines.append("  \(interruptions) calls interrupted or cut short") }
+    if !neverFired.isEmpty { lines.append("  never fired: " + neverFired.joined(separator: ", ")) }
     if let note { lines.append("  \(note)") }
     return lines.joined(separator: "\n")
   }
@@ -35,10 +35,8 @@ extension Tally {
         "failpoints fired: "
           + firings.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
           .joined(separator: ", "))
-      let never = Failpoints.names.filter { firings[$0] == nil }
-      lines.append("never fired: \(never.isEmpty ? "none" : never.joined(separator: ", "))")
     }
-    lines += problems.map { "LOSS \($0)" } + places
+    lines += problems.map { "LOSS \($0)" } + places + gaps.map { "NOT TESTED \($0)" }
     lines.append(
       "seed \(seed): \(kills) kills, \(parts.reduce(0) { $0 + $1.openings }) reopenings, "
         + "\(checked) acknowledged operations checked, losses = \(losses)")

@@ -24,6 +24,8 @@ struct Tally: Codable {
     var writesUndone = 0
     var sectorsKept = 0
     var interruptions = 0
+    /// Failpoints that it was to pass and that did nothing.
+    var neverFired: [String] = []
     var problems = 0
     var seconds = 0.0
   }
@@ -35,6 +37,23 @@ struct Tally: Codable {
   /// Up to ten of each session; and where they were found.
   var problems: [String] = []
   var places: [String] = []
+  /// What was asked for and not tested.
+  var gaps: [String] = []
 
   var losses: Int { problems.count }
+
+  /// - Parameter mayRunElsewhere: whether parts that this machine can't run were not asked for.
+  mutating func findGaps(mayRunElsewhere: Bool) {
+    for part in parts {
+      if part.skipped != nil {
+        if !mayRunElsewhere { gaps.append("\(part.name) was not run") }
+        continue
+      }
+      if part.acknowledgedChecked == 0 {
+        gaps.append("\(part.name) checked nothing that was acknowledged")
+      }
+      gaps += part.neverFired.map { "\($0) never fired" }
+    }
+    if parts.allSatisfy({ $0.skipped != nil }) { gaps.append("nothing was run") }
+  }
 }

@@ -11,7 +11,7 @@ struct SimulatorCommand: ParsableCommand {
     discussion: """
       One seed decides operations, clocks, scheduling, faults, crashes and configuration. The first \
       failure is printed with its seed and the shortest list of operations that still fails; exit \
-      code 1.
+      code 1. Exit code 2 where there was no time for a single world.
       """)
 
   @Option(help: "The first seed.") var first: UInt64 = 1
@@ -30,6 +30,9 @@ struct SimulatorCommand: ParsableCommand {
   func validate() throws {
     guard !trace || seed != nil else { throw ValidationError("--trace needs --seed") }
     guard (1...64).contains(threads) else { throw ValidationError("1 to 64 threads are possible") }
+    guard seeds != 0, minutes.map({ $0 > 0 }) ?? true else {
+      throw ValidationError("that is no world at all")
+    }
   }
 
   func run() throws {
@@ -46,6 +49,7 @@ struct SimulatorCommand: ParsableCommand {
     let summary = Summary(pool.counts, failures, seconds: seconds)
     print(json ? try summary.json() : summary.text)
     if table { print("\n" + summary.table) }
+    if pool.counts.seeds == 0 { throw ExitCode(2) }
     guard let worst = failures.first else { return }
     if !keepGoing { print(Self.explain(worst.seed, worst.failure)) }
     throw ExitCode(1)

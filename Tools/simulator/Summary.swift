@@ -40,7 +40,9 @@ struct Summary {
     lines.append("\(faults.count) kinds of faults:")
     lines += faults.map { "  \($0.kind): \($0.count)" }
     lines += failures.map { "FAILED seed \($0.seed): \($0.failure)" }
-    if failures.isEmpty { lines.append("every promise held") }
+    if failures.isEmpty {
+      lines.append(counts.seeds == 0 ? "no world was simulated" : "every promise held")
+    }
     return lines.joined(separator: "\n")
   }
 
