@@ -69,6 +69,27 @@ struct CrashToolTests {
     #expect(power.output.contains("NOT TESTED power was not run"))
   }
 
+  @Test(
+    "a cache that refuses what it could do is found out",
+    arguments: [
+      "segment.write.before:4+:error:EIO", "segment.write.before:4+:error:ENOSPC",
+      "store.read.before:1+:error:EIO",
+    ])
+  func refusing(failpoint: String) throws {
+    let scratch = try Scratch()
+    let refusing = try wrapper(
+      "HINDSIGHT_FAILPOINTS=\(failpoint) exec HINDSIGHT \"$@\"", in: scratch)
+    let result = try Command(
+      [
+        "--scratch", scratch.path, "--seed", "5", "--parts", "random", "--kills", "10",
+        "--hindsight", refusing,
+      ], tool: "crash-test"
+    ).end()
+    #expect(result.status == 1, "\(result.output)")
+    #expect(
+      result.output.contains("was refused without a reason") || result.output.contains("can't be"))
+  }
+
   @Test("a failpoint that never fires is no success")
   func neverFired() throws {
     let scratch = try Scratch()

@@ -53,6 +53,8 @@ final class Life {
   private let setup: Setup
   private let plan: Plan
   private let firmness: Firmness
+  /// Whether operations may fail; else each that is refused is a problem.
+  private let hasFaults: Bool
   private let child: Child
   private var random: SplitMix64
   private var nextValue: UInt64
@@ -79,10 +81,10 @@ final class Life {
 
   init(
     _ executable: String, _ directory: String, _ setup: Setup, _ plan: Plan, _ model: Model,
-    _ firmness: Firmness, seed: UInt64, nextValue: UInt64
+    _ firmness: Firmness, hasFaults: Bool, seed: UInt64, nextValue: UInt64
   ) throws {
     (self.setup, self.plan, self.model) = (setup, plan, model)
-    self.firmness = firmness
+    (self.firmness, self.hasFaults) = (firmness, hasFaults)
     self.nextValue = nextValue
     random = SplitMix64(seed: seed)
     var environment = plan.environment
@@ -187,7 +189,7 @@ final class Life {
     guard !questions.isEmpty else { throw CrashTestError("a reply to nothing: \(reply.text)") }
     switch questions.removeFirst() {
     case .observe(let key, let askedAt):
-      if reply.code == "storeUnavailable", failedReads < 1_000 {
+      if hasFaults, reply.code == "storeUnavailable", failedReads < 1_000 {
         // Some places fail for a while.
         failedReads += 1
         return observe(key)
@@ -264,13 +266,20 @@ final class Life {
   private func answerRefused(_ reply: Reply, _ operation: Model.Operation, _ now: Int64) {
     refusedOperations += 1
     lastRefusal = reply.text
+    if !mayBeRefused(operation.change, reply.code) {
+      problems.append("\(operation.change) was refused without a reason: \(reply.text)")
+    }
     if reply.code == "outcomeUnknown", !setup.isOneStream { isOrderOpen = true }
     switch operation.change {
-    case .get:
-      if reply.code != "storeUnavailable" { problems.append("a read failed: \(reply.text)") }
-      model.answer(at: now)
-    case .sync: model.answer(at: now)
+    case .get, .sync: model.answer(at: now)
     default: model.answer(at: now, isRefused: reply.code != "outcomeUnknown")
     }
+  }
+
+  /// Only where something fails is anything refused, and then with a code that says what.
+  private func mayBeRefused(_ change: Model.Change, _ code: String?) -> Bool {
+    guard hasFaults, let code else { return false }
+    if case .get = change { return code == "storeUnavailable" }
+    return ["journalUnavailable", "outOfSpace", "outcomeUnknown", "storeUnavailable"].contains(code)
   }
 }

@@ -27,15 +27,18 @@ final class Session {
   }
 
   /// Starts a process, checks what it finds, lets it live and die.
-  /// - Parameter during: is told of the process once it has started.
+  /// - Parameters:
+  ///   - mayRefuse: whether the cache may not open.
+  ///   - hasFaults: whether its operations may fail.
+  ///   - during: is told of the process once it has started.
   @discardableResult
   func live(
     _ plan: Plan, _ tally: inout Tally.Part, mayRefuse: Bool = false, hasFaults: Bool = false,
     during: (Life) throws -> Void = { _ in }
   ) throws -> Life {
     let life = try Life(
-      executable, directory, setup, plan, model, firmness, seed: random.next(),
-      nextValue: nextValue)
+      executable, directory, setup, plan, model, firmness, hasFaults: hasFaults,
+      seed: random.next(), nextValue: nextValue)
     var checked: Tally.Part = tally
     life.onFound = { [self] found in
       checked.acknowledgedChecked += model.firm
