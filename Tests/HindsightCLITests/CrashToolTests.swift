@@ -90,6 +90,29 @@ struct CrashToolTests {
       result.output.contains("was refused without a reason") || result.output.contains("can't be"))
   }
 
+  @Test("the line that a loss prints repeats the part that found it, alone")
+  func again() throws {
+    let scratch = try Scratch()
+    let losing = try wrapper(
+      "[ -z \"$HINDSIGHT_FAILPOINTS\" ] || rm -f \"$3\"/*; exec HINDSIGHT \"$@\"", in: scratch)
+    let first = try Command(
+      [
+        "--scratch", scratch.path, "--seed", "5", "--parts", "random,failpoints", "--kills", "2",
+        "--hindsight", losing, "--failpoint", "segment.write.before", "--passages", "7",
+      ], tool: "crash-test"
+    ).end()
+    #expect(first.status == 1, "\(first.output)")
+    let line = try #require(first.lines.first { $0.hasPrefix("again: crash-test ") })
+    let arguments = line.split(separator: " ").dropFirst(2).map(String.init)
+    let second = try Command(arguments, tool: "crash-test").end()
+    #expect(second.status == 1, "\(second.output)")
+    #expect(second.lines.contains(line))
+    #expect(!second.output.contains("random:"))
+    let openedWith = first.lines.filter { $0.contains("opened with") }
+    #expect(openedWith.count == 1)
+    #expect(second.lines.filter { $0.contains("opened with") } == openedWith)
+  }
+
   @Test("a failpoint that never fires is no success")
   func neverFired() throws {
     let scratch = try Scratch()

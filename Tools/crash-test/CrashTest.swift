@@ -32,7 +32,7 @@ struct CrashTest: ParsableCommand {
   @Option(help: "Random SIGKILLs; the other parts are sized by it.")
   var kills = 200
 
-  @Option(help: "Repeat all parts, with other seeds, for so long.")
+  @Option(help: "Repeat all parts, with the seeds that follow, for so long.")
   var minutes: Double?
 
   @Option(help: "Decides setups, operations and values.")
@@ -82,18 +82,27 @@ struct CrashTest: ParsableCommand {
       executable: try executable(), scratch: scratch, seed: seed, kills: kills,
       passages: try wantedPassages(), failpoint: failpoint)
     let deadline = minutes.map { ContinuousClock.now + .seconds($0 * 60) }
+    var seed = seed
     repeat {
-      for part in wanted {
-        if lab.tally.losses > 0 { break }
-        try lab.run(part)
+      for part in wanted where lab.tally.losses == 0 {
+        try lab.run(part, seed: seed)
         if !json { print(lab.tally.parts.last!.text) }
+        if lab.tally.losses > 0 { lab.tally.again = command(repeating: part, seed: seed) }
       }
+      seed &+= 1
     } while lab.tally.losses == 0 && deadline.map { ContinuousClock.now < $0 } ?? false
     lab.tally.findGaps(mayRunElsewhere: parts == nil)
     lab.end()
     print(json ? try lab.tally.json : lab.tally.text)
     if lab.tally.losses > 0 { throw ExitCode(1) }
     if !lab.tally.gaps.isEmpty { throw ExitCode(2) }
+  }
+
+  private func command(repeating part: PartName, seed: UInt64) -> String {
+    let place = hindsight.map { " --hindsight \($0)" } ?? ""
+    let only = failpoint.isEmpty ? "" : " --failpoint \(failpoint)"
+    return "crash-test --seed \(seed) --parts \(part.rawValue) --kills \(kills) "
+      + "--passages \(passages) --scratch \(scratch)" + only + place
   }
 
   private func wantedParts() throws -> [PartName] {

@@ -9,7 +9,8 @@ final class Laboratory {
   let passages: [Int]
   /// Only failpoints that begin like this.
   let failpoint: String
-  var random: SplitMix64
+  /// The running part's own, so that a part can be repeated without the others.
+  var random = SplitMix64(seed: 0)
   var tally: Tally
   private(set) lazy var shim = Shim(scratch: scratch)
   private var directoryCount = 0
@@ -23,15 +24,16 @@ final class Laboratory {
     self.kills = kills
     self.passages = passages
     self.failpoint = failpoint
-    random = SplitMix64(seed: seed)
     tally = Tally(seed: seed)
     try FileManager.default.createDirectory(
       atPath: self.scratch, withIntermediateDirectories: true)
   }
 
-  func run(_ name: CrashTest.PartName) throws {
+  func run(_ name: CrashTest.PartName, seed: UInt64) throws {
     let began = ContinuousClock.now
-    var part = Tally.Part(name: name.rawValue)
+    var part = Tally.Part(name: name.rawValue, seed: seed)
+    let number = CrashTest.PartName.allCases.firstIndex(of: name)!
+    random = SplitMix64(seed: seed &* 8 &+ UInt64(number))
     switch name {
     case .random: try runRandomKills(&part)
     case .failpoints: try runFailpoints(&part)

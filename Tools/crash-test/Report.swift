@@ -40,8 +40,8 @@ extension Tally {
     lines.append(
       "seed \(seed): \(kills) kills, \(parts.reduce(0) { $0 + $1.openings }) reopenings, "
         + "\(checked) acknowledged operations checked, losses = \(losses)")
-    if losses > 0 {
-      lines.append("again: crash-test --seed \(seed) --parts \(parts.last?.name ?? "")")
+    if let again {
+      lines.append("again: \(again)")
       lines.append("the directories are kept")
     }
     return lines.joined(separator: "\n")

@@ -2,6 +2,8 @@
 struct Tally: Codable {
   struct Part: Codable {
     var name: String
+    /// What decided it: of each repetition another.
+    var seed: UInt64
     /// `nil`: it ran; else why it could not.
     var skipped: String?
     var note: String?
@@ -37,6 +39,8 @@ struct Tally: Codable {
   /// Up to ten of each session; and where they were found.
   var problems: [String] = []
   var places: [String] = []
+  /// How to run the part that lost something once more.
+  var again: String?
   /// What was asked for and not tested.
   var gaps: [String] = []
 
