@@ -90,6 +90,24 @@ struct CrashToolTests {
       result.output.contains("was refused without a reason") || result.output.contains("can't be"))
   }
 
+  @Test("what a loss on a small disk left is kept")
+  func evidence() throws {
+    let scratch = try Scratch()
+    let losing = try wrapper("rm -f \"$3\"/*; exec HINDSIGHT \"$@\"", in: scratch)
+    let result = try Command(
+      [
+        "--scratch", scratch.path, "--seed", "5", "--parts", "disk", "--kills", "1",
+        "--hindsight", losing,
+      ], tool: "crash-test"
+    ).end()
+    #expect(result.status == 1, "\(result.output)")
+    let place = try #require(result.lines.first { $0.contains(" problems in part disk") })
+    let directory = try #require(place.components(separatedBy: ", in ").last)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: directory).contains("lock"))
+    let kept = try #require(result.lines.last).replacing("the directories are kept in ", with: "")
+    #expect(directory.hasPrefix(kept + "/"))
+  }
+
   @Test("the line that a loss prints repeats the part that found it, alone")
   func again() throws {
     let scratch = try Scratch()

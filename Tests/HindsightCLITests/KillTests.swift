@@ -4,6 +4,10 @@ import Testing
 /// Real processes, really killed. The seeds are fixed; the moments are not.
 @Suite("S040 kill -9")
 struct KillTests {
+  private static let lookups = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    .appendingPathComponent("Fixtures/lookups/lookups.tsv.gz").path
+
   /// What a driver knows of one key: the last value acknowledged, and those sent since.
   private struct Known {
     var acknowledged: Int?
@@ -84,12 +88,21 @@ struct KillTests {
     }
   }
 
+  @Test("a demo that fails keeps its cache, and says where")
+  func demoKept() throws {
+    let scratch = try Scratch()
+    let limits = "ulimit -f 1; export TMPDIR=\(scratch.path)"
+    let result = try Command(["demo", "--lookups", Self.lookups], limits: limits).end()
+    #expect(result.status == 1, "\(result.output) \(result.errors)")
+    let line = try #require(
+      result.errors.split(separator: "\n").first { $0.hasPrefix("the cache is kept in ") })
+    let directory = String(line.dropFirst("the cache is kept in ".count))
+    #expect(FileManager.default.fileExists(atPath: directory))
+  }
+
   @Test("the demo's main job: fed, killed, recovered, verified")
   func demo() throws {
-    let lookups = URL(fileURLWithPath: #filePath)
-      .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-      .appendingPathComponent("Fixtures/lookups/lookups.tsv.gz").path
-    let result = try Command.run(["demo", "--lookups", lookups, "--json"])
+    let result = try Command.run(["demo", "--lookups", Self.lookups, "--json"])
     #expect(result.status == 0, "\(result.output) \(result.errors)")
     let report = try json(result.output)
     #expect(try #require(report["lookups"] as? Int) >= 50_000)

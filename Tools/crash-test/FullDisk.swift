@@ -9,7 +9,7 @@ extension Laboratory {
     let mount = scratch + "/disk"
     try FileManager.default.createDirectory(atPath: mount, withIntermediateDirectories: true)
     if Glibc.mount("tmpfs", mount, "tmpfs", 0, "size=6m") == 0 {
-      defer { umount2(mount, Int32(MNT_DETACH)) }
+      defer { unmount(mount) }
       for round in 0..<rounds {
         guard try fill(Tmpfs(mount), in: mount, round, &part) else { return }
       }
@@ -20,6 +20,19 @@ extension Laboratory {
     }
     for round in 0..<rounds where Self.limitsFiles {
       guard try fill(FileSizeLimit(), in: nil, round, &part) else { return }
+    }
+  }
+
+  /// What a loss left on it stays in the same place.
+  private func unmount(_ mount: String) {
+    let files = FileManager.default
+    do {
+      try files.copyItem(atPath: mount, toPath: mount + ".kept")
+      umount2(mount, Int32(MNT_DETACH))
+      try files.removeItem(atPath: mount)
+      try files.moveItem(atPath: mount + ".kept", toPath: mount)
+    } catch {
+      warn("\(mount) stays mounted: \(error)")
     }
   }
 

@@ -34,6 +34,17 @@ final class Laboratory {
     var part = Tally.Part(name: name.rawValue, seed: seed)
     let number = CrashTest.PartName.allCases.firstIndex(of: name)!
     random = SplitMix64(seed: seed &* 8 &+ UInt64(number))
+    do {
+      try run(name, &part)
+    } catch {
+      warn("the directories are kept in \(scratch)")
+      throw error
+    }
+    part.seconds = (ContinuousClock.now - began) / .seconds(1)
+    tally.parts.append(part)
+  }
+
+  private func run(_ name: CrashTest.PartName, _ part: inout Tally.Part) throws {
     switch name {
     case .random: try runRandomKills(&part)
     case .failpoints: try runFailpoints(&part)
@@ -41,13 +52,10 @@ final class Laboratory {
     case .interrupts: try runInterrupts(&part)
     case .disk: try runFullDisk(&part)
     }
-    part.seconds = (ContinuousClock.now - began) / .seconds(1)
-    tally.parts.append(part)
   }
 
   func end() {
-    guard tally.losses == 0 else { return }
-    remove(scratch)
+    if tally.losses == 0 { remove(scratch) } else { tally.kept = scratch }
   }
 
   // MARK: For the parts
@@ -87,7 +95,9 @@ final class Laboratory {
     do {
       try FileManager.default.removeItem(atPath: path)
     } catch {
-      FileHandle.standardError.write(Data("\(path) can't be removed: \(error)\n".utf8))
+      warn("\(path) can't be removed: \(error)")
     }
   }
+
+  func warn(_ message: String) { FileHandle.standardError.write(Data((message + "\n").utf8)) }
 }

@@ -40,9 +40,9 @@ extension Tally {
     lines.append(
       "seed \(seed): \(kills) kills, \(parts.reduce(0) { $0 + $1.openings }) reopenings, "
         + "\(checked) acknowledged operations checked, losses = \(losses)")
-    if let again {
+    if let again, let kept {
       lines.append("again: \(again)")
-      lines.append("the directories are kept")
+      lines.append("the directories are kept in \(kept)")
     }
     return lines.joined(separator: "\n")
   }

@@ -41,6 +41,8 @@ struct Tally: Codable {
   var places: [String] = []
   /// How to run the part that lost something once more.
   var again: String?
+  /// Where the directories are that lost something.
+  var kept: String?
   /// What was asked for and not tested.
   var gaps: [String] = []
 

@@ -21,7 +21,7 @@ struct Demo: AsyncParsableCommand {
 
   @Option(
     name: .customLong("cache"),
-    help: "An empty or new directory to leave the cache in; else it is removed at the end.",
+    help: "An empty or new directory to leave the cache in; else it is removed if all went well.",
     completion: .directory)
   var directory: String?
 
@@ -83,8 +83,15 @@ struct Demo: AsyncParsableCommand {
     }
     let temporary = FileManager.default.temporaryDirectory
       .appendingPathComponent("hindsight-demo-\(UUID().uuidString)").path
-    defer { removeTemporary(temporary) }
-    try await body(temporary)
+    do {
+      try await body(temporary)
+    } catch {
+      if FileManager.default.fileExists(atPath: temporary) {
+        Output.diagnose("the cache is kept in \(temporary)")
+      }
+      throw error
+    }
+    removeTemporary(temporary)
   }
 
   private func removeTemporary(_ path: String) {

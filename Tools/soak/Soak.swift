@@ -29,7 +29,7 @@ struct Soak: AsyncParsableCommand {
   @Option(help: "Tasks at work.")
   var tasks = 8
 
-  @Option(help: "The cache's directory; else a temporary one, removed at the end.")
+  @Option(help: "The cache's directory; else a temporary one, removed if all went well.")
   var cache: String?
 
   @Flag(name: .long, help: "Print JSON instead of text.")
@@ -45,7 +45,12 @@ struct Soak: AsyncParsableCommand {
     print(json ? try report.json : report.text)
     if !report.isSound {
       FileHandle.standardError.write(
-        Data("again: soak --minutes \(minutes) --seed \(seed) --tasks \(tasks)\n".utf8))
+        Data(
+          """
+          again: soak --minutes \(minutes) --seed \(seed) --tasks \(tasks)
+          the cache is kept in \(directory)
+
+          """.utf8))
       throw ExitCode(1)
     }
   }
