@@ -27,11 +27,39 @@ extension JSONValue: Equatable {
     switch (a, b) {
     case (.null, .null): true
     case (.bool(let a), .bool(let b)): a == b
-    case (.number(let a), .number(let b)): a == b || Double(a).map { $0 == Double(b) } ?? false
+    case (.number(let a), .number(let b)): a == b || Decimal(a).map { $0 == Decimal(b) } ?? false
     case (.string(let a), .string(let b)): a.utf8.elementsEqual(b.utf8)
     case (.array(let a), .array(let b)): a == b
     case (.object(let a), .object(let b)): fieldsAreEqual(a, b)
     default: false
+    }
+  }
+
+  /// A number's sign, and its digits from the first to the last that isn't 0, as a fraction `0.digits`
+  /// times a power of ten: each value is written in one way only. No digit is lost as in a Double.
+  private struct Decimal: Equatable {
+    private var isNegative = false
+    private var digits: [UInt8]
+    private var exponent = 0
+
+    /// `nil` where the exponent is beyond all reason.
+    init?(_ text: String) {
+      let parts = text.utf8.split(whereSeparator: { $0 | 0x20 == UInt8(ascii: "e") })
+      let fraction = parts[0].drop { $0 == UInt8(ascii: "-") }
+        .split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+      digits = fraction.flatMap { $0 }
+      guard let last = digits.lastIndex(where: { $0 != UInt8(ascii: "0") }) else {
+        digits = []
+        return
+      }
+      digits.removeSubrange((last + 1)...)
+      let zeros = digits.prefix { $0 == UInt8(ascii: "0") }.count
+      digits.removeFirst(zeros)
+      guard let power = parts.count > 1 ? Int(Substring(parts[1])) : 0,
+        (-1 << 60...1 << 60).contains(power)
+      else { return nil }
+      exponent = power + fraction[0].count - zeros
+      isNegative = text.hasPrefix("-")
     }
   }
 

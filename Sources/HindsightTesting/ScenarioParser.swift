@@ -291,7 +291,8 @@ extension Timestamp {
       let hour = number(11..<13), let minute = number(14..<16), let second = number(17..<19),
       [4, 7].allSatisfy({ bytes[$0] == UInt8(ascii: "-") }), bytes[10] == UInt8(ascii: "T"),
       [13, 16].allSatisfy({ bytes[$0] == UInt8(ascii: ":") }),
-      (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60, second < 60
+      (1...12).contains(month), day >= 1, day <= Self.dayCount(month, year),
+      hour < 24, minute < 60, second < 60
     else { return nil }
     var fraction: Int64 = 0
     if bytes.count > 20 {
@@ -309,6 +310,11 @@ extension Timestamp {
       era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
     let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second
     self.init(microseconds: seconds * 1_000_000 + fraction)
+  }
+
+  private static func dayCount(_ month: Int64, _ year: Int64) -> Int64 {
+    let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    return month == 2 ? (isLeap ? 29 : 28) : [4, 6, 9, 11].contains(month) ? 30 : 31
   }
 
   /// As `2026-01-01T00:00:00.000000Z`.

@@ -31,7 +31,7 @@ struct UsageTests {
   @Test("a bound of the history says which forms it takes")
   func bounds() throws {
     for option in ["--from", "--to"] {
-      for value in ["2026-01-01", "-5"] {
+      for value in ["2026-01-01", "-5", "2026-02-29T00:00:00Z"] {
         #expect(
           try refusal(["events", "/nowhere", option, value]).contains(
             "it takes a sequence number, or a time as 2026-01-01T00:00:00Z"))

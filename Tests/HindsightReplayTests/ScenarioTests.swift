@@ -1,4 +1,5 @@
 import Foundation
+import Hindsight
 import HindsightTesting
 import Testing
 
@@ -62,11 +63,35 @@ struct ScenarioTests {
   }
 
   @Test(
+    "numbers are equal by value, to the last digit",
+    arguments: [
+      ("9007199254740992", "9007199254740993", false), ("1e400", "2e400", false),
+      ("0.1", "0.10000000000000000001", false), ("1", "-1", false), ("10", "1", false),
+      ("1e-9223372036854775808", "0", false), ("12.50e1", "125", true), ("1E+2", "100", true),
+      ("100", "10e1", true), ("0.05", "5e-2", true), ("-0.0", "0", true), ("1.0", "1", true),
+    ])
+  func numbers(_ value: String, _ expected: String, areEqual: Bool) async throws {
+    let text = "set pypi:a [\(value)]\nget pypi:a -> hit memory [\(expected)]\n"
+    let scenario = try Scenario(parsing: Array(text.utf8), file: "x.scenario")
+    let outcome = try await ScenarioRunner().run(scenario, file: "x.scenario")
+    #expect((outcome.mismatch == nil) == areEqual)
+  }
+
+  @Test("29 February is a day in leap years only")
+  func leapYears() throws {
+    for (year, isLeap) in [(2024, true), (2000, true), (1900, false), (2026, false)] {
+      let time = Timestamp(iso8601: "\(year)-02-29T00:00:00Z")
+      #expect(time.map { "\($0.iso8601.prefix(10))" } == (isLeap ? "\(year)-02-29" : nil))
+    }
+  }
+
+  @Test(
     "a bad line is refused with its number",
     arguments: [
       ("frobnicate", "unknown command"), ("set pypi:a", "JSON"), ("get pypi:a -> hit disk", "tier"),
       ("set pypi:a ttl=x 1", "number of seconds"), ("set pypi:a speed=3 1", "speed"),
-      ("clock yesterday", "time"),
+      ("clock yesterday", "time"), ("clock 2026-02-30T00:00:00Z", "time"),
+      ("clock 2026-04-31T00:00:00Z", "time"), ("clock 2026-01-32T00:00:00Z", "time"),
       ("advance soon", "duration"), ("get pypi:a -> miss twice", "unexpected"),
       ("set pypi:a {\"a\":1} }", "'->'"), ("count -> memory=1", "store"),
     ])
