@@ -24,8 +24,9 @@ extension Scenario {
   }
 }
 
-struct LineError: Error {
+struct LineError: Error, CustomStringConvertible {
   var message: String
+  var description: String { message }
   init(_ message: String) { self.message = message }
 }
 

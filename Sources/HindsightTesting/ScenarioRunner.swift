@@ -30,16 +30,24 @@ public struct ScenarioRunner: Sendable {
 
   /// Runs one scenario.
   /// - Parameter file: its name, for mismatches.
-  /// - Throws: whatever keeps it from being run at all.
-  public func run(_ scenario: Scenario, file: String) async throws -> ScenarioOutcome {
-    let target = try ScenarioTarget()
+  /// - Throws: `ScenarioError`: what keeps it from being run at all.
+  public func run(
+    _ scenario: Scenario, file: String
+  ) async throws(ScenarioError) -> ScenarioOutcome {
     do {
-      let outcome = try await run(scenario, file: file, on: target)
-      try await target.end()
-      return outcome
-    } catch {
-      try await target.end()
+      let target = try ScenarioTarget()
+      do {
+        let outcome = try await run(scenario, file: file, on: target)
+        try await target.end()
+        return outcome
+      } catch {
+        try await target.end()
+        throw error
+      }
+    } catch let error as ScenarioError {
       throw error
+    } catch {
+      throw ScenarioError(file: file, line: scenario.lastLine, message: "\(error)")
     }
   }
 
@@ -64,11 +72,24 @@ public struct ScenarioRunner: Sendable {
         break
       }
     }
-    if outcome.mismatch == nil {
+    guard outcome.mismatch == nil else { return outcome }
+    do {
       (outcome.sequence, outcome.digest) = try await target.digest()
+    } catch let error as CacheError {
+      outcome.mismatch = .init(
+        file: file, line: scenario.lastLine, expected: "no error", actual: "error \(error)")
+    } catch let error as LineError {
+      outcome.mismatch = .init(
+        file: file, line: scenario.lastLine, expected: "a journal that replays to the live state",
+        actual: error.message)
     }
     return outcome
   }
+}
+
+extension Scenario {
+  /// What is wrong with the whole is told of the last command.
+  fileprivate var lastLine: Int { steps.last?.line ?? 1 }
 }
 
 /// What a command gave.

@@ -118,6 +118,30 @@ struct CommandTests {
     #expect(mismatch.output == "\(scenario):2: expected miss, got hit memory 1\n")
     try "fly\n".write(toFile: scenario, atomically: true, encoding: .utf8)
     #expect(try Command.run(["run", scenario]).status == 2)
+  }
+
+  @Test("one scenario that can't be run is named with its line, and the others are run")
+  func scenarios() throws {
+    let scratch = try Scratch()
+    func file(_ name: String, _ text: String) throws -> String {
+      let path = scratch.path + "/" + name
+      try text.write(toFile: path, atomically: true, encoding: .utf8)
+      return path
+    }
+    let good = try file("good", "set a:b 1\nget a:b -> hit memory 1\n")
+    let impossible = try file("impossible", "\nconfig memory.entries=0\n")
+    let wrong = try file("wrong", "clock 2026-01-01T00:00:00Z\nfly\n")
+    let missing = scratch.path + "/missing"
+    let result = try Command.run(["run", good, impossible, good, wrong, missing, good])
+    #expect(result.status == 2)
+    let lines = result.lines
+    #expect(lines.count == 4 && lines.filter { $0.hasPrefix(good + ": ok") }.count == 3)
+    #expect(
+      lines.dropFirst().first?.hasPrefix(
+        impossible + ":2: expected no error, got error invalidConfiguration: ") == true)
+    #expect(result.errors.contains("\(wrong):2: unknown command 'fly'\n"))
+    #expect(result.errors.contains("\(missing) can't be read"))
+    #expect(try Command.run(["run", impossible, good]).status == 1)
     #expect(try Command.run(["fly"]).status == 2)
     #expect(try Command.run(["get", scratch.cache]).status == 2)
     #expect(try Command.run(["get", scratch.cache, ""]).status == 2)

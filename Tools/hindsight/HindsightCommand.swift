@@ -70,7 +70,7 @@ struct HindsightCommand: AsyncParsableCommand {
     switch error {
     case let failure as CheckFailure:
       if !failure.message.isEmpty { Output.diagnose(failure.message) }
-      return 1
+      return failure.exitCode
     case let error as ValidationError:
       // Found while it ran: what the parser finds is told with the usage of its command.
       Output.diagnose("hindsight: \(error.message)")
@@ -108,9 +108,10 @@ extension HindsightCommand {
   }
 }
 
-/// A check failed: exit code 1.
+/// A check failed.
 struct CheckFailure: Error {
   var message: String
+  var exitCode: Int32 = 1
 }
 
 /// The cache can't be opened: exit code 3, unless the caller asked for what can't be.

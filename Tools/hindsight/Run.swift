@@ -7,7 +7,8 @@ struct Run: AsyncParsableCommand {
     abstract: "Run scenario files, and check the results that they state.",
     discussion: """
       A scenario runs on a virtual clock and simulated storage: it gives the same sequences and \
-      digests every time.
+      digests every time. A file that fails, or can't be run, doesn't keep the others from it; the \
+      exit code is the highest of theirs.
 
       Example: hindsight run Fixtures/scenarios/*.scenario
       """)
@@ -30,17 +31,21 @@ struct Run: AsyncParsableCommand {
   }
 
   func run() async throws {
-    var failures = 0
+    var code: Int32 = 0
     let progress = Progress("running", total: files.count)
     for (index, file) in files.enumerated() {
-      let scenario = try Scenario(parsing: try contents(of: file), file: file)
-      let outcome = try await ScenarioRunner().run(scenario, file: file)
-      progress.update(index)
-      if outcome.mismatch != nil { failures += 1 }
-      try show(file, outcome)
+      do {
+        let scenario = try Scenario(parsing: try contents(of: file), file: file)
+        let outcome = try await ScenarioRunner().run(scenario, file: file)
+        progress.update(index)
+        try show(file, outcome)
+        if outcome.mismatch != nil { code = max(code, 1) }
+      } catch let error where error is ScenarioError || error is ValidationError {
+        code = max(code, HindsightCommand.report(error))
+      }
     }
     progress.end()
-    if failures > 0 { throw CheckFailure(message: "") }
+    if code != 0 { throw CheckFailure(message: "", exitCode: code) }
   }
 
   private func show(_ file: String, _ outcome: ScenarioOutcome) throws {
