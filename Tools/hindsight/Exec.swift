@@ -22,8 +22,8 @@ struct Exec: AsyncParsableCommand {
       before them. Replies come in order all the same.
 
       A cache that is there is opened with the limits, TTLs and access log that it was last opened \
-      with, and with or without store and journal as then, unless options say otherwise. All else \
-      is as by default.
+      with, and with or without store and journal as then, unless options say otherwise. Where \
+      it has more history than is kept by default, all of that is kept; all else is as by default.
 
       For tests of crashes and faults, HINDSIGHT_FAILPOINTS in the environment says where \
       something happens, as NAME:COUNT[:ACTION], several separated by commas: at the COUNTth \
