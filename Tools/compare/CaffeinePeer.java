@@ -15,7 +15,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
 final class CaffeinePeer {
-  private static final int WARM_UPS = 4;
+  private static final int WARM_UPS = 8;
 
   private record Operation(String key, String value) {}
 
