@@ -48,7 +48,8 @@ struct BenchScaling {
     let (cache, seconds) = try await open(directory, configuration)
     sink.emit("\(label):recovery", seconds * 1e3, "ms")
     let keyBytes = "pypi:package-10000000".utf8.count
-    let values = cache.count.memory * (Self.valueByteCount + keyBytes)
+    // The index holds each key once, whether or not its entry is in memory.
+    let values = cache.count.memory * Self.valueByteCount
     let heap = BenchTools.heapByteCount - before - values
     sink.emit("\(label):memory", Double(heap) / Double(count) - Double(keyBytes), "B/entry")
 
