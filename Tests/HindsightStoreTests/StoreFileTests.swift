@@ -8,11 +8,15 @@ import Testing
 @Suite("S040 store: files")
 struct StoreFileTests {
   @Test("only the owner can read the files, whatever the umask")
-  func modes() throws {
+  func modes() async {
+    // In a process of its own, since a umask is the whole process's.
+    await #expect(processExitsWith: .success) { try StoreFileTests.checkModes() }
+  }
+
+  private static func checkModes() throws {
+    umask(0)
     try withDirectory { directory in
       let store = SQLiteStore(directory: directory)
-      let before = umask(0)
-      defer { umask(before) }
       let writer = try store.openWriter()
       try writer.apply(inserts(1...1), mark: mark(1))
       for suffix in ["", "-wal", "-shm"] {
