@@ -11,6 +11,13 @@ struct ConfigurationTests {
     ("memory limit", { $0.memoryLimit = TierLimit(entryCountMax: .max) }),
     ("memory limit", { $0.memoryLimit = TierLimit(entryCountMax: 1, byteCountMax: 0) }),
     ("store's limit", { $0.storeLimit = TierLimit(entryCountMax: 999) }),
+    (
+      "store's limit",
+      {
+        $0.memoryLimit.byteCountMax = 2_000
+        $0.storeLimit.byteCountMax = 1_999
+      }
+    ),
     ("segments", { $0.segmentByteCount = 1 }),
     ("segments", { $0.segmentByteCount = 2 << 30 }),
     ("unwrittenByteCountMax", { $0.queues.unwrittenByteCountMax = 0 }),
