@@ -77,4 +77,57 @@ struct BenchTests {
     let result = try Command.run(["bench", "--input", path])
     #expect(result.status == 2 && result.errors.contains("sets.tsv:2"))
   }
+
+  @Test("what was measured before a failure is printed with it")
+  func failure() throws {
+    let scratch = try Scratch()
+    let input = try streams(in: scratch.path)
+    let command = try Command(
+      ["bench", "--input", input, "--only", "memory", "--json"],
+      limits: "export PEERS_RUN=/dev/null/none")
+    let result = try command.end()
+    #expect(result.status == 1)
+    let report = try json(result.output)
+    #expect((report["rows"] as? [Any])?.count == 1 && report["error"] is String)
+  }
+
+  @Test(
+    "what can't be measured is refused",
+    arguments: [
+      ["--budget", "inf"], ["--budget", "0"], ["--budget", "nan"], ["--pauses", "--scaling"],
+      ["--pauses", "--seconds", "inf"], ["--pauses", "--only", "sets"], ["--entries", "1"],
+    ])
+  func wrongUsage(_ arguments: [String]) throws {
+    let result = try Command.run(["bench"] + arguments)
+    #expect(result.status == 2 && result.output.isEmpty && !result.errors.isEmpty)
+  }
+
+  @Test("PEERS_BUDGET must be a number", arguments: ["abc", "inf", "-1"])
+  func wrongBudget(_ text: String) throws {
+    let scratch = try Scratch()
+    let input = try streams(in: scratch.path)
+    let command = try Command(
+      ["bench", "--input", input, "--only", "memory"], limits: "export PEERS_BUDGET=\(text)")
+    let result = try command.end()
+    #expect(result.status == 2 && result.errors.contains("PEERS_BUDGET"), "\(result.errors)")
+  }
+
+  @Test("a signal leaves no directory behind", arguments: [SIGINT, SIGTERM])
+  func signalled(_ number: Int32) throws {
+    let scratch = try Scratch()
+    let input = try streams(in: scratch.path)
+    let work = scratch.path + "/work"
+    let command = try Command(
+      ["bench", "--input", input, "--only", "durable", "--budget", "60", "--peer-rows"],
+      limits: "export PEERS_RUN=\(work)")
+    func names() throws -> [String] {
+      guard FileManager.default.fileExists(atPath: work) else { return [] }
+      return try FileManager.default.contentsOfDirectory(atPath: work)
+    }
+    while try names().isEmpty, command.process.isRunning { usleep(10_000) }
+    kill(command.process.processIdentifier, number)
+    let result = try command.end()
+    #expect(command.process.terminationReason == .uncaughtSignal && result.status == number)
+    #expect(try names() == [])
+  }
 }

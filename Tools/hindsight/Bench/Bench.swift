@@ -60,27 +60,60 @@ struct Bench: AsyncParsableCommand {
   @OptionGroup var output: OutputOptions
 
   func validate() throws {
-    guard entries >= 1_000, seconds > 0, budget ?? 1 > 0 else {
-      throw ValidationError("at least 1,000 entries, and more than no seconds")
+    guard (1_000...100_000_000).contains(entries) else {
+      throw ValidationError("--entries must be 1,000 to 100,000,000")
     }
+    try Self.check(seconds, "--seconds")
+    if let budget { try Self.check(budget, "--budget") }
+    guard !(pauses && scaling) else {
+      throw ValidationError("--pauses and --scaling are measured one at a time")
+    }
+    guard !(pauses || scaling) || (input == nil && gets == nil && only.isEmpty) else {
+      throw ValidationError("--pauses and --scaling take no --input, --gets or --only")
+    }
+  }
+
+  private static func check(_ seconds: Double, _ name: String) throws {
+    guard seconds > 0, seconds <= 86_400 else {
+      throw ValidationError("\(name) must be more than 0 and at most 86,400 seconds")
+    }
+  }
+
+  /// `--budget`, else `PEERS_BUDGET`, else a second.
+  private func budgetSeconds(_ environment: [String: String]) throws -> Double {
+    if let budget { return budget }
+    guard let text = environment["PEERS_BUDGET"], !text.isEmpty else { return 1 }
+    guard let seconds = Double(text) else {
+      throw ValidationError("PEERS_BUDGET is no number of seconds: \(text)")
+    }
+    try Self.check(seconds, "PEERS_BUDGET")
+    return seconds
   }
 
   func run() async throws {
     let environment = ProcessInfo.processInfo.environment
     let sink = BenchSink(output.json ? .json : peerRows ? .peerRows : .text)
-    let budget = budget ?? environment["PEERS_BUDGET"].flatMap(Double.init) ?? 1
+    let budget = try budgetSeconds(environment)
     let workDirectory =
       environment["PEERS_RUN"] ?? FileManager.default.temporaryDirectory.path
-    if pauses {
-      try await BenchPauses(
-        sink: sink, workDirectory: workDirectory, entryCount: entries, seconds: seconds
-      ).run()
-    } else if scaling {
-      try await BenchScaling(
-        sink: sink, workDirectory: workDirectory, entryCountMax: entries, budget: budget
-      ).run()
-    } else {
-      try await measureStreams(sink, budget, workDirectory, environment["PEERS_DATA"])
+    BenchCleanup.removeAllOnSignal()
+    do {
+      if pauses {
+        try await BenchPauses(
+          sink: sink, workDirectory: workDirectory, entryCount: entries, seconds: seconds
+        ).run()
+      } else if scaling {
+        try await BenchScaling(
+          sink: sink, workDirectory: workDirectory, entryCountMax: entries, budget: budget
+        ).run()
+      } else {
+        try await measureStreams(sink, budget, workDirectory, environment["PEERS_DATA"])
+      }
+    } catch {
+      BenchCleanup.removeAll()
+      // Wrong usage is found before anything is measured.
+      if !(error is ValidationError) { try sink.finish(after: error) }
+      throw error
     }
     try sink.finish()
   }
@@ -92,7 +125,6 @@ struct Bench: AsyncParsableCommand {
       throw ValidationError("name a stream with --input, or a directory with PEERS_DATA")
     }
     let streams = try BenchStreams(sets: input, gets: gets)
-    guard !streams.sets.isEmpty else { throw ValidationError("\(input) is empty") }
     let tools = BenchTools(
       streams: streams, sink: sink, budget: budget, workDirectory: workDirectory)
     for section in only.isEmpty ? BenchSection.allCases : only {

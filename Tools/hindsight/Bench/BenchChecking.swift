@@ -7,36 +7,55 @@ struct BenchChecking: Sendable {
   let tools: BenchTools
 
   /// Reads back what the first `count` sets of a stream left behind, compares the bytes, and holds
-  /// the remaining time against the TTL.
+  /// the remaining time against the TTL. What has expired must be absent, all else there.
   /// - Parameters:
+  ///   - made: when the sets were made.
   ///   - isOrdered: whether one caller made the sets, so that the last one of a key must be the one
   ///     in force; else it may be any of the key's.
   ///   - room: how many of the keys the cache has room for.
   func readBack(
-    _ cache: TextCache, _ operations: [BenchOperation], count: Int, isOrdered: Bool = true,
-    room: Int = .max
+    _ cache: TextCache, _ operations: [BenchOperation], count: Int, made: BenchSetPeriod,
+    isOrdered: Bool = true, room: Int = .max
   ) async throws {
     var candidates: [CacheKey: [Int]] = [:]
     for at in 0..<min(count, operations.count) {
       candidates[operations[at].key, default: []].append(at)
     }
     var found = 0
+    var missing = 0
     for (key, indices) in candidates {
-      guard case .hit(let hit) = try await cache.lookup(key) else { continue }
-      found += 1
-      let possible = isOrdered ? indices.suffix(1) : indices[...]
-      guard possible.contains(where: { Self.isAnswer(hit, to: operations[$0]) }) else {
-        throw CheckFailure(message: "bench: \(key) has a wrong value or expiry")
+      let possible = (isOrdered ? indices.suffix(1) : indices[...]).map { operations[$0] }
+      let before = BenchTools.clock.now
+      if case .hit(let hit) = try await cache.lookup(key) {
+        found += 1
+        try check(hit, of: key, possible.filter { made.mayBeAlive($0.ttl, at: before) })
+      } else {
+        let after = BenchTools.clock.now
+        if possible.allSatisfy({ made.isAlive($0.ttl, at: after) }) { missing += 1 }
       }
     }
-    guard found == min(candidates.count, room) else {
-      throw CheckFailure(message: "bench: \(found) of \(candidates.count) keys are there")
+    guard missing <= max(0, candidates.count - room) else {
+      throw CheckFailure(
+        message: "bench: \(missing) of \(candidates.count) keys are absent before their expiry")
+    }
+    guard found <= room else {
+      throw CheckFailure(message: "bench: \(found) keys are there, with room for \(room)")
     }
     tools.sink.count { [found] in $0.valuesCompared += found }
   }
 
-  private static func isAnswer(_ hit: Hit<[UInt8]>, to operation: BenchOperation) -> Bool {
-    hit.value == operation.value && hit.expiresIn > .zero && hit.expiresIn <= operation.ttl
+  /// - Parameter possible: the sets that a hit may come from.
+  private func check(
+    _ hit: Hit<[UInt8]>, of key: CacheKey, _ possible: [BenchOperation]
+  ) throws {
+    guard !possible.isEmpty else {
+      throw CheckFailure(message: "bench: \(key) outlived its TTL")
+    }
+    let equal = possible.filter { $0.value == hit.value }
+    guard !equal.isEmpty else { throw CheckFailure(message: "bench: \(key) has a wrong value") }
+    guard hit.expiresIn > .zero, equal.contains(where: { hit.expiresIn <= $0.ttl }) else {
+      throw CheckFailure(message: "bench: \(key) has a wrong expiry, in \(hit.expiresIn)")
+    }
   }
 
   /// A short TTL is honoured: the value is there before its end, and absent after it. A machine so busy

@@ -12,6 +12,7 @@ struct BenchJournal {
   private static let burstCount = 10_000
   /// Sets that a pipelining caller makes before it waits for all of them.
   private static let pipelineDepth = 64
+  private static let budgetTooSmall = "the budget ended before the first set"
 
   func run() async throws {
     for peer in ["hindsight", "hindsight-nostore"] {
@@ -35,17 +36,19 @@ struct BenchJournal {
     let sets = tools.streams.sets
     try await withCache("burst", peer) { cache in
       var seconds = 0.0
-      for start in stride(from: 0, to: sets.count, by: Self.burstCount) {
-        let burst = sets[start..<min(start + Self.burstCount, sets.count)]
+      let start = BenchTools.clock.now
+      for at in stride(from: 0, to: sets.count, by: Self.burstCount) {
+        let burst = sets[at..<min(at + Self.burstCount, sets.count)]
         seconds += try await BenchTools.seconds {
           for operation in burst { try await cache.set(operation, .enqueued) }
         }
         if peer == "hindsight" { try await cache.settle() }
         try await cache.flush(to: .written)
       }
+      let made = BenchSetPeriod(began: start, ended: BenchTools.clock.now)
       tools.sink.emit(
         "set_background_caller", Double(sets.count) / seconds, "sets/s", peer: peer)
-      try await checking.readBack(cache, sets, count: sets.count)
+      try await checking.readBack(cache, sets, count: sets.count, made: made)
     }
   }
 
@@ -57,7 +60,8 @@ struct BenchJournal {
       let began = BenchTools.clock.now
       for operation in sets { try await cache.set(operation, .enqueued) }
       try await cache.flush(to: .written)
-      let drained = (BenchTools.clock.now - began).seconds
+      let made = BenchSetPeriod(began: began, ended: BenchTools.clock.now)
+      let drained = (made.ended - began).seconds
       tools.sink.emit(
         "set_background_drained", Double(sets.count) / drained, "sets/s", peer: peer)
       if peer == "hindsight" {
@@ -66,7 +70,7 @@ struct BenchJournal {
         // Fewer rows than sets: what is replaced before its transaction is never written.
         tools.sink.emit("set_settled", Double(sets.count) / settled, "sets/s", peer: peer)
       }
-      try await checking.readBack(cache, sets, count: sets.count)
+      try await checking.readBack(cache, sets, count: sets.count, made: made)
       try await checking.expiry(cache)
     }
     tools.sink.emit("disk_log", Double(bytes) / Double(sets.count), "B/event", peer: peer)
@@ -80,12 +84,13 @@ struct BenchJournal {
     let fill = tools.streams.fill
     guard !fill.isEmpty else { return }
     try await withCache("materialize", "hindsight", storeEntries: fill.count) { cache in
-      let seconds = try await BenchTools.seconds {
+      let made = try await BenchSetPeriod.of {
         for operation in fill { try await cache.set(operation, .enqueued) }
         try await cache.settle()
       }
+      let seconds = (made.ended - made.began).seconds
       tools.sink.emit("set_wal_normal_batch1000", Double(fill.count) / seconds, "sets/s")
-      try await checking.readBack(cache, fill, count: fill.count)
+      try await checking.readBack(cache, fill, count: fill.count, made: made)
     }
   }
 
@@ -94,17 +99,25 @@ struct BenchJournal {
   ) async throws {
     let sets = tools.streams.sets
     let name = level == .durable ? "set_fsync" : "set_buffered"
+    let metric = "\(name)_\(callers)w"
+    guard sets.count >= callers else {
+      return tools.sink.omit(metric, peer: peer, "fewer sets than callers")
+    }
     nonisolated(unsafe) var count = 0
     let (bytes, _) = try await withCache("\(name)-\(callers)", peer) { cache in
+      let began = BenchTools.clock.now
       let rate = try await tools.rate(callers: callers, limit: sets.count) { at in
         try await cache.set(sets[at], level)
       }
+      let made = BenchSetPeriod(began: began, ended: BenchTools.clock.now)
       count = rate.count
-      tools.sink.emit("\(name)_\(callers)w", rate.perSecond, "sets/s", peer: peer)
-      try await checking.readBack(cache, sets, count: rate.count, isOrdered: callers == 1)
+      if count > 0 { tools.sink.emit(metric, rate.perSecond, "sets/s", peer: peer) }
+      try await checking.readBack(
+        cache, sets, count: rate.count, made: made, isOrdered: callers == 1)
     }
+    guard count > 0 else { return tools.sink.omit(metric, peer: peer, Self.budgetTooSmall) }
     tools.sink.emit(
-      "disk_log_\(level)_\(callers)w", Double(bytes) / Double(max(1, count)), "B/event", peer: peer)
+      "disk_log_\(level)_\(callers)w", Double(bytes) / Double(count), "B/event", peer: peer)
   }
 
   /// One caller that makes many sets, then waits for all of them.
@@ -112,16 +125,25 @@ struct BenchJournal {
     let sets = tools.streams.sets
     let depth = Self.pipelineDepth
     let name = level == .durable ? "set_fsync" : "set_buffered"
+    let metric = "\(name)_1w_pipeline\(depth)"
+    guard sets.count >= depth else {
+      return tools.sink.omit(metric, peer: peer, "fewer than \(depth) sets")
+    }
     try await withCache("pipelined", peer) { cache in
+      let began = BenchTools.clock.now
       let rate = try await tools.rate(callers: 1, limit: sets.count / depth) { at in
         for operation in sets[at * depth..<(at + 1) * depth] {
           try await cache.set(operation, .enqueued)
         }
         try await cache.flush(to: level)
       }
-      tools.sink.emit(
-        "\(name)_1w_pipeline\(depth)", rate.perSecond * Double(depth), "sets/s", peer: peer)
-      try await checking.readBack(cache, sets, count: rate.count * depth)
+      let made = BenchSetPeriod(began: began, ended: BenchTools.clock.now)
+      if rate.count > 0 {
+        tools.sink.emit(metric, rate.perSecond * Double(depth), "sets/s", peer: peer)
+      } else {
+        tools.sink.omit(metric, peer: peer, Self.budgetTooSmall)
+      }
+      try await checking.readBack(cache, sets, count: rate.count * depth, made: made)
     }
   }
 
@@ -132,7 +154,7 @@ struct BenchJournal {
     _ name: String, _ peer: String, storeEntries: Int = 0,
     _ body: nonisolated(nonsending) (TextCache) async throws -> Void
   ) async throws -> (journal: Int, store: Int) {
-    var configuration = CacheConfiguration()
+    var configuration = tools.configuration
     configuration.usesStore = peer == "hindsight"
     configuration.storeLimit.entryCountMax = max(
       configuration.storeLimit.entryCountMax, UInt64(storeEntries))

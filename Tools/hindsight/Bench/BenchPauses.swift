@@ -20,6 +20,7 @@ struct BenchPauses {
 
   func run() async throws {
     let directory = "\(workDirectory)/hindsight-pauses-\(getpid())"
+    BenchCleanup.add(directory: directory)
     var configuration = CacheConfiguration()
     configuration.memoryLimit = TierLimit(entryCountMax: UInt64(entryCount))
     configuration.storeLimit = configuration.memoryLimit

@@ -11,19 +11,19 @@ struct BenchRecovery {
   func run(setsPath: String) async throws {
     let sets = tools.streams.sets
     try await tools.withDirectory("recover") { directory in
-      let grown = try kill(after: setsPath, in: directory)
+      let (made, grown) = try kill(after: setsPath, sets.count, in: directory)
       tools.sink.emit("rss_after_200k", Double(grown) / 1_048_576, "MiB")
       try await tools.withDirectory("recover-copy") { copy in
         try FileManager.default.copyItem(atPath: directory, toPath: copy)
-        try await reopen(directory, "recover_200k", sets, expecting: .unclean)
-        try await reopen(directory, "reopen", sets, expecting: .clean)
+        try await reopen(directory, "recover_200k", sets, made, expecting: .unclean)
+        try await reopen(directory, "reopen", sets, made, expecting: .clean)
         // The same journal without its checkpoints: every event is replayed.
         for name in try FileManager.default.contentsOfDirectory(atPath: copy)
         where name.hasSuffix(".checkpoint") {
           try FileManager.default.removeItem(atPath: "\(copy)/\(name)")
         }
         let (seconds, events) = try await reopen(
-          copy, "recover_200k_replay", sets, expecting: .unclean)
+          copy, "recover_200k_replay", sets, made, expecting: .unclean)
         // As the peers count, an event is a set; the journal has evictions besides.
         tools.sink.emit("recover_200k_rate", Double(sets.count) / seconds, "events/s")
         tools.sink.emit("recover_200k_journal_rate", Double(events) / seconds, "journal events/s")
@@ -34,9 +34,9 @@ struct BenchRecovery {
     guard tools.streams.fill.count >= 100_000 else { return }
     let fill = Array(tools.streams.fill.prefix(100_000))
     try await tools.withDirectory("recover-100k") { directory in
-      _ = try kill(after: fillPath, in: directory)
-      try await reopen(directory, "reopen_100k_killed", fill, expecting: .unclean)
-      try await reopen(directory, "reopen_100k_clean", fill, expecting: .clean)
+      let (made, _) = try kill(after: fillPath, fill.count, in: directory)
+      try await reopen(directory, "reopen_100k_killed", fill, made, expecting: .unclean)
+      try await reopen(directory, "reopen_100k_clean", fill, made, expecting: .clean)
     }
   }
 
@@ -45,35 +45,44 @@ struct BenchRecovery {
   @discardableResult
   private func reopen(
     _ directory: String, _ metric: String, _ operations: [BenchOperation],
-    expecting journal: RecoverySummary.Journal
+    _ made: BenchSetPeriod, expecting journal: RecoverySummary.Journal
   ) async throws -> (seconds: Double, events: Int) {
+    let configuration = tools.configuration
     let began = BenchTools.clock.now
-    let cache = try await TextCache.open(at: directory, coder: .jsonText)
-    let first = try await cache.get(operations[0].key)
+    let cache = try await TextCache.open(
+      at: directory, coder: .jsonText, configuration: configuration)
+    // The oldest: outside memory, where there are more keys than it has room for.
+    _ = try await cache.get(operations[0].key)
     let seconds = (BenchTools.clock.now - began).seconds
-    guard first != nil, cache.recovery.journal == journal else {
+    guard cache.recovery.journal == journal else {
       throw CheckFailure(
-        message: "bench: reopened as \(cache.recovery.journal), or the first value is missing")
+        message: "bench: reopened as \(cache.recovery.journal), not as \(journal)")
     }
     tools.sink.emit(metric, seconds * 1e3, "ms")
     let recovery = cache.recovery
-    try await checking.readBack(cache, operations, count: operations.count)
+    try await checking.readBack(cache, operations, count: operations.count, made: made)
     try await cache.close()
     try checking.journal(in: directory)
     return (seconds, recovery.replayedEvents)
   }
 
-  /// Has a child process make all sets of a stream and kill itself, without closing anything.
-  /// - Returns: by how many bytes its resident memory had grown at the end.
-  private func kill(after stream: String, in directory: String) throws -> Int {
+  /// Has a child process make the first sets of a stream and kill itself, without closing anything.
+  /// - Returns: when it made them, and by how many bytes its resident memory had grown at the end.
+  private func kill(
+    after stream: String, _ count: Int, in directory: String
+  ) throws -> (made: BenchSetPeriod, grown: Int) {
+    let began = BenchTools.clock.now
     let child = Process()
     let output = Pipe()
     child.standardOutput = output
     child.executableURL = URL(fileURLWithPath: CommandLine.executablePath)
-    child.arguments = ["bench-writer", "--input", stream, "--cache", directory]
-    try child.run()
+    child.arguments = [
+      "bench-writer", "--input", stream, "--count", "\(count)", "--cache", directory,
+      "--store-entries", "\(tools.configuration.storeLimit.entryCountMax)",
+    ]
+    try BenchCleanup.start(child)
     let said = output.fileHandleForReading.readDataToEndOfFile()
-    child.waitUntilExit()
+    BenchCleanup.wait(for: child)
     guard child.terminationReason == .uncaughtSignal, child.terminationStatus == SIGKILL else {
       throw CheckFailure(message: "bench: the writer ended with \(child.terminationStatus)")
     }
@@ -81,7 +90,7 @@ struct BenchRecovery {
     guard let grown = Int(text) else {
       throw CheckFailure(message: "bench: the writer said '\(text)' instead of its memory")
     }
-    return grown
+    return (BenchSetPeriod(began: began, ended: BenchTools.clock.now), grown)
   }
 }
 
@@ -91,12 +100,17 @@ struct BenchWriter: AsyncParsableCommand {
     commandName: "bench-writer", abstract: "The child process of bench.", shouldDisplay: false)
 
   @Option var input: String
+  @Option var count: Int
+  @Option var storeEntries: UInt64
   @Option(name: .customLong("cache")) var directory: String
 
   func run() async throws {
-    let operations = try BenchStreams.load(input)
+    let operations = try BenchStreams.load(input, .set, countMax: count)
     let before = try BenchTools.residentByteCount()
-    let cache = try await TextCache.open(at: directory, coder: .jsonText)
+    var configuration = CacheConfiguration()
+    configuration.storeLimit.entryCountMax = storeEntries
+    let cache = try await TextCache.open(
+      at: directory, coder: .jsonText, configuration: configuration)
     for operation in operations { try await cache.set(operation, .enqueued) }
     try await cache.flush(to: .written)
     try Output.line("\(try BenchTools.residentByteCount() - before)")

@@ -194,7 +194,9 @@ struct BenchScaling {
   }
 
   private func directory(_ name: String) -> String {
-    "\(workDirectory)/hindsight-scaling-\(name)-\(getpid())"
+    let path = "\(workDirectory)/hindsight-scaling-\(name)-\(getpid())"
+    BenchCleanup.add(directory: path)
+    return path
   }
 
   private func removeIfThere(_ path: String) throws {

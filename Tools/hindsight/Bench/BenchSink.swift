@@ -42,6 +42,8 @@ final class BenchSink: Sendable {
   private struct Report: Encodable {
     var rows: [BenchRow]
     var checks: BenchChecks
+    /// Why it ended early.
+    var error: String?
   }
 
   private let form: Form
@@ -50,6 +52,7 @@ final class BenchSink: Sendable {
   init(_ form: Form) { self.form = form }
 
   func emit(_ metric: String, _ value: Double, _ unit: String, peer: String = "hindsight") {
+    guard value.isFinite else { return omit(metric, peer: peer, "it gave no number") }
     let row = BenchRow(peer: peer, metric: metric, value: value, unit: unit)
     state.withLock { $0.rows.append(row) }
     guard form != .json else { return }
@@ -58,6 +61,11 @@ final class BenchSink: Sendable {
     } catch {
       state.withLock { $0.failure = error }
     }
+  }
+
+  /// Says on standard error that a figure is not there, and why.
+  func omit(_ metric: String, peer: String = "hindsight", _ why: String) {
+    Output.diagnose("bench: \(metric) of \(peer) isn't measured: \(why)")
   }
 
   func count(_ change: (inout BenchChecks) -> Void) { state.withLock { change(&$0.checks) } }
@@ -73,5 +81,14 @@ final class BenchSink: Sendable {
     // Standard output has nothing but rows: a table is made of them.
     case .peerRows: Output.diagnose("hindsight bench checked: \(try Output.json(checks))")
     }
+  }
+
+  /// Prints what there was before an error, where nothing has been printed yet.
+  /// - Throws: `StreamFailure` where that can't be printed.
+  func finish(after error: any Error) throws {
+    guard form == .json else { return }
+    let (rows, checks) = state.withLock { ($0.rows, $0.checks) }
+    let text = (error as? CheckFailure)?.message ?? "\(error)"
+    try Output.line(Output.json(Report(rows: rows, checks: checks, error: text)))
   }
 }

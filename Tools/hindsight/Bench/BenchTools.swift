@@ -15,11 +15,20 @@ struct BenchTools: Sendable {
 
   static let clock = ContinuousClock()
 
+  /// As a cache is opened by default, but with room for every key of the stream of sets.
+  var configuration: CacheConfiguration {
+    var configuration = CacheConfiguration()
+    configuration.storeLimit.entryCountMax = max(
+      configuration.storeLimit.entryCountMax, UInt64(streams.setKeyCount))
+    return configuration
+  }
+
   /// Runs `body` with a directory that doesn't exist yet, and removes it afterwards.
   func withDirectory<R>(
     _ name: String, _ body: nonisolated(nonsending) (String) async throws -> R
   ) async throws -> R {
     let path = "\(workDirectory)/hindsight-\(name)-\(getpid())"
+    BenchCleanup.add(directory: path)
     try removeIfThere(path)
     try FileManager.default.createDirectory(
       atPath: workDirectory, withIntermediateDirectories: true)

@@ -55,9 +55,9 @@ struct ScalingChild: AsyncParsableCommand {
       "--memory", "\(memory)",
     ]
     child.standardOutput = pipe
-    try child.run()
+    try BenchCleanup.start(child)
     let output = pipe.fileHandleForReading.readDataToEndOfFile()
-    child.waitUntilExit()
+    BenchCleanup.wait(for: child)
     guard child.terminationReason == .uncaughtSignal, child.terminationStatus == SIGKILL else {
       throw CheckFailure(message: "bench: the filler ended with \(child.terminationStatus)")
     }

@@ -1,0 +1,30 @@
+import Hindsight
+
+/// When sets were made: none before it, none after it. It tells from outside, to within a margin,
+/// which of their values have expired.
+struct BenchSetPeriod: Sendable {
+  var began: ContinuousClock.Instant
+  var ended: ContinuousClock.Instant
+
+  /// Nearer to its expiry than this, a value may be there or not.
+  private static let margin = Duration.milliseconds(50)
+
+  /// Notes when `body` makes its sets.
+  static func of(
+    _ body: nonisolated(nonsending) () async throws -> Void
+  ) async rethrows -> BenchSetPeriod {
+    let began = BenchTools.clock.now
+    try await body()
+    return BenchSetPeriod(began: began, ended: BenchTools.clock.now)
+  }
+
+  /// Whether a value with this TTL has certainly not expired at an instant.
+  func isAlive(_ ttl: Duration, at instant: ContinuousClock.Instant) -> Bool {
+    instant + Self.margin < began + ttl
+  }
+
+  /// Whether it may not have expired. One with a TTL of 0 has at once.
+  func mayBeAlive(_ ttl: Duration, at instant: ContinuousClock.Instant) -> Bool {
+    ttl > .zero && instant < ended + ttl + Self.margin
+  }
+}
