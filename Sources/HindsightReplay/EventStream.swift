@@ -1,5 +1,7 @@
 public import HindsightCore
 public import HindsightJournal
+// What a program meets in the answers; the modules themselves are no products.
+@_exported public import struct HindsightJournal.ReplayEnd
 
 /// An event with the keys that it is about, which later events leave out.
 public struct ResolvedEvent: Sendable {

@@ -35,7 +35,7 @@ struct BenchStreamTests {
     let result = try bench(["recovery"])
     #expect(result.status == 0, "\(result.errors)")
     let checks = try #require(try json(result.output)["checks"] as? [String: Int])
-    #expect(checks["valuesCompared"] == 200_200)
+    #expect(checks["valuesCompared"] == 300_300)
   }
 
   @Test("what a few rows can't give is left out, and said")

@@ -23,7 +23,8 @@ struct HistoryTests {
       #expect(isSound)
     }
     var events: [String] = []
-    _ = try EventStream(directory: path).replay { events.append("\($0.record.event)") }
+    let end = try EventStream(directory: path).replay { events.append("\($0.record.event)") }
+    #expect(end.tail == .end)
     #expect(events.contains { $0.contains("asked") }, "\(events)")
     let verified = try Verifier(directory: path).run()
     #expect(verified.isSound && verified.rows == 1, "\(verified.problems)")
