@@ -83,7 +83,8 @@ extension Simulation {
       note("  no telling where it was salvaged from: \(error)")
       return nil
     }
-    return base
+    // The gap is durable before the rest: a failed sync may have left it as the last event.
+    return base ?? beforeGap
   }
 
   /// A salvage may come back to the events of an opening that nobody saw succeed, and whose journal
