@@ -243,11 +243,9 @@ public final class Cache<Value: Sendable>: Sendable {
 
   /// Boxes let the engine be concrete; see there.
   ///
-  /// Proof of Sendable, which the compiler looks for in no class that inherits from one with `@unchecked`: it is
-  /// immutable, its value's type is Sendable, and so is its superclass.
+  /// The compiler checks no class that inherits from another one.
   @usableFromInline
-  // @unchecked: immutable, of Sendable parts, but a subclass (of `ValueBox`).
-  final class Box: ValueBox, @unchecked Sendable {
+  final class Box: ValueBox, @unchecked Sendable {  // Proof of Sendable: immutable, of Sendable parts.
     @usableFromInline let value: Value
     @usableFromInline init(_ value: Value, _ bytes: [UInt8]) {
       self.value = value

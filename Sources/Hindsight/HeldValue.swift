@@ -3,11 +3,10 @@ typealias BoxedValue = AnyObject & Sendable
 
 /// What a box has besides the caller's value: that encoded, in the same object.
 ///
-/// Proof of Sendable, which the compiler looks for in final classes only: it is immutable, and so is its one
-/// subclass (`Cache.Box`).
+/// Not final, since `Cache.Box` adds the caller's value to the same object; and the compiler checks final classes
+/// only.
 @usableFromInline
-// @unchecked: immutable, but not final, since `Cache.Box` adds the caller's value to the same object.
-class ValueBox: @unchecked Sendable {
+class ValueBox: @unchecked Sendable {  // Proof of Sendable: immutable, and so is its one subclass.
   @usableFromInline let bytes: [UInt8]
   @usableFromInline init(_ bytes: [UInt8]) { self.bytes = bytes }
 }

@@ -1,5 +1,5 @@
 /// The codes of a block.
-struct InflateCodes: @unchecked Sendable {  // the fixed ones never change; others have one owner
+struct InflateCodes: Sendable {
   let literals = InflateCode(.literals, symbolCount: 288, primaryBits: 10)
   let distances = InflateCode(.distances, symbolCount: 32, primaryBits: 8)
   let lengths = InflateCode(.lengths, symbolCount: 19, primaryBits: 7)
@@ -24,7 +24,8 @@ struct InflateCodes: @unchecked Sendable {  // the fixed ones never change; othe
 
 /// A Huffman code of deflate (RFC 1951, 3.2.2) as it is read: a table of what the next bits stand for,
 /// with tables of its own behind it for codes that are longer than its index.
-struct InflateCode {
+struct InflateCode: Sendable {
+  // Proof of Sendable: the fixed codes never change once they are made, and others have one owner, a reader.
   // Proof of the pointer: `table` has 2^primaryBits entries and, for each symbol, room for a table of
   // 2^(15 - primaryBits) behind them; `make` begins one for a prefix of a symbol that has a longer code,
   // so there are no more of them than symbols. `find` masks its index to the table that it looks in.
@@ -54,7 +55,7 @@ struct InflateCode {
 
   private let kind: Kind
   private let primaryBits: Int
-  private let table: UnsafeMutablePointer<UInt32>
+  private nonisolated(unsafe) let table: UnsafeMutablePointer<UInt32>
   private static let lengthMax = 15
 
   init(_ kind: Kind, symbolCount: Int, primaryBits: Int) {

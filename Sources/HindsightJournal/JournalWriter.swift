@@ -48,15 +48,14 @@ public struct JournalOptions: Sendable {
 /// A failed write or sync poisons its segment: its descriptor is never synced again, for the
 /// kernel has dropped the pages. What isn't durable is kept in memory until it is, and `rescue`
 /// writes it to a new segment.
-public final class JournalWriter: @unchecked Sendable {  // the write role's, or behind a lock
-  // Proof of Sendable: `current`, `compressor` and `nextNumber` belong to the owner of the write
-  // role, which is one at a time by the engine's protocol; what a sync shares with it is in
-  // `shared`, behind its lock.
+public final class JournalWriter: Sendable {
   private let storage: any JournalStorage
   private let options: JournalOptions
-  private let compressor = RunCompressor()
-  private var current: OpenSegment
-  private var nextNumber: UInt32
+  // Proof of Sendable: these three belong to the owner of the write role, which is one at a time by the
+  // engine's protocol; what a sync shares with it is in `shared`, behind its lock.
+  private nonisolated(unsafe) let compressor = RunCompressor()
+  private nonisolated(unsafe) var current: OpenSegment
+  private nonisolated(unsafe) var nextNumber: UInt32
   private let shared: Mutex<Shared>
   public let journalID: JournalID
 

@@ -1,3 +1,4 @@
+import Synchronization
 import SystemPackage
 
 #if canImport(Glibc)
@@ -164,16 +165,17 @@ public struct PosixStorage: JournalStorage {
 }
 
 /// One wrapper a system call, retried on EINTR.
-private final class PosixFile: JournalFile, @unchecked Sendable {  // its owner closes it last
-  // Proof of Sendable: `descriptor` changes in `close` and `deinit` only, after which the owner
-  // makes no call; the system calls themselves may run on any thread.
-  private(set) var descriptor: Int32
+private final class PosixFile: JournalFile {
+  /// -1 once it is closed, which its owner does after all other calls.
+  private let held: Atomic<Int32>
   let name: String
 
   init(descriptor: Int32, name: String) {
-    self.descriptor = descriptor
+    held = Atomic(descriptor)
     self.name = name
   }
+
+  var descriptor: Int32 { held.load(ordering: .relaxed) }
 
   deinit {
     if descriptor >= 0 { Glibc.close(descriptor) }
@@ -262,8 +264,7 @@ private final class PosixFile: JournalFile, @unchecked Sendable {  // its owner 
   }
 
   func close() throws(StorageError) {
-    let old = descriptor
-    descriptor = -1
+    let old = held.exchange(-1, ordering: .relaxed)
     guard old < 0 || Glibc.close(old) == 0 else { throw PosixStorage.failure("close", name) }
   }
 }

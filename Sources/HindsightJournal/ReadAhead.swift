@@ -9,25 +9,27 @@
 /// A replay has two halves of about the same cost: reading, decompressing and decoding, and applying.
 /// This puts them on two cores, and changes nothing else: the same elements come in the same order,
 /// errors among them. What waits is bounded by its cost, as the producer states it.
-final class ReadAhead<Element: Sendable>: @unchecked Sendable {  // behind `mutex`, or one's
-  // Proof of Sendable: `waiting`, `cost` and `isStopped` are touched only with `mutex` held; the
-  // producer is run by the one thread only; `thread` and `taken` belong to who made this object, who
-  // also calls `next` and `stop`. The pthread objects are made for sharing, and outlive the thread,
-  // which is joined.
-
+final class ReadAhead<Element: Sendable>: Sendable {
   /// An element, what it costs to keep, and whether it is the last one.
   typealias Produced = (element: Element, cost: Int, isLast: Bool)
 
-  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-  private let hasElement = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-  private let hasRoom = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  // Proof of Sendable: the pthread objects are made for sharing, and outlive the thread, which is joined.
+  private nonisolated(unsafe) let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(
+    capacity: 1)
+  private nonisolated(unsafe) let hasElement = UnsafeMutablePointer<pthread_cond_t>.allocate(
+    capacity: 1)
+  private nonisolated(unsafe) let hasRoom = UnsafeMutablePointer<pthread_cond_t>.allocate(
+    capacity: 1)
   private let costMax: Int
-  private let produce: () -> Produced
-  private var waiting: [Produced] = []
-  private var taken: [Produced] = []
-  private var cost = 0
-  private var isStopped = false
-  private var thread: JoinableThread?
+  // Proof of Sendable: it is run by the one thread only.
+  private nonisolated(unsafe) let produce: () -> Produced
+  // Proof of Sendable: these are touched only with `mutex` held.
+  private nonisolated(unsafe) var waiting: [Produced] = []
+  private nonisolated(unsafe) var cost = 0
+  private nonisolated(unsafe) var isStopped = false
+  // Proof of Sendable: these belong to who made this object, who also calls `next` and `stop`.
+  private nonisolated(unsafe) var taken: [Produced] = []
+  private nonisolated(unsafe) var thread: JoinableThread?
 
   /// Starts producing. Call `stop` in any case when done.
   /// - Parameter produce: gives the next element; not called any more after the last one.

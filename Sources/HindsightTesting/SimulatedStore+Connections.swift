@@ -2,9 +2,9 @@ import HindsightCore
 import HindsightStore
 import Synchronization
 
-/// What the connections of a `SimulatedStore` have in common. One counts as open until it is
-/// closed or let go of.
-class SimulatedConnection: @unchecked Sendable {  // constants only, all Sendable
+/// What a connection of a `SimulatedStore` is, whatever it is for. It counts as open until it is closed or
+/// let go of.
+final class SimulatedConnection: Sendable {
   let store: SimulatedStore
   let database: SimulatedStore.Database
   private let generation: Int
@@ -48,18 +48,20 @@ class SimulatedConnection: @unchecked Sendable {  // constants only, all Sendabl
 }
 
 /// The one connection that writes.
-final class SimulatedStoreWriter: SimulatedConnection, StoreWriter, @unchecked Sendable {
-  // Proof of Sendable: as the superclass; `syncFailure` is behind its lock.
+final class SimulatedStoreWriter: StoreWriter {
+  private let connection: SimulatedConnection
   private let syncFailure = Mutex<StoreError?>(nil)
 
+  init(_ connection: SimulatedConnection) { self.connection = connection }
+
   func mark() throws(StoreError) -> StoreMark? {
-    try check(.mark, .readMark)
-    return database.contents.withLock { $0.committed.mark }
+    try connection.check(.mark, .readMark)
+    return connection.database.contents.withLock { $0.committed.mark }
   }
 
   func apply(_ operations: [RowOperation], mark: StoreMark) throws(StoreError) {
-    let fault = try check(.apply, .apply)
-    try database.contents.withLock { (contents) throws(StoreError) in
+    let fault = try connection.check(.apply, .apply)
+    try connection.database.contents.withLock { (contents) throws(StoreError) in
       try contents.committed.apply(operations, mark: mark)
       contents.unsynced.append(.init(operations: operations, mark: mark))
       contents.logByteCount += operations.reduce(4_120) { $0 + $1.logByteCount }
@@ -72,13 +74,13 @@ final class SimulatedStoreWriter: SimulatedConnection, StoreWriter, @unchecked S
   func checkpoint(_ kind: CheckpointKind) throws(StoreError) -> CheckpointOutcome {
     if let failure = syncFailure.withLock({ $0 }) { throw failure }
     do throws(StoreError) {
-      try check(.checkpoint, .checkpoint)
+      try connection.check(.checkpoint, .checkpoint)
     } catch {
       if error.code == .ioError { syncFailure.withLock { $0 = error } }
       throw error
     }
-    let isBlocked = store.state.withLock { $0.hasExternalReader }
-    return database.contents.withLock { contents in
+    let isBlocked = connection.store.state.withLock { $0.hasExternalReader }
+    return connection.database.contents.withLock { contents in
       contents.sync()
       if !isBlocked { contents.logByteCount = 0 }
       return CheckpointOutcome(
@@ -87,37 +89,44 @@ final class SimulatedStoreWriter: SimulatedConnection, StoreWriter, @unchecked S
     }
   }
 
-  var walByteCount: UInt64 { database.contents.withLock { $0.logByteCount } }
+  var walByteCount: UInt64 { connection.database.contents.withLock { $0.logByteCount } }
   var isCheckpointDue: Bool { walByteCount >= 16 << 20 }
 
   func rows(
     after origin: SequenceNumber, limit: Int, detail: RowDetail
   ) throws(StoreError) -> [RowImage] {
-    try check(.rows, .scan)
-    return database.contents.withLock {
+    try connection.check(.rows, .scan)
+    return connection.database.contents.withLock {
       $0.committed.page(after: origin, limit: limit, detail: detail)
     }
   }
 
   func rowCount() throws(StoreError) -> UInt64 {
-    try check(.rowCount, .scan)
-    return UInt64(database.contents.withLock { $0.committed.rows.count })
+    try connection.check(.rowCount, .scan)
+    return UInt64(connection.database.contents.withLock { $0.committed.rows.count })
   }
 
   func quickCheck() throws(StoreError) -> [String] {
-    try check(.quickCheck, .check)
+    try connection.check(.quickCheck, .check)
     return []
   }
+
+  func close() { connection.close() }
 }
 
 /// A connection that reads: each read in a snapshot of its own.
-final class SimulatedStoreReader: SimulatedConnection, StoreReader, @unchecked Sendable {
-  // Proof of Sendable: as the superclass.
+final class SimulatedStoreReader: StoreReader {
+  private let connection: SimulatedConnection
+
+  init(_ connection: SimulatedConnection) { self.connection = connection }
+
+  func close() { connection.close() }
+
   func read(origin: SequenceNumber, mode: ReadMode) throws(StoreError) -> StoreReadResult {
-    if try check(mode == .inPlace ? .readInPlace : .read, .read) == .wouldBlock {
+    if try connection.check(mode == .inPlace ? .readInPlace : .read, .read) == .wouldBlock {
       return .wouldBlock
     }
-    guard let row = database.contents.withLock({ $0.committed.row(origin) }) else {
+    guard let row = connection.database.contents.withLock({ $0.committed.row(origin) }) else {
       return .missing
     }
     return .row(value: [UInt8](row.value))

@@ -54,7 +54,7 @@ public final class SimulatedStore: StoreBackend {
       return database
     }
     try database.checkHealth(.open)
-    return SimulatedStoreWriter(self, database)
+    return SimulatedStoreWriter(SimulatedConnection(self, database))
   }
 
   public func openReader() throws(StoreError) -> any StoreReader {
@@ -63,7 +63,7 @@ public final class SimulatedStore: StoreBackend {
       throw Self.error(.cantOpen, .open, "there is no database")
     }
     try database.checkHealth(.open)
-    return SimulatedStoreReader(self, database)
+    return SimulatedStoreReader(SimulatedConnection(self, database))
   }
 
   public func quarantine() throws(StoreError) -> String? {
