@@ -245,7 +245,8 @@ public final class Cache<Value: Sendable>: Sendable {
   ///
   /// The compiler checks no class that inherits from another one.
   @usableFromInline
-  final class Box: ValueBox, @unchecked Sendable {  // Proof of Sendable: immutable, of Sendable parts.
+  final class Box: ValueBox, @unchecked Sendable {
+    // Proof of Sendable: it is immutable, and all of its parts are Sendable.
     @usableFromInline let value: Value
     @usableFromInline init(_ value: Value, _ bytes: [UInt8]) {
       self.value = value

@@ -111,7 +111,9 @@ extension Engine {
     prefix: Bytes, reason: String?, _ level: Acknowledgement
   ) async throws(CacheError) -> TierCounts {
     // Made without the lock: tables for a million entries take milliseconds to be filled with zeros.
-    let empty = prefix.isEmpty ? ClearedContents(locked { state in state.opened }) : nil
+    let empty =
+      prefix.isEmpty
+      ? ClearedContents(locked { state in state.opened }, hashSeed: CacheKey.hashSeed) : nil
     let written = try await writeWhenRoom(level) {
       (state, reading) throws(CacheError) in
       state.cleared = empty

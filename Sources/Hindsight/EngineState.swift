@@ -234,7 +234,8 @@ struct SetInForce: ~Copyable {
 final class ClearedContents: Sendable {
   let index: DetachedIndex
 
-  init(_ opened: Opened) { index = DetachedIndex(opened, hashSeed: CacheKey.hashSeed) }
+  /// - Parameter hashSeed: that of the state whose index it replaces.
+  init(_ opened: Opened, hashSeed: UInt64) { index = DetachedIndex(opened, hashSeed: hashSeed) }
 
   deinit { index.forEachAttachment { _ = ValueWord(rawValue: $0).take() } }
 }

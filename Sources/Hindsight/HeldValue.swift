@@ -6,7 +6,8 @@ typealias BoxedValue = AnyObject & Sendable
 /// Not final, since `Cache.Box` adds the caller's value to the same object; and the compiler checks final classes
 /// only.
 @usableFromInline
-class ValueBox: @unchecked Sendable {  // Proof of Sendable: immutable, and so is its one subclass.
+class ValueBox: @unchecked Sendable {
+  // Proof of Sendable: it is immutable, of a Sendable part, and so is its one subclass.
   @usableFromInline let bytes: [UInt8]
   @usableFromInline init(_ bytes: [UInt8]) { self.bytes = bytes }
 }

@@ -72,7 +72,7 @@ final class RecoverySink: ReplaySink {
     // Whatever is in it is let go with it.
     var cleared: ClearedContents?
     if case .cleared(let it) = record.event, it.prefix.isEmpty, let opened = state.head.opened {
-      cleared = ClearedContents(opened)
+      cleared = ClearedContents(opened, hashSeed: hashSeed)
     }
     try state.apply(record, spare: cleared?.index, into: &effects)
     for effect in effects {

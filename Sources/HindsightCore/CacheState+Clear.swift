@@ -45,6 +45,7 @@ extension CacheState {
   /// Removes every entry at once: the index changes places with an empty one.
   mutating func removeAll(_ effects: inout [Effect]) {
     let empty = spare ?? DetachedIndex(hashSeed: hashSeed)
+    precondition(empty.hashSeed == hashSeed, "an index that hashes otherwise finds nothing")
     swap(&entries, &empty.entries)
     swap(&keyArena, &empty.keyArena)
     swap(&keys, &empty.keys)

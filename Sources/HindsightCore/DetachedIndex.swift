@@ -15,7 +15,7 @@ public final class DetachedIndex: Sendable {
   nonisolated(unsafe) var expiries = (
     memory: ExpiryOrder(tier: .memory), store: ExpiryOrder(tier: .store)
   )
-  private let hashSeed: UInt64
+  let hashSeed: UInt64
 
   /// An empty index with room for all that the limits allow.
   /// - Parameter hashSeed: that of the state.

@@ -33,6 +33,9 @@ extension SimulatedStorage {
     }
   }
 
+  /// Whether somebody has deleted it, and nobody has made it anew.
+  var isRemoved: Bool { directory.withLock { $0.isRemoved } }
+
   /// Fails operations from now on as `fault` says; `nil`: none.
   public func inject(_ fault: Fault?) { directory.withLock { $0.fault = fault } }
 

@@ -67,6 +67,34 @@ struct SimulatorFindingsTests {
     try await lab.end()
   }
 
+  @Test("a promoted value is found in the journal where the store is left away at the next opening")
+  func promotedThenWithoutStore() async throws {
+    let lab = Lab {
+      $0.usesStore = true
+      $0.storeLimit = TierLimit(entryCountMax: 4)
+    }
+    lab.store = SimulatedStore()
+    lab.configuration.memoryTTL = .seconds(1)
+    try await lab.open(lab.storage)
+    let key = try CacheKey("k:1")
+    // What is cleared at once makes way for another index, in a search for old values, too.
+    _ = try await lab.run { try await $0.set([], for: key) }
+    _ = try await lab.run { try await $0.clear() }
+    let value = [UInt8](repeating: 7, count: 60)
+    _ = try await lab.run { try await $0.set(value, for: key, storeTTL: .seconds(100)) }
+    let cache = try #require(lab.cache)
+    try await lab.scheduler.run { _ = try await cache.settle() }
+    lab.clock.advance(by: .milliseconds(1_500))
+    #expect(try await lab.run { try await $0.get(key) } == value)
+    try await lab.close()
+    lab.configuration.usesStore = false
+    try await lab.open(lab.storage)
+    let reopened = try #require(lab.cache)
+    #expect(reopened.recovery.lostValues == 0)
+    #expect(try await lab.scheduler.run { try await reopened.get(key) } == value)
+    try await lab.end()
+  }
+
   @Test("a verification ends where no checkpoint leads behind the damage", .timeLimit(.minutes(10)))
   func verificationEnds() async throws {
     let lab = Lab()
