@@ -71,7 +71,9 @@ final class RecoverySink: ReplaySink {
     effects.removeAll(keepingCapacity: true)
     // Whatever is in it is let go with it.
     var cleared: ClearedContents?
-    if case .cleared(let it) = record.event, it.prefix.isEmpty, let opened = state.head.opened {
+    if case .cleared(let it) = record.event, it.prefix.isEmpty, state.isClearedAtOnce,
+      let opened = state.head.opened
+    {
       cleared = ClearedContents(opened, hashSeed: hashSeed)
     }
     try state.apply(record, spare: cleared?.index, into: &effects)

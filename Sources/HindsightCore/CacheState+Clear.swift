@@ -57,8 +57,9 @@ extension CacheState {
     if spare == nil, let opened = head.opened { reserve(opened) }
   }
 
-  /// Whether making a new index takes less than emptying this one.
-  private var isClearedAtOnce: Bool {
+  /// Whether clearing everything would put another index in the place of this one, which takes less than emptying
+  /// it.
+  public var isClearedAtOnce: Bool {
     capture == nil && keys.count > 0 && keys.count >= keys.cellCount / Bounds.cellsPerRemoval
   }
 }

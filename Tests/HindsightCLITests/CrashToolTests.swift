@@ -69,6 +69,18 @@ struct CrashToolTests {
     #expect(power.output.contains("NOT TESTED power was not run"))
   }
 
+  /// Runs crash-test on another program in the place of `hindsight`.
+  private func crashTest(
+    _ scratch: Scratch, parts: String, kills: Int, hindsight: String
+  ) throws -> Command.Result {
+    try Command(
+      [
+        "--scratch", scratch.path, "--seed", "5", "--parts", parts, "--kills", "\(kills)",
+        "--hindsight", hindsight,
+      ], tool: "crash-test"
+    ).end()
+  }
+
   @Test(
     "a cache that refuses what it could do is found out",
     arguments: ["EIO", "ENOSPC"])
@@ -80,12 +92,7 @@ struct CrashToolTests {
       HINDSIGHT_FAILPOINTS=segment.write.before:4+:error:\(error) exec HINDSIGHT "$@"
       """
     let refusing = try wrapper(script, in: scratch)
-    let result = try Command(
-      [
-        "--scratch", scratch.path, "--seed", "5", "--parts", "random", "--kills", "10",
-        "--hindsight", refusing,
-      ], tool: "crash-test"
-    ).end()
+    let result = try crashTest(scratch, parts: "random", kills: 10, hindsight: refusing)
     #expect(result.status == 1, "\(result.output)")
     #expect(result.output.contains("was refused without a reason"), "\(result.output)")
   }
@@ -94,12 +101,7 @@ struct CrashToolTests {
   func evidence() throws {
     let scratch = try Scratch()
     let losing = try wrapper("rm -f \"$3\"/*; exec HINDSIGHT \"$@\"", in: scratch)
-    let result = try Command(
-      [
-        "--scratch", scratch.path, "--seed", "5", "--parts", "disk", "--kills", "1",
-        "--hindsight", losing,
-      ], tool: "crash-test"
-    ).end()
+    let result = try crashTest(scratch, parts: "disk", kills: 1, hindsight: losing)
     #expect(result.status == 1, "\(result.output)")
     let place = try #require(result.lines.first { $0.contains(" problems in part disk") })
     let directory = try #require(place.components(separatedBy: ", in ").last)

@@ -10,11 +10,7 @@ struct ClosingTests {
   private func closedLab() async throws -> Lab {
     let lab = Lab(memory: 50) { $0.segmentByteCount = 1 << 20 }
     try await lab.open()
-    var random = SplitMix64(seed: 19)
-    for number in 0..<40 {
-      let noise = (0..<3_000).map { _ in UInt8.random(in: 0...255, using: &random) }
-      try await lab.set("k:\(number)", noise)
-    }
+    try await lab.setNoise(40, byteCount: 3_000, seed: 19)
     try await lab.close()
     return lab
   }

@@ -67,6 +67,15 @@ final class Lab {
     return result
   }
 
+  /// Sets so many keys, `k:0` and on, to values that don't compress.
+  func setNoise(_ count: Int, byteCount: Int, seed: UInt64) async throws {
+    var random = SplitMix64(seed: seed)
+    for number in 0..<count {
+      try await set(
+        "k:\(number)", (0..<byteCount).map { _ in .random(in: 0...255, using: &random) })
+    }
+  }
+
   /// Performs something; where it waits for time to pass, that passes, a second each time.
   /// - Parameter patience: after so many waits, `lose` is called.
   /// - Returns: the result, and how often it waited.

@@ -20,14 +20,7 @@ struct StoreReaderTests {
 
   @Test("a row, a missing one and a long one, in place and blocking")
   func reads() throws {
-    try withDirectory { directory in
-      let store = SQLiteStore(directory: directory)
-      let writer = try store.openWriter()
-      let readers = try StoreReaders(backend: store)
-      defer {
-        readers.close()
-        writer.close()
-      }
+    try withOpenStore { (store, writer, readers) in
       try writer.apply(inserts(1...2), mark: mark(2))
       try writer.apply(inserts(3...3, valueByteCount: 100_000), mark: mark(3))
       try expectInPlace(answer(2), 2, readers, store)
@@ -42,14 +35,7 @@ struct StoreReaderTests {
 
   @Test("a read sees every commit that was there when it began")
   func freshness() throws {
-    try withDirectory { directory in
-      let store = SQLiteStore(directory: directory)
-      let writer = try store.openWriter()
-      let readers = try StoreReaders(backend: store)
-      defer {
-        readers.close()
-        writer.close()
-      }
+    try withOpenStore { (store, writer, readers) in
       for origin in 1...200 as ClosedRange<UInt64> {
         let number = SequenceNumber(origin)
         try expectInPlace(.missing, origin, readers, store)
@@ -104,34 +90,19 @@ struct StoreReaderTests {
       if: !SQLiteStore(directory: Self.tmpfs).canReadInPlace,
       "tmpfs of this kernel has them, or there is none"))
   func neverInVain() throws {
-    let directory = Self.tmpfs + "/hindsight-store-\(UUID().uuidString)"
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
-    defer { removeDirectory(directory) }
-    let store = SQLiteStore(directory: directory)
-    let writer = try store.openWriter()
-    let readers = try StoreReaders(backend: store)
-    defer {
-      readers.close()
-      writer.close()
+    try withOpenStore(in: Self.tmpfs) { (_, writer, readers) in
+      try writer.apply(inserts(1...1), mark: mark(1))
+      #expect(try readers.readInPlace(origin: SequenceNumber(1)) == .wouldBlock)
+      #expect(readers.queryCount == 0)
+      #expect(try readers.readBlocking(origins: [SequenceNumber(1)])[0].get() == answer(1))
     }
-    try writer.apply(inserts(1...1), mark: mark(1))
-    #expect(try readers.readInPlace(origin: SequenceNumber(1)) == .wouldBlock)
-    #expect(readers.queryCount == 0)
-    #expect(try readers.readBlocking(origins: [SequenceNumber(1)])[0].get() == answer(1))
   }
 
   private static let tmpfs = "/dev/shm"
 
   @Test("without an idle connection a read would block")
   func noneIdle() throws {
-    try withDirectory { directory in
-      let store = SQLiteStore(directory: directory)
-      let writer = try store.openWriter()
-      let readers = try StoreReaders(backend: store, inPlaceReaderCount: 0)
-      defer {
-        readers.close()
-        writer.close()
-      }
+    try withOpenStore(inPlaceReaderCount: 0) { (_, writer, readers) in
       try writer.apply(inserts(1...1), mark: mark(1))
       #expect(try readers.readInPlace(origin: SequenceNumber(1)) == .wouldBlock)
       #expect(try readers.readBlocking(origins: [SequenceNumber(1)])[0].get() == answer(1))

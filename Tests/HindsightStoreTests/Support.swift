@@ -12,8 +12,26 @@ func withDirectory<Result>(_ body: (String) throws -> Result) throws -> Result {
   return try body(directory)
 }
 
-func makeDirectory() throws -> String {
-  let url = FileManager.default.temporaryDirectory
+/// Runs `body` with a store of its own, its writer and its readers, which are closed afterwards.
+/// - Parameter parent: where its directory is made; `nil`: where temporary files are.
+func withOpenStore<Result>(
+  in parent: String? = nil, inPlaceReaderCount: Int = StoreBounds.inPlaceReaderCount,
+  _ body: (SQLiteStore, any StoreWriter, StoreReaders) throws -> Result
+) throws -> Result {
+  let directory = try makeDirectory(in: parent)
+  defer { removeDirectory(directory) }
+  let store = SQLiteStore(directory: directory)
+  let writer = try store.openWriter()
+  let readers = try StoreReaders(backend: store, inPlaceReaderCount: inPlaceReaderCount)
+  defer {
+    readers.close()
+    writer.close()
+  }
+  return try body(store, writer, readers)
+}
+
+func makeDirectory(in parent: String? = nil) throws -> String {
+  let url = (parent.map { URL(fileURLWithPath: $0) } ?? FileManager.default.temporaryDirectory)
     .appendingPathComponent("hindsight-store-\(UUID().uuidString)")
   try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
   return url.path
