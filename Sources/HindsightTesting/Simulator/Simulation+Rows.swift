@@ -80,6 +80,14 @@ extension Simulation {
     remember(view)
   }
 
+  /// An opening without a journal has failed: it may have taken away already what its limits have no room for.
+  func noteFailedOpening(_ rowsBefore: [StoredRow], _ attempt: Attempt) {
+    guard !settings.usesJournal, settings.usesStore else { return }
+    var left = NapkinModel(limits: settings.limits)
+    for row in rowsBefore.reversed() { left.restore(Self.entry(row)) }
+    openedRows.append((lastStored, left, attempt.least))
+  }
+
   private static func entry(_ row: StoredRow) -> NapkinModel.Entry {
     NapkinModel.Entry(
       key: String(decoding: row.key, as: UTF8.self), value: Array(row.value),

@@ -25,6 +25,7 @@ extension Simulation {
       session = Session(scheduler: StepScheduler(clock))
       var attempt = attempt(after: last)
       let files = isDamaged ? journalFiles : []
+      let rowsBefore = settings.usesJournal ? [] : rows
       let opening = try attemptToOpen()
       attempt.lastBoot = clock.reading().boot.rawValue
       self.attempt = attempt
@@ -47,6 +48,7 @@ extension Simulation {
           throw failure("refused", "opening fails without cause: \(error)")
         }
         counts.failedOpenings += 1
+        noteFailedOpening(rowsBefore, attempt)
         // What was written and not durable, a failed sync may have dropped.
         if syncFailureCount > failedSyncs { expected = required.durable }
         note("  opening fails: \(error.code.rawValue)")
