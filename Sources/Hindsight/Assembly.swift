@@ -162,11 +162,6 @@ extension Recovered {
 
 extension Engine.Journal {
   fileprivate func nextCheckpointNumber() throws(StorageError) -> UInt32 {
-    do throws(DamageError) {
-      return (try JournalDirectory(storage, forWriting: false).checkpoints.first ?? 0) + 1
-    } catch {
-      if case .storage(let error) = error { throw error }
-      preconditionFailure("the journal was whole a moment ago: \(error)")
-    }
+    (try JournalDirectory.checkpoints(in: storage).first ?? 0) + 1
   }
 }

@@ -59,9 +59,17 @@ public struct JournalDirectory: Sendable {
       segments.append(segment)
     }
     self.segments = segments
-    checkpoints = names.compactMap { FileName.number($0, suffix: ".checkpoint") }
-      .sorted(by: >)
+    checkpoints = Self.checkpoints(names)
     leftovers = names.filter(Self.isLeftover)
+  }
+
+  /// The numbers of all checkpoints, newest first. Asks nothing but the files' names.
+  public static func checkpoints(in storage: any JournalStorage) throws(StorageError) -> [UInt32] {
+    checkpoints(try storage.list())
+  }
+
+  static func checkpoints(_ names: [String]) -> [UInt32] {
+    names.compactMap { FileName.number($0, suffix: ".checkpoint") }.sorted(by: >)
   }
 
   /// Whether we give unfinished files such a name: others' are left alone.

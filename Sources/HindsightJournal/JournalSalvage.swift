@@ -34,7 +34,7 @@ struct JournalSalvage {
     let names = try DamageError.wrap { () throws(StorageError) in try storage.list() }
     var files = Files(
       segments: names.compactMap { FileName.number($0, suffix: ".journal") }.sorted(),
-      checkpoints: names.compactMap { FileName.number($0, suffix: ".checkpoint") }.sorted(by: >))
+      checkpoints: JournalDirectory.checkpoints(names))
     try refuseNewer(files)
     return try DamageError.wrap { () throws(StorageError) in
       let highest = try highestUse(files)
@@ -216,12 +216,17 @@ struct JournalSalvage {
   }
 
   /// Where the replay ended, inside what is there: before the first whole frame that is the first
-  /// segment's beginning, and a hostile checkpoint may name any place.
+  /// segment's beginning, and a hostile checkpoint may name any place. Never in a segment that goes on later
+  /// than that, as one may that an interrupted salvage has left.
   private func place(
     of end: ReplayEnd, in directory: JournalDirectory
   ) throws(StorageError) -> JournalPosition {
     let segments = directory.segments
-    guard let segment = segments.last(where: { $0.header.number <= end.position.segment }) else {
+    guard
+      let segment = segments.last(where: {
+        $0.header.number <= end.position.segment && $0.header.follows <= end.last
+      })
+    else {
       return .start(of: segments[0].header.number)
     }
     let size = try segment.file.size()

@@ -199,6 +199,34 @@ struct SalvageTests {
     #expect(stop > 12)
   }
 
+  /// It was whole, and behind the new segment of the first attempt.
+  @Test("a salvage that is done again keeps no segment that had just been begun and goes on later")
+  func begunSegment() async throws {
+    let lab = try await Lab.ofThreeSegments()
+    let storage = lab.storage
+    for name in storage.names where name.hasSuffix(".checkpoint") { storage.delete(name) }
+    let bytes = try #require(storage.bytes(of: Lab.lastOfThree))
+    storage.delete("00000002.journal")
+    storage.setBytes(Array(bytes[..<64]), of: Lab.lastOfThree)
+    storage.setBytes(bytes, of: "00000099.journal")
+    storage.inject { operation, file in
+      operation == .rename && file == Lab.lastOfThree ? .ioError : nil
+    }
+    lab.configuration.corruption = .salvage
+    await #expect(throws: CacheError.self) { try await lab.open(storage) }
+    lab.kill()
+    storage.inject(nil)
+    try await lab.open(storage)
+    try await lab.set("k:new", [1])
+    try await lab.end()
+    let verified = lab.verify(storage)
+    #expect(verified.isSound, "\(verified.problems)")
+    lab.configuration.corruption = .refuse
+    try await lab.open(storage)
+    #expect(try await lab.get("k:new") == [1])
+    try await lab.end()
+  }
+
   @Test("what newer software wrote is refused, not set aside", arguments: [false, true])
   func newerVersion(isCheckpoint: Bool) async throws {
     let lab = try await madeLab()
