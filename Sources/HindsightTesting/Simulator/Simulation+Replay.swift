@@ -53,7 +53,7 @@ extension Simulation {
     let last = result.lastSequence
     if attempt?.isSalvage == true {
       // It may have stopped before it wrote anything.
-      guard let base = salvagedFrom(last) else { return }
+      guard let base = salvagedFrom() else { return }
       attempt?.after = base
     }
     guard var left = leftByOpening(last) else { return }
@@ -66,10 +66,8 @@ extension Simulation {
 
   /// Which event a salvage came back to that then failed, or lost its power: a replay of what was
   /// damaged didn't tell, and may have found less. What was there then, the history knows.
-  /// - Parameter last: the journal's last event, of which less is expected where older damage keeps that from
-  ///   being told.
-  /// - Returns: `nil` where the journal doesn't end with a salvage's events.
-  private func salvagedFrom(_ last: UInt64) -> UInt64? {
+  /// - Returns: `nil` where the journal doesn't end with a salvage's events, or damage keeps that from being told.
+  private func salvagedFrom() -> UInt64? {
     var (base, beforeGap): (UInt64?, UInt64?)
     do throws(DamageError) {
       _ = try EventStream(storage).replay { event in
@@ -83,9 +81,7 @@ extension Simulation {
       }
     } catch {
       note("  no telling where it was salvaged from: \(error)")
-      history[last]?.mayLack = true
-      history[last]?.isOrderTold = false
-      history[last]?.digest = nil
+      isSalvageUntold = true
       return nil
     }
     // The gap is durable before the rest: a failed sync may have left it as the last event.

@@ -129,6 +129,7 @@ extension Simulation {
     note("opened: \(cache.recovery.journal), after \(last), event \(view.sequence); \(settings)")
     guard settings.usesJournal else { return try recoveredFromRows(view, attempt) }
     counts.recoveries += cache.recovery.wasClean ? 0 : 1
+    if isSalvageUntold { return try recoveredFromUntold(view, attempt) }
     guard last == replayed || isDamaged,
       let snapshot = history[last] ?? leftByOpening(last) ?? leftByLostOpening(last, attempt)
     else {
@@ -150,6 +151,35 @@ extension Simulation {
     }
     required = (view.sequence, view.sequence)
     history = history.filter { $0.key <= last }
+    remember(view)
+  }
+
+  /// The cache is open after a salvage of which nobody can tell what it came back to: all that it holds was set
+  /// once.
+  private func recoveredFromUntold(
+    _ view: CacheView, _ attempt: Attempt
+  ) throws(SimulationFailure) {
+    isSalvageUntold = false
+    var attempt = attempt
+    attempt.least = min(attempt.least, view.at.rawValue)
+    try checkTime(ofOpening: view.at.rawValue, attempt)
+    let known = history.values.flatMap(\.model.entries)
+    model = NapkinModel(limits: settings.limits)
+    for image in view.entries {
+      let key = String(decoding: image.key, as: UTF8.self)
+      let sets = known.filter { $0.key == key && $0.origin == image.origin.rawValue }
+      guard var entry = sets.first else {
+        throw failure("contents", "\(key) of event \(image.origin) was never there")
+      }
+      (entry.memoryExpiry, entry.storeExpiry) = (
+        image.memoryExpiry?.rawValue, image.storeExpiry?.rawValue
+      )
+      model.entries.append(entry)
+    }
+    try checkLimits(view)
+    try compare(view.entries)
+    required = (view.sequence, view.sequence)
+    history = history.filter { $0.key < view.sequence }
     remember(view)
   }
 
@@ -364,8 +394,9 @@ extension Simulation {
       let caller = begin(action)
       try run("\(action)") { $0.callers.isEmpty }
       guard case .failed = caller?.reply.reply, !injector.isPowerOut else { return }
-      // Where somebody has deleted the directory, only another opening makes it well.
-      if storage.isRemoved { return }
+      // Where somebody has deleted the directory, or damage lies before what the store lacks, only another
+      // opening makes it well.
+      if storage.isRemoved || isDamaged && action == .settle { return }
       try pass(seconds: 2)
     }
     throw failure("not well again", "\(action) still fails though no fault is left")

@@ -41,6 +41,8 @@ package final class Simulation {
   /// Likewise for the store: what the journal doesn't have any more may be lost then, and said so.
   var isStoreDamaged = false
   var salvages = false
+  /// Whether a salvage has failed of which nobody can tell what it came back to.
+  var isSalvageUntold = false
   var oldStore: SimulatedStore.Image?
   /// The opening that is on, or was the last to fail.
   var attempt: Attempt?
