@@ -65,10 +65,15 @@ struct JournalSalvage {
     _ files: Files, _ damage: DamageError, _ sink: any ReplaySink
   ) throws(StorageError) -> RecoveredJournal {
     var report = RecoveryReport(outcome: .salvaged, last: .zero, damage: [damage.description])
-    for run in try runs(files.segments).reversed() {
+    var empty: JournalDirectory?  // A journal without an event, kept only where no other has one.
+    for run in bestFirst(try runs(files.segments)) {
       let directory = JournalDirectory(storage, segments: run, checkpoints: files.checkpoints)
       guard let end = try replay(directory, sink, &report), end.hasRoom else { continue }
-      return try keep(directory, end, files, sink, &report)
+      if end.last > .zero { return try keep(directory, end, files, sink, &report) }
+      empty = empty ?? directory
+    }
+    if let empty, let end = try replay(empty, sink, &report) {
+      return try keep(empty, end, files, sink, &report)
     }
     if let (end, id) = try restoreCheckpoint(files, sink, &report), end.hasRoom {
       return try goOn(after: end, in: end.position.segment, of: id, files, sink, &report)
@@ -103,6 +108,17 @@ struct JournalSalvage {
       }
     }
     return runs
+  }
+
+  /// The journal that most segments belong to comes first, whatever strays in its directory; of its runs the
+  /// newest.
+  private func bestFirst(
+    _ runs: [[JournalDirectory.Segment]]
+  ) -> [[JournalDirectory.Segment]] {
+    let counts = Dictionary(
+      runs.map { ($0[0].header.journalID, $0.count) }, uniquingKeysWith: +)
+    func count(_ run: [JournalDirectory.Segment]) -> Int { counts[run[0].header.journalID] ?? 0 }
+    return runs.reversed().sorted { count($0) > count($1) }
   }
 
   private func replay(

@@ -199,6 +199,24 @@ struct SalvageTests {
     #expect(stop > 12)
   }
 
+  @Test(
+    "a segment of another journal that strays in the directory costs nothing of ours",
+    arguments: 1...12)
+  func straySegment(seed: UInt64) async throws {
+    let lab = try await madeLab()
+    let last = lab.lastSequence
+    lab.kill()
+    for name in lab.storage.names where name.hasSuffix(".checkpoint") { lab.storage.delete(name) }
+    try #require(lab.storage.damage(.extraSegment, seed: seed) != nil)
+    lab.configuration.corruption = .salvage
+    try await lab.open(lab.storage)
+    let cache = try #require(lab.cache)
+    #expect(cache.recovery.lastSequence == last)
+    #expect(cache.count.memory == 20)
+    try await lab.end()
+    #expect(lab.verify(lab.storage).isSound)
+  }
+
   /// It was whole, and behind the new segment of the first attempt.
   @Test("a salvage that is done again keeps no segment that had just been begun and goes on later")
   func begunSegment() async throws {
