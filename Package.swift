@@ -131,7 +131,7 @@ let package = Package(
     .testTarget(
       name: "HindsightJournalTests",
       dependencies: ["HindsightJournal", "HindsightTesting", "CHindsightZlib"],
-      swiftSettings: settings),
+      swiftSettings: exercised),
     .testTarget(
       name: "HindsightStoreTests", dependencies: ["HindsightStore", "HindsightTesting"],
       swiftSettings: settings),

@@ -6,18 +6,9 @@ import CHindsightSQLite
 /// (sqlite.org/c3ref/wal_hook.html). Used by the writer's calls only, with its lock held.
 final class LogAccount {
   private var frameCount: UInt64 = 0
-  private var frameCountAtCheckpoint: UInt64 = 0
 
   /// Bytes in use: 0 once a checkpoint has moved all of it.
   var byteCount: UInt64 { frameCount * StoreBounds.walFrameByteCount }
-
-  /// Whether the log grew by so much since the last checkpoint that it is time for the next.
-  var isCheckpointDue: Bool {
-    // A log that was started anew has fewer frames than it had.
-    let old = frameCount >= frameCountAtCheckpoint ? frameCountAtCheckpoint : 0
-    return (frameCount - old) * StoreBounds.walFrameByteCount
-      >= StoreBounds.walByteCountForCheckpoint
-  }
 
   /// Has the connection report its commits. The account must live as long as the connection.
   func attach(to handle: OpaquePointer) {
@@ -32,8 +23,6 @@ final class LogAccount {
       }, context)
   }
 
-  func noteCheckpoint(isComplete: Bool) {
-    if isComplete { frameCount = 0 }
-    frameCountAtCheckpoint = frameCount
-  }
+  /// A checkpoint moved all of the log.
+  func noteCompleteCheckpoint() { frameCount = 0 }
 }

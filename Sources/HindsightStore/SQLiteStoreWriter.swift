@@ -44,8 +44,6 @@ final class SQLiteStoreWriter: StoreWriter {
 
   var walByteCount: UInt64 { state.withLock { $0.log.byteCount } }
 
-  var isCheckpointDue: Bool { state.withLock { $0.log.isCheckpointDue } }
-
   func rows(
     after origin: SequenceNumber, limit: Int, detail: RowDetail
   ) throws(StoreError) -> [RowImage] {

@@ -57,9 +57,6 @@ public protocol StoreWriter: AnyObject, Sendable {
   /// Bytes of the write-ahead log in use, 0 once a checkpoint has covered all of it.
   var walByteCount: UInt64 { get }
 
-  /// Whether so much was committed since the last checkpoint that it is time for the next.
-  var isCheckpointDue: Bool { get }
-
   /// The rows after `origin` in the order of their origins: at most `limit`, fewer where their
   /// values are long, none only at the end.
   ///

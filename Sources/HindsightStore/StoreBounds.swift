@@ -25,9 +25,6 @@ public enum StoreBounds {
   /// Bytes of SQLite's own page cache, for each connection. The writer and the readers of one
   /// `StoreReaders` make four connections: 256 MiB at most, and never more than the file has.
   public static let cacheByteCountMax = 64 << 20
-  /// From so much committed since the last checkpoint on, the writer says that one is due. The projector, which
-  /// makes them, goes by its own bounds (size and age of the log).
-  public static let walByteCountForCheckpoint: UInt64 = 16 << 20
   /// A reset log's file is cut down to this.
   static let walFileByteCountMax = 64 << 20
 

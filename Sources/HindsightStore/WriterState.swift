@@ -100,7 +100,7 @@ struct WriterState {
       let mark = try storedMark.read()
       let isComplete = try moveLog(kind)
       try sync(isComplete ? SQLITE_FCNTL_FILE_POINTER : SQLITE_FCNTL_JOURNAL_POINTER)
-      log.noteCheckpoint(isComplete: isComplete)
+      if isComplete { log.noteCompleteCheckpoint() }
       return CheckpointOutcome(
         synced: mark, walByteCount: log.byteCount, isBlockedByReader: !isComplete)
     } catch {

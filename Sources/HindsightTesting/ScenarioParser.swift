@@ -304,7 +304,7 @@ extension Timestamp {
     }
     // Days since 1970 in the proleptic Gregorian calendar (Howard Hinnant, chrono algorithms).
     let y = month <= 2 ? year - 1 : year
-    let era = y / 400
+    let era = (y >= 0 ? y : y - 399) / 400
     let yearOfEra = y - era * 400
     let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
     let days =

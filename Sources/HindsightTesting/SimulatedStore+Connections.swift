@@ -90,7 +90,6 @@ final class SimulatedStoreWriter: StoreWriter {
   }
 
   var walByteCount: UInt64 { connection.database.contents.withLock { $0.logByteCount } }
-  var isCheckpointDue: Bool { walByteCount >= 16 << 20 }
 
   func rows(
     after origin: SequenceNumber, limit: Int, detail: RowDetail

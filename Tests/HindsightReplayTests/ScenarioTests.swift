@@ -85,6 +85,16 @@ struct ScenarioTests {
     }
   }
 
+  @Test("each month of the first and the last year is read as it is written")
+  func years() throws {
+    for year in ["0000", "0001", "1969", "9999"] {
+      for month in 1...12 {
+        let text = "\(year)-\(month < 10 ? "0" : "")\(month)-15T12:34:56.000007Z"
+        #expect(Timestamp(iso8601: text)?.iso8601 == text)
+      }
+    }
+  }
+
   @Test(
     "a bad line is refused with its number",
     arguments: [

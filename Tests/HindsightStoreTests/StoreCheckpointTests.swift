@@ -70,28 +70,6 @@ struct StoreCheckpointTests {
     }
   }
 
-  @Test("a checkpoint is due when enough was committed since the last, even a blocked one")
-  func due() throws {
-    try withDirectory { directory in
-      let writer = try SQLiteStore(directory: directory).openWriter()
-      defer { writer.close() }
-      let theirs = try SQLiteConnection(path: path(directory), access: .readOnly)
-      try theirs.execute("BEGIN; SELECT count(*) FROM entries", .read)
-      var origin = 0 as UInt64
-      for _ in 1...2 {
-        #expect(!writer.isCheckpointDue)
-        for _ in 1...18 {
-          origin += 1
-          try writer.apply(
-            inserts(origin...origin, valueByteCount: 1 << 20), mark: mark(origin))
-        }
-        #expect(writer.isCheckpointDue)
-        #expect(try writer.checkpoint(.passive).isBlockedByReader)
-      }
-      theirs.close()
-    }
-  }
-
   @Test("the view shows what the origin system had")
   func view() throws {
     try withDirectory { directory in

@@ -94,7 +94,6 @@ final class GatedStore: StoreBackend {
       try writer.checkpoint(kind)
     }
     var walByteCount: UInt64 { writer.walByteCount }
-    var isCheckpointDue: Bool { writer.isCheckpointDue }
     func rows(
       after origin: SequenceNumber, limit: Int, detail: RowDetail
     ) throws(StoreError) -> [RowImage] {

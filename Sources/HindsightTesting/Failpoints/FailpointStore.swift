@@ -67,7 +67,6 @@ private final class FailpointWriter: StoreWriter {
   }
 
   var walByteCount: UInt64 { writer.walByteCount }
-  var isCheckpointDue: Bool { writer.isCheckpointDue }
   func rowCount() throws(StoreError) -> UInt64 { try writer.rowCount() }
   func quickCheck() throws(StoreError) -> [String] { try writer.quickCheck() }
 
