@@ -119,7 +119,7 @@ let package = Package(
       exclude: ["run"], swiftSettings: settings),
     .executableTarget(
       name: "instruction-counts",
-      dependencies: ["Hindsight", "HindsightCore", "HindsightJournal", "HindsightTesting"],
+      dependencies: ["Hindsight", "HindsightCore", "HindsightJournal"],
       path: "Tools/instruction-counts", exclude: ["run", "counts.tsv"], swiftSettings: settings),
 
     .testTarget(

@@ -1,5 +1,4 @@
 import Hindsight
-import HindsightTesting
 
 /// A hot path, run so many times on input that is the same in every process.
 enum HotPath: String, CaseIterable {
@@ -157,7 +156,7 @@ struct PathRunner: Sendable {
 
   private func fill() async throws {
     var configuration = CacheConfiguration()
-    configuration.clock = ManualClock()
+    configuration.clock = StandingClock()
     configuration.memoryLimit = TierLimit(entryCountMax: 1)
     try await withCache(at: directory, coder: .jsonText, configuration: configuration) { cache in
       for entry in try FixedInput.entries(count, named: "package") {
@@ -175,7 +174,7 @@ struct PathRunner: Sendable {
 
   private static func standing() -> CacheConfiguration {
     var configuration = CacheConfiguration()
-    configuration.clock = ManualClock()
+    configuration.clock = StandingClock()
     configuration.scheduler = StandingScheduler.shared
     return configuration
   }

@@ -1,5 +1,17 @@
 import Hindsight
+import HindsightCore
 import Synchronization
+
+/// A clock that stands still.
+struct StandingClock: CacheClock {
+  func reading() -> ClockReading {
+    ClockReading(
+      wall: Timestamp(microseconds: 1_767_225_600_000_000),
+      boot: Microseconds(rawValue: 3_600_000_000))
+  }
+  func coarseReading() -> ClockReading { reading() }
+  var bootID: UInt64 { 1 }
+}
 
 /// Opens caches, and runs nothing in the background but the store's reader, which a lookup waits for
 /// where a page isn't in memory: that one on the waiting thread, when nothing else can be done.
