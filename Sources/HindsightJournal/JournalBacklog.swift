@@ -11,9 +11,12 @@ public struct JournalBacklog {
 
   /// Where a replay begins, for a store of this journal that has applied so much.
   /// - Parameter byteCountMin: what is a little, in bytes of the journal as it is stored.
+  /// - Returns: `nil` where a salvage has cut out what the store has applied last: it has rows of events that
+  ///   are no more, and may lack rows that those had taken away.
   public func start(
     applied: SequenceNumber, byteCountMin: UInt64
-  ) throws(DamageError) -> ReplayStart {
+  ) throws(DamageError) -> ReplayStart? {
+    if try isCutOut(applied) { return nil }
     var newest: UInt64?
     for number in directory.checkpoints {
       guard let header = try header(number) else { continue }
@@ -25,6 +28,19 @@ public struct JournalBacklog {
       if newest == nil { newest = try place(header.position) }
     }
     return try choose(newest, .start(of: 0), applied, byteCountMin)
+  }
+
+  /// Whether an event is among those that a salvage has cut out: the segment in which it would stand goes on
+  /// after an earlier one, and begins with a later one, which tells of the gap.
+  private func isCutOut(_ sequence: SequenceNumber) throws(DamageError) -> Bool {
+    guard let index = directory.segmentIndex(after: sequence) else { return false }
+    let segment = directory.segments[index]
+    guard segment.header.follows < sequence else { return false }
+    return try DamageError.wrap { () throws(StorageError) in
+      var reader = FrameReader(segment)
+      guard let first = try reader.skip()?.first else { return false }
+      return first > sequence
+    }
   }
 
   private func choose(

@@ -217,6 +217,44 @@ struct SalvageTests {
     #expect(lab.verify(lab.storage).isSound)
   }
 
+  /// What was committed when the store was compared, a loss of power may take back: then it is as before the
+  /// salvage, and its mark stands for an event that is no more.
+  @Test("a store that has applied what a salvage cut out is compared row by row, however often")
+  func markInGap() async throws {
+    let store = SimulatedStore()
+    let lab = Lab(memory: 1) {
+      $0.usesStore = true
+      $0.retention = .unlimited
+      $0.corruption = .salvage
+    }
+    lab.store = store
+    try await lab.open(lab.storage)
+    let first = try CacheKey("k:0")
+    for number in 0..<12 {
+      let (key, value) = (try CacheKey("k:\(number)"), noise(number))
+      _ = try await lab.run { try await $0.set(value, for: key) }
+    }
+    _ = try await lab.run { try await $0.invalidate(first) }
+    try await lab.run { _ = try await $0.flush(to: .durable) }
+    try await lab.run { _ = try await $0.settle() }
+    lab.kill()
+    store.killProcess()
+    let image = store.image()
+    for name in lab.storage.names where name.hasSuffix(".checkpoint") { lab.storage.delete(name) }
+    try flip(lab.storage, segments(lab.storage)[1], at: 9)
+    for opening in 1...2 {
+      try await lab.open(lab.storage)
+      let cache = try #require(lab.cache)
+      #expect(cache.recovery.lostValues == 0)
+      #expect(try await lab.run { try await $0.get(first) } == noise(0), "opening \(opening)")
+      try await lab.run { _ = try await $0.settle() }
+      #expect(store.rows.count == cache.count.store)
+      lab.kill()
+      store.killProcess()
+      store.restore(image)
+    }
+  }
+
   /// It was whole, and behind the new segment of the first attempt.
   @Test("a salvage that is done again keeps no segment that had just been begun and goes on later")
   func begunSegment() async throws {

@@ -49,6 +49,16 @@ extension Simulation {
     return true
   }
 
+  /// An opening has left a whole journal, whatever damage has cost before: from here on it promises everything
+  /// again. What a disk has lied about may still vanish; and where the store wasn't asked, it may still know of
+  /// what the journal has lost.
+  func noteWholeAgain() {
+    guard isDamaged, settings.usesStore, verify().problems.isEmpty else { return }
+    isDamaged = false
+    noteLies()
+    note("  whole again: \(!isDamaged)")
+  }
+
   /// Segments and checkpoints as they are.
   var journalFiles: [[UInt8]] {
     storage.names.filter { $0.hasSuffix(".journal") || $0.hasSuffix(".checkpoint") }

@@ -12,10 +12,7 @@ extension Simulation {
   @discardableResult
   func replay() throws(SimulationFailure) -> UInt64 {
     guard settings.usesJournal else { return try lookAtRows() }
-    let wasOn = injector.isOn
-    injector.setOn(false)
-    defer { injector.setOn(wasOn) }
-    let result = Verifier(storage) { () throws(StoreError) in nil }.run()
+    let result = verify()
     counts.replays += 1
     noteLies()
     guard !isDamaged else {
@@ -45,6 +42,14 @@ extension Simulation {
         "digest", "at \(last) the cache had \(String(hex: digest)), a replay \(result.digest)")
     }
     return last
+  }
+
+  /// What a verifier says that knows nothing of the cache, and meets no faults.
+  func verify() -> Verification {
+    let wasOn = injector.isOn
+    injector.setOn(false)
+    defer { injector.setOn(wasOn) }
+    return Verifier(storage) { () throws(StoreError) in nil }.run()
   }
 
   /// Where damage took events away, an opening that failed may have numbered its own anew; or what it

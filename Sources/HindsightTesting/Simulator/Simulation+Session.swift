@@ -152,6 +152,7 @@ extension Simulation {
     required = (view.sequence, view.sequence)
     history = history.filter { $0.key <= last }
     remember(view)
+    noteWholeAgain()
   }
 
   /// The cache is open after a salvage of which nobody can tell what it came back to: all that it holds was set
@@ -181,6 +182,7 @@ extension Simulation {
     required = (view.sequence, view.sequence)
     history = history.filter { $0.key < view.sequence }
     remember(view)
+    noteWholeAgain()
   }
 
   /// - Parameter told: a time that what came back may tell, though it went back since.
