@@ -32,7 +32,8 @@ public enum CorruptionPolicy: String, Sendable, Hashable {
   /// Refuse to open, name segment and offset, leave the journal as it is.
   case refuse
   /// Keep the valid prefix, keep the damaged bytes aside, record the gap. What newer software wrote is
-  /// refused all the same.
+  /// refused all the same. Leave `usesStore` as it was: a store that isn't asked can't tell which numbers
+  /// were in use, and may pass for up to date later though it isn't.
   case salvage
 }
 

@@ -146,7 +146,7 @@ public struct JournalRecovery {
       let checksum = end.previousChecksum,
       end.position.byteOffset < options.segmentByteCount
     {
-      try syncUnproven(last, end)
+      try end.syncUnproven(in: last)
       let segment = JournalWriter.OpenSegment(
         file: last.file, number: last.header.number, salt: last.header.salt,
         offset: end.position.byteOffset, previousChecksum: checksum)
@@ -168,24 +168,6 @@ public struct JournalRecovery {
     try last.file.truncate(to: unproven.offset)
     try last.file.sync()
     return RecoveredJournal(writer: try writer(directory, segment, end.last), report: report)
-  }
-
-  /// Makes durable what a proper closing wrote and nothing proves to be durable: its sync may have
-  /// failed, which leaves pages that read well, count as clean and aren't on the disk. Written again,
-  /// as they are, they are synced; an append changes a sector that is in use, too.
-  private func syncUnproven(
-    _ segment: JournalDirectory.Segment, _ end: ReplayEnd
-  ) throws(StorageError) {
-    guard let first = end.firstUnproven else { return }
-    let pieceByteCount = UInt64(Quarantine.pieceByteCount)
-    let offsets = stride(
-      from: end.frames[first].offset, to: end.position.byteOffset, by: Int(pieceByteCount))
-    for offset in offsets {
-      let count = Int(min(pieceByteCount, end.position.byteOffset - offset))
-      let piece = try segment.file.read(at: offset, count: count)
-      try segment.file.write(piece, at: offset)
-    }
-    try segment.file.sync()
   }
 
   private func writer(
@@ -268,6 +250,21 @@ extension ReplayEnd {
   /// Whether events and segments can be numbered on. Ours always can; a hostile journal's, not.
   var hasRoom: Bool {
     last.rawValue < Format.sequenceMaxForWriting && position.segment < Format.fileNumberMax - 1
+  }
+
+  /// Makes durable, in the segment where the replay ended, what nothing proves to be: its sync may have
+  /// failed, which leaves pages that read well, count as clean and aren't on the disk. Written again,
+  /// as they are, they are synced; an append changes a sector that is in use, too.
+  func syncUnproven(in segment: JournalDirectory.Segment) throws(StorageError) {
+    guard let first = firstUnproven, segment.header.number == position.segment else { return }
+    let pieceByteCount = UInt64(Quarantine.pieceByteCount)
+    for offset in stride(
+      from: frames[first].offset, to: position.byteOffset, by: Int(pieceByteCount))
+    {
+      let count = Int(min(pieceByteCount, position.byteOffset - offset))
+      try segment.file.write(try segment.file.read(at: offset, count: count), at: offset)
+    }
+    try segment.file.sync()
   }
 }
 

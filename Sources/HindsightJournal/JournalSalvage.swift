@@ -175,6 +175,8 @@ struct JournalSalvage {
     let tail = try Quarantine.copy(last.file, of: last.name, from: position.byteOffset, storage)
     report.byteCountDropped = tail.byteCount
     report.quarantined.append(tail.name)
+    // The segment behind it will be the proof that it is durable.
+    try end.syncUnproven(in: last)
     return try goOn(
       after: end, in: last.header.number + 1, of: last.header.journalID, keeping: kept,
       endingAt: position.byteOffset, files, sink, &report)

@@ -34,6 +34,30 @@ struct FailedSyncTests {
     try await lab.end()
   }
 
+  @Test("what a salvage keeps is on the disk before a segment behind it says so")
+  func salvage() async throws {
+    let (lab, injector) = try await open()
+    // Several pages: cutting the segment writes the last one anew.
+    try await lab.setNoise(1, byteCount: 20_000, seed: 1)
+    injector.fire(.syncErrorKept, times: 2)
+    await #expect(throws: CacheError.self) { try await lab.sync() }
+    lab.kill()
+    injector.setOn(false)
+    lab.storage.setBytes([1, 2, 3], of: "00000002.journal")
+    lab.configuration.corruption = .salvage
+    try await lab.open(lab.storage)
+    #expect(lab.cache?.recovery.journal == .salvaged)
+    try await lab.set("k:3", [3])
+    try await lab.sync()
+    lab.crash()
+    lab.configuration.corruption = .refuse
+    try await lab.open(lab.storage)
+    #expect(try await lab.get("k:0")?.count == 20_000)
+    #expect(try await lab.get("k:1") == [1])
+    #expect(try await lab.get("k:3") == [3])
+    try await lab.end()
+  }
+
   @Test("after it, nothing counts as written before it has been rescued")
   func written() async throws {
     let (lab, injector) = try await open()

@@ -18,16 +18,42 @@ extension Simulation {
     let other = kind == .storeReplaced ? oldStore?.ofAnotherCache(&random) : nil
     guard store.damage(kind, injector, older: older, other: other) else { return }
     isStoreDamaged = true
+    storeWholeFrom = nil
     // A store that is ahead is taken for evidence that the journal has lost something.
     isDamaged = true
   }
 
   /// Whether the disk has lied meanwhile.
   func noteLies() {
-    if FaultKind.all(.lie).contains(where: { injector.count($0) > 0 }) { isDamaged = true }
+    if count(FaultKind.all(.lie)) > forgiven.lies { isDamaged = true }
     // A database that says so is put aside, with what only it had.
-    let stores: [FaultKind] = [.storeCorrupt, .storeNotADatabase]
-    if stores.contains(where: { injector.count($0) > 0 }) { isStoreDamaged = true }
+    if count(Self.storeErrors) > forgiven.storeErrors {
+      isStoreDamaged = true
+      storeWholeFrom = nil
+    }
+    guard let from = storeWholeFrom, store.syncedMark?.applied.rawValue ?? 0 >= from else { return }
+    note("the store is whole again")
+    (isStoreDamaged, storeWholeFrom) = (false, nil)
+  }
+
+  private static let storeErrors: [FaultKind] = [.storeCorrupt, .storeNotADatabase]
+
+  private func count(_ kinds: [FaultKind]) -> Int { kinds.reduce(0) { $0 + injector.count($1) } }
+
+  /// After a loss of power, what is there is all there is: what the disk has lied about can't vanish later.
+  func forgiveLies() {
+    noteLies()
+    forgiven.lies = count(FaultKind.all(.lie))
+  }
+
+  /// An opening has made the store the journal's projection again.
+  func noteStore(_ outcome: RecoverySummary.Store, at sequence: UInt64) {
+    if isDamaged, outcome == .none { isStoreUnasked = true }
+    guard outcome == .reconciled || outcome == .rebuilt else { return }
+    isStoreUnasked = false
+    guard isStoreDamaged else { return }
+    forgiven.storeErrors = count(Self.storeErrors)
+    storeWholeFrom = sequence
   }
 
   /// A damaged journal may be refused; nothing is changed then, and a salvage opens it.
@@ -50,10 +76,13 @@ extension Simulation {
   }
 
   /// An opening has left a whole journal, whatever damage has cost before: from here on it promises everything
-  /// again. What a disk has lied about may still vanish; and where the store wasn't asked, it may still know of
+  /// again. What a disk has lied about may still vanish with the power; and where the store wasn't asked, it may still know of
   /// what the journal has lost.
-  func noteWholeAgain() {
-    guard isDamaged, settings.usesStore, verify().problems.isEmpty else { return }
+  func noteWholeAgain(at sequence: UInt64) {
+    guard isDamaged, settings.usesStore, !isStoreUnasked else { return }
+    // Beside a writer, damage at the end passes for a frame that isn't written yet.
+    let result = verify()
+    guard result.problems.isEmpty, result.lastSequence == sequence else { return }
     isDamaged = false
     noteLies()
     note("  whole again: \(!isDamaged)")

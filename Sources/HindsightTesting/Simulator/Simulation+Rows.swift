@@ -1,5 +1,6 @@
 import Hindsight
 import HindsightCore
+import HindsightJournal
 import HindsightStore
 
 // Without a journal: what the store has committed is all that is left of a process.
@@ -44,8 +45,9 @@ extension Simulation {
   /// With a journal: whatever row is there belongs to the store tier as of the store's mark. Some may be
   /// missing, which the next clear removes; what has expired by then may be there yet.
   func lookForStrayRows() throws(SimulationFailure) {
-    // Rows whose mark is nobody's (0) are compared one by one when a cache opens.
-    guard settings.usesStore, !isStoreDamaged, !isDamaged, lastStored > 0,
+    // Rows whose mark is nobody's (0), or of a journal that a salvage has replaced, are compared one by one when
+    // a cache opens.
+    guard settings.usesStore, !isStoreDamaged, !isDamaged, lastStored > 0, isMarkOfJournal,
       let snapshot = history[lastStored]
     else { return }
     let known = Set(snapshot.model.entries.map(\.origin))
@@ -53,6 +55,14 @@ extension Simulation {
     let stray = rows.filter { $0.expiry.rawValue > most && !known.contains($0.origin.rawValue) }
     guard stray.isEmpty else {
       throw failure("rows", "as of \(lastStored) the store has \(stray.map(Self.entry)), too")
+    }
+  }
+
+  private var isMarkOfJournal: Bool {
+    do throws(DamageError) {
+      return try JournalDirectory(storage, forWriting: false).journalID == store.mark?.journalID
+    } catch {
+      return false  // The opening will say what it makes of that.
     }
   }
 

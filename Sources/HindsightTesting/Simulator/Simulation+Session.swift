@@ -129,7 +129,7 @@ extension Simulation {
     note("opened: \(cache.recovery.journal), after \(last), event \(view.sequence); \(settings)")
     guard settings.usesJournal else { return try recoveredFromRows(view, attempt) }
     counts.recoveries += cache.recovery.wasClean ? 0 : 1
-    if isSalvageUntold { return try recoveredFromUntold(view, attempt) }
+    if isSalvageUntold || last < untoldBefore { return try recoveredFromUntold(view, attempt) }
     guard last == replayed || isDamaged,
       let snapshot = history[last] ?? leftByOpening(last) ?? leftByLostOpening(last, attempt)
     else {
@@ -139,6 +139,7 @@ extension Simulation {
     guard lost == 0 || isDamaged || isStoreDamaged else {
       throw failure("lost value", "\(lost) values are lost")
     }
+    noteStore(cache.recovery.store, at: view.sequence)
     let at = view.at.rawValue
     var attempt = attempt
     if isDamaged { attempt.least = snapshot.at }
@@ -150,9 +151,17 @@ extension Simulation {
       throw failure("recovery", "opened, and only \(view.durable) of \(view.sequence) is durable")
     }
     required = (view.sequence, view.sequence)
-    history = history.filter { $0.key <= last }
+    forget { $0 > last }
     remember(view)
-    noteWholeAgain()
+    noteWholeAgain(at: view.sequence)
+  }
+
+  /// Drops the history of some events.
+  private func forget(_ isGone: (UInt64) -> Bool) {
+    if isDamaged {
+      cutOut += history.filter { isGone($0.key) }.values.flatMap(\.model.entries)
+    }
+    history = history.filter { !isGone($0.key) }
   }
 
   /// The cache is open after a salvage of which nobody can tell what it came back to: all that it holds was set
@@ -161,15 +170,21 @@ extension Simulation {
     _ view: CacheView, _ attempt: Attempt
   ) throws(SimulationFailure) {
     isSalvageUntold = false
+    isStoreUnasked = isStoreUnasked || !settings.usesStore
+    untoldBefore = view.sequence
     var attempt = attempt
     attempt.least = min(attempt.least, view.at.rawValue)
     try checkTime(ofOpening: view.at.rawValue, attempt)
-    let known = history.values.flatMap(\.model.entries)
+    forget { _ in true }
     model = NapkinModel(limits: settings.limits)
     for image in view.entries {
       let key = String(decoding: image.key, as: UTF8.self)
-      let sets = known.filter { $0.key == key && $0.origin == image.origin.rawValue }
-      guard var entry = sets.first else {
+      // Numbers that nobody was told of may have been used again.
+      let set = cutOut.first {
+        $0.key == key && $0.origin == image.origin.rawValue
+          && XXH64.hash(Bytes($0.value)) == image.valueHash
+      }
+      guard var entry = set else {
         throw failure("contents", "\(key) of event \(image.origin) was never there")
       }
       (entry.memoryExpiry, entry.storeExpiry) = (
@@ -180,9 +195,8 @@ extension Simulation {
     try checkLimits(view)
     try compare(view.entries)
     required = (view.sequence, view.sequence)
-    history = history.filter { $0.key < view.sequence }
     remember(view)
-    noteWholeAgain()
+    noteWholeAgain(at: view.sequence)
   }
 
   /// - Parameter told: a time that what came back may tell, though it went back since.
@@ -268,6 +282,7 @@ extension Simulation {
     counts.powerLosses += 1
     storage.crash(injector)
     store.crash(injector)
+    forgiveLies()
     time.observe(clock.reading())
     clock.reboot()
     time.reboot(clock.reading())

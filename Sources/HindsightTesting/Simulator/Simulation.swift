@@ -40,9 +40,20 @@ package final class Simulation {
   var isDamaged = false
   /// Likewise for the store: what the journal doesn't have any more may be lost then, and said so.
   var isStoreDamaged = false
+  /// What no longer says that disk or store are damaged: lies that a loss of power has shown since, and errors of a
+  /// store that was made anew since.
+  var forgiven = (lies: 0, storeErrors: 0)
+  /// Whether a damaged journal was opened without the store, which may still know of what that has lost.
+  var isStoreUnasked = false
+  /// A damaged store was compared row by row, or made anew: once it has synced so much, it is whole.
+  var storeWholeFrom: UInt64?
   var salvages = false
   /// Whether a salvage has failed of which nobody can tell what it came back to.
   var isSalvageUntold = false
+  /// What came before the opening after such a salvage, nobody can tell either.
+  var untoldBefore: UInt64 = 0
+  /// What was set once, and was cut out: a later salvage may come back to that.
+  var cutOut: [NapkinModel.Entry] = []
   var oldStore: SimulatedStore.Image?
   /// The opening that is on, or was the last to fail.
   var attempt: Attempt?
