@@ -241,12 +241,9 @@ public final class Cache<Value: Sendable>: Sendable {
 
   // MARK: Inside
 
-  /// Boxes let the engine be concrete; see there.
-  ///
-  /// The compiler checks no class that inherits from another one.
+  /// Boxes let the engine be concrete: see `HeldObject`.
   @usableFromInline
-  final class Box: ValueBox, @unchecked Sendable {
-    // Proof of Sendable: it is immutable, and all of its parts are Sendable.
+  final class Box: ValueBox {
     @usableFromInline let value: Value
     @usableFromInline init(_ value: Value, _ bytes: [UInt8]) {
       self.value = value
@@ -263,7 +260,7 @@ public final class Cache<Value: Sendable>: Sendable {
     get { Value.self == [UInt8].self && coder.isPlain }
   }
 
-  private func value(_ hit: RawHit) -> Value { value(hit.object) }
+  private func value(_ hit: RawHit) -> Value { value(hit.object.reference) }
 
   /// Every object in this cache's engine was made by `set` or `decode`: an array's storage where the
   /// coder is plain, a box where it isn't.

@@ -3,7 +3,7 @@ import HindsightStore
 
 /// A hit before its value has its type back.
 struct RawHit: Sendable {
-  var object: any BoxedValue
+  var object: HeldObject
   var tier: Tier
   var origin: SequenceNumber
   var age: Microseconds

@@ -44,7 +44,7 @@ extension EngineState {
     guard let capture = checkpointing.capture, capture.isForUpkeep else { return }
     checkpointing.capture = nil
     checkpointing.capturedAt = 0
-    if let ended = core.endCapture() { garbage.append(ended) }
+    if let ended = core.endCapture() { garbage.append(HeldObject(ended)) }
   }
 
   /// Ends a capture, unless another one has taken its place.

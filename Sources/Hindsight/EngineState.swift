@@ -199,7 +199,7 @@ struct EngineState: ~Copyable, Sendable {
   }
 
   private mutating func dropValue(_ slot: Slot) {
-    var object: (any BoxedValue)?
+    var object: HeldObject?
     core.changePayload(slot) { object = $0.drop() }
     if let object { garbage.append(object) }
   }

@@ -1,11 +1,11 @@
 /// Callers' values that were dropped with the lock held: released only after unlocking, for their
 /// deinit may call the cache. Nearly always there is one at most, and then nothing is allocated.
 struct Garbage: Sendable {
-  private var first: (any BoxedValue)?
-  private var rest: [any BoxedValue] = []
+  private var first: HeldObject?
+  private var rest: [HeldObject] = []
 
-  mutating func append(_ box: any BoxedValue) {
-    if first == nil { first = box } else { rest.append(box) }
+  mutating func append(_ object: HeldObject) {
+    if first == nil { first = object } else { rest.append(object) }
   }
 
   /// Hands everything over.

@@ -1,13 +1,18 @@
-/// A caller's value as an object, so that the engine need not be generic.
-typealias BoxedValue = AnyObject & Sendable
+/// One reference to an object that may be passed between threads: a caller's value, mostly, so that the engine need
+/// not be generic.
+struct HeldObject: Sendable {
+  // Proof of Sendable: it is of a Sendable class; or made in this file, of a box, which is immutable and of Sendable
+  // parts, or of an array's storage, which nobody changes while others refer to it.
+  nonisolated(unsafe) let reference: AnyObject
 
-/// What a box has besides the caller's value: that encoded, in the same object.
-///
-/// Not final, since `Cache.Box` adds the caller's value to the same object; and the compiler checks final classes
-/// only.
+  init(_ object: some AnyObject & Sendable) { reference = object }
+
+  fileprivate init(reference: AnyObject) { self.reference = reference }
+}
+
+/// What a box has besides the caller's value: that encoded, in the same object. `Cache.Box` adds the value.
 @usableFromInline
-class ValueBox: @unchecked Sendable {
-  // Proof of Sendable: it is immutable, of a Sendable part, and so is its one subclass.
+class ValueBox {
   @usableFromInline let bytes: [UInt8]
   @usableFromInline init(_ bytes: [UInt8]) { self.bytes = bytes }
 }
@@ -20,23 +25,23 @@ class ValueBox: @unchecked Sendable {
 /// place only by who is the only one that refers to it.
 @usableFromInline
 struct DecodedValue: Sendable {
-  let object: any BoxedValue
+  let object: HeldObject
   /// Whether the object is an array's storage; if not, it is a `ValueBox`.
   let isArray: Bool
 
   @usableFromInline
   init(_ box: ValueBox) {
-    object = box
+    object = HeldObject(reference: box)
     isArray = false
   }
 
   @usableFromInline
   init(bytes: [UInt8]) {
-    object = unsafeBitCast(bytes, to: (any BoxedValue).self)
+    object = HeldObject(reference: unsafeBitCast(bytes, to: AnyObject.self))
     isArray = true
   }
 
-  fileprivate init(_ object: any BoxedValue, isArray: Bool) {
+  fileprivate init(_ object: HeldObject, isArray: Bool) {
     self.object = object
     self.isArray = isArray
   }
@@ -45,7 +50,8 @@ struct DecodedValue: Sendable {
   var bytes: [UInt8] {
     // The two `init` above are the only ways to an object.
     isArray
-      ? unsafeBitCast(object, to: [UInt8].self) : unsafeDowncast(object, to: ValueBox.self).bytes
+      ? unsafeBitCast(object.reference, to: [UInt8].self)
+      : unsafeDowncast(object.reference, to: ValueBox.self).bytes
   }
 }
 
@@ -71,7 +77,7 @@ struct ValueWord {
       rawValue = 0
       return
     }
-    let address = UInt64(UInt(bitPattern: Unmanaged.passRetained(held.object).toOpaque()))
+    let address = UInt64(UInt(bitPattern: Unmanaged.passRetained(held.object.reference).toOpaque()))
     precondition(address & Self.flags == 0, "objects lie at multiples of 8")
     rawValue =
       address | (held.isArray ? Self.isArray : 0) | (held.isDecoded ? Self.isDecoded : 0)
@@ -88,8 +94,7 @@ struct ValueWord {
     guard let address = UnsafeRawPointer(bitPattern: UInt(rawValue & ~Self.flags)) else {
       return Payload()
     }
-    // Sendable is a mark alone: what `init` put in has it.
-    let object = unsafeBitCast(reference(.fromOpaque(address)), to: (any BoxedValue).self)
+    let object = HeldObject(reference: reference(.fromOpaque(address)))
     let isArray = rawValue & Self.isArray != 0
     let value = DecodedValue(object, isArray: isArray)
     return rawValue & Self.isDecoded != 0

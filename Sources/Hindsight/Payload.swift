@@ -41,7 +41,7 @@ struct Payload: Sendable {
 
   /// Drops the value as far as memory has it; what is pinned stays, encoded.
   /// - Returns: the caller's value.
-  mutating func drop() -> (any BoxedValue)? {
+  mutating func drop() -> HeldObject? {
     let object = decoded?.object
     array = isPinned ? decoded?.bytes ?? array : nil
     decoded = nil
@@ -49,7 +49,7 @@ struct Payload: Sendable {
   }
 
   /// The one object that is everything, with what it is.
-  consuming func held() -> (object: any BoxedValue, isArray: Bool, isDecoded: Bool)? {
+  consuming func held() -> (object: HeldObject, isArray: Bool, isDecoded: Bool)? {
     if let decoded { return (decoded.object, decoded.isArray, true) }
     return array.map { (DecodedValue(bytes: $0).object, true, false) }
   }

@@ -76,8 +76,8 @@ extension Simulation {
   }
 
   /// An opening has left a whole journal, whatever damage has cost before: from here on it promises everything
-  /// again. What a disk has lied about may still vanish with the power; and where the store wasn't asked, it may still know of
-  /// what the journal has lost.
+  /// again. What a disk has lied about may still vanish with the power; and where the store wasn't asked, it may
+  /// still know of what the journal has lost.
   func noteWholeAgain(at sequence: UInt64) {
     guard isDamaged, settings.usesStore, !isStoreUnasked else { return }
     // Beside a writer, damage at the end passes for a frame that isn't written yet.
