@@ -11,9 +11,9 @@ import HindsightStore
 struct Attempt {
   let storage: any JournalStorage
   let options: JournalOptions
-  /// The store's mark, where it has one.
+  /// The store's mark, where it has one. It tells what was durable, also where the cache doesn't use the store.
   let store: StoreMark?
-  var usesStore = false
+  let usesStore: Bool
   /// Whether the store is compared row by row in any case.
   var comparesRows = false
   /// So much of the journal is gathered later rather than replayed at once.
@@ -21,12 +21,13 @@ struct Attempt {
   private(set) var needsReconciling = false
 
   init(
-    storage: any JournalStorage, options: JournalOptions, store: StoreMark?,
+    storage: any JournalStorage, options: JournalOptions, store: StoreMark?, usesStore: Bool,
     backlogByteCountMin: UInt64
   ) {
     self.storage = storage
     self.options = options
     self.store = store
+    self.usesStore = usesStore
     self.backlogByteCountMin = backlogByteCountMin
   }
 
@@ -36,7 +37,7 @@ struct Attempt {
   ) throws(CacheError) -> (RecoveredJournal, RecoverySink) {
     let recovery = JournalRecovery(
       storage, options, store: store.map { ($0.journalID, $0.applied) })
-    if !comparesRows, let store, let start = try start(store) {
+    if usesStore, !comparesRows, let store, let start = try start(store) {
       do throws(JournalError) {
         let sink = makeSink(store.applied, start != .newest)
         return (try recovery.open(from: start, salvages: false, into: sink), sink)

@@ -32,8 +32,7 @@ public enum CorruptionPolicy: String, Sendable, Hashable {
   /// Refuse to open, name segment and offset, leave the journal as it is.
   case refuse
   /// Keep the valid prefix, keep the damaged bytes aside, record the gap. What newer software wrote is
-  /// refused all the same. Leave `usesStore` as it was: a store that isn't asked can't tell which numbers
-  /// were in use, and may pass for up to date later though it isn't.
+  /// refused all the same.
   case salvage
 }
 
@@ -104,7 +103,8 @@ public struct CacheConfiguration: Sendable {
   public var memoryTTL = Duration.seconds(3_600)
   /// 24 hours; range as of the memory TTL.
   public var storeTTL = Duration.seconds(86_400)
-  /// Whether there is a store tier. Without a directory there is none.
+  /// Whether there is a store tier. Without a directory there is none. Where it is turned off, values that only
+  /// the store has are gone, also from memory.
   public var usesStore = true
   /// Whether there is a journal. Without a directory there is none. A directory that has one is opened with
   /// it only: what happened without it would be undone by the next opening that reads it. Nothing but
@@ -262,7 +262,7 @@ extension CacheConfiguration {
 }
 
 extension Duration {
-  /// A TTL of so many seconds, fractions allowed.
+  /// A TTL of so many seconds, fractions allowed: as the nearest microsecond, and at least one unless it is zero.
   /// - Throws: `CacheError.Code.invalidTTL` if it is negative, not a number, or over 2^53 µs.
   public static func ttl(seconds: Double) throws(CacheError) -> Duration {
     guard seconds >= 0, seconds <= Bounds.ttlMax.seconds else {
@@ -270,7 +270,8 @@ extension Duration {
         .invalidTTL,
         "a TTL must be 0 to \(Int64(Bounds.ttlMax.seconds)) seconds; this one is \(seconds)")
     }
-    return .microseconds(Int64((seconds * 1_000_000).rounded()))
+    let microseconds = Int64((seconds * 1_000_000).rounded())
+    return .microseconds(seconds > 0 ? max(1, microseconds) : 0)
   }
 
   /// - Throws: `CacheError.Code.invalidTTL` if it is negative or over 2^53 µs.

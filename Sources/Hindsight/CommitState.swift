@@ -2,7 +2,7 @@ import DequeModule
 import HindsightCore
 import HindsightJournal
 
-/// Group commit without a hand-off (DESIGN §4), as a state machine: its methods say what to do,
+/// Group commit without a hand-off, as a state machine: its methods say what to do,
 /// `Engine` does it after unlocking.
 ///
 /// There is one *write role*. Who finds it free writes ONE frame for all that wait. Where several

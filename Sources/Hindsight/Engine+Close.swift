@@ -56,7 +56,9 @@ extension Engine {
       let stream = try CheckpointStream(capture, number: number, journal)
       while case .more = try stream.step(self) {}
     } catch {
-      logger.error("no checkpoint of the end", metadata: ["error": "\(error)"])
+      logger.error(
+        "the closing checkpoint can't be written; the next opening replays more",
+        metadata: ["error": "\(error)"])
     }
     _ = locked { state in state.endCapture(capture) }
   }

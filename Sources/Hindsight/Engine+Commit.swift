@@ -152,7 +152,7 @@ struct CutFrame: Sendable {
 
 extension EngineState {
   /// What is to be done for the last event. A caller that wants `.written` and finds nobody writing
-  /// writes one frame for all that wait (DESIGN §4), at once where nobody else is expected: no hand-off,
+  /// writes one frame for all that wait, at once where nobody else is expected: no hand-off,
   /// no suspension.
   mutating func beginAcknowledging(
     _ level: Acknowledgement, _ journal: Engine.Journal?, _ reading: ClockReading

@@ -152,7 +152,7 @@ extension EngineState {
     return object
   }
 
-  /// The time of a hit, never less than the last event's (see there). A step of the wall clock is
+  /// The time of a hit, never less than the last event's (`Timeline`). A step of the wall clock is
   /// seen at the next tick, some milliseconds later.
   private mutating func coarseNow(
     _ tick: Int64?, _ reading: ClockReading?, _ clock: SystemClock?

@@ -25,7 +25,7 @@ extension Engine {
   }
 }
 
-/// One opening of a cache, step by step (DESIGN §5).
+/// One opening of a cache, step by step.
 private struct Opening {
   private let place: Place
   private let configuration: CacheConfiguration
@@ -65,7 +65,8 @@ private struct Opening {
       if !configuration.usesJournal { try Self.checkNoJournal(in: storage) }
       let store = try openStore(opened.storeLimit == nil ? nil : backend)
       if configuration.usesJournal {
-        return try openWithJournal(began, storage, store, lock)
+        let mark = store == nil ? try unusedMark(backend) : store?.mark
+        return try openWithJournal(began, storage, store, mark, lock)
       }
       return try openWithoutJournal(began, store, lock)
     } catch {
@@ -99,6 +100,19 @@ private struct Opening {
       }
     } catch {
       throw CacheError(store: error)
+    }
+  }
+
+  /// The mark of a store that this opening leaves alone: what that has applied was durable, and its numbers are
+  /// not used again. One that is damaged has none: whoever uses it again puts it aside.
+  private func unusedMark(_ backend: (any StoreBackend)?) throws(CacheError) -> StoreMark? {
+    do throws(StoreError) {
+      return try backend?.markAtRest()
+    } catch {
+      guard error.remedy == .rebuild || error.remedy == .reconcile else {
+        throw CacheError(store: error)
+      }
+      return nil
     }
   }
 
@@ -137,7 +151,7 @@ private struct Opening {
 
   private mutating func openWithJournal(
     _ began: ContinuousClock.Instant, _ storage: any JournalStorage, _ store: OpenedStore?,
-    _ lock: any DirectoryLock
+    _ mark: StoreMark?, _ lock: any DirectoryLock
   ) throws(CacheError) -> Engine {
     let clock = configuration.clock
     let options = JournalOptions(
@@ -146,9 +160,8 @@ private struct Opening {
       clock.reading().wall
     }
     var attempt = Attempt(
-      storage: storage, options: options, store: store?.mark,
+      storage: storage, options: options, store: mark, usesStore: store != nil,
       backlogByteCountMin: configuration.backlogByteCountMin)
-    attempt.usesStore = store != nil
     attempt.comparesRows = configuration.comparesRows
     let (recovered, sink) = try attempt.run(salvages: configuration.corruption == .salvage) {
       RecoverySink(

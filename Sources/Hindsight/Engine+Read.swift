@@ -74,7 +74,7 @@ extension Engine {
 
   /// S041: two tiers, with promotion.
   ///
-  /// After every read the whole lookup is done again with a fresh now (DESIGN §1): if the origin
+  /// After every read the whole lookup is done again with a fresh now: if the origin
   /// has changed it starts over, so that no stale, expired or half-invalidated value is returned
   /// or promoted.
   ///

@@ -8,7 +8,7 @@ import Synchronization
 let hindsightVersion = "0.1.0"
 
 /// The live cache without its value type: one lock around memory state, and the background work
-/// that writes, syncs, projects and keeps up (DESIGN §6).
+/// that writes, syncs, projects and keeps up.
 ///
 /// Values are boxed objects here, so that this code is compiled once and concrete; `Cache<Value>`
 /// is the thin generic shell. Background activities retain the engine, never the handle that users

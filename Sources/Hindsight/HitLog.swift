@@ -26,7 +26,8 @@ struct HitLog: ~Copyable, Sendable {
   /// to move, so that nobody waits long for the settling.
   static let largeCapacity = 128
   private static let largeEntryCount = 1 << 16
-  /// In the log of a lane of a small index; all of them together have the common log's in any other.
+  /// Hits that one lane's log holds in a small index. In a larger one all lanes together hold as many as the
+  /// common log.
   static let laneCapacity = 4_096
   /// So many hits in a row, and the lock may be shared.
   private static let streakMin = 64

@@ -6,7 +6,7 @@ package import HindsightStore
 package enum Place: Sendable {
   case memory
   case directory(String)
-  /// Somebody else's storage, and store where the cache uses one.
+  /// Somebody else's storage, and the store beside it.
   case custom(any JournalStorage, (any StoreBackend)?)
 
   func open() throws(CacheError) -> (any JournalStorage, (any StoreBackend)?)? {

@@ -4,7 +4,7 @@ import HindsightStore
 /// What the store still has to be told: row operations in the order of their events.
 ///
 /// The projector takes only what is durable, whole decisions at a time, so that the store never
-/// runs ahead of the durable journal (DESIGN §4). Only a run of deletes at a decision's beginning, of more than a
+/// runs ahead of the durable journal. Only a run of deletes at a decision's beginning, of more than a
 /// transaction takes (a clear), may come in transactions before it, where there is a journal: after a
 /// crash in between they are made again, and a row that isn't there is no error.
 struct Projection {

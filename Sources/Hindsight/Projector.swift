@@ -136,7 +136,7 @@ final class Projector {
       try disown()
     } catch {
       engine.logger.error(
-        "the store can't be marked as nobody's", metadata: ["error": "\(error)"])
+        "the store can't be marked for comparison at the next opening", metadata: ["error": "\(error)"])
     }
   }
 

@@ -1,8 +1,7 @@
 import HindsightCore
 import HindsightStore
 
-/// Makes a store that can't simply go on the projection of the journal again, row by row (DESIGN
-/// §5): rows that are no store resident's are deleted, missing ones inserted from the journal, and
+/// Makes a store that can't simply go on the projection of the journal again, row by row: rows that are no store resident's are deleted, missing ones inserted from the journal, and
 /// a value that is found nowhere is lost.
 ///
 /// Until the last transaction the store is marked as nobody's, so that a crash begins it again.
@@ -119,7 +118,7 @@ extension CacheState {
 }
 
 extension Assembly {
-  /// Journal off, store on: the rows are all there is (DESIGN §6). The newest come first, until the
+  /// Journal off, store on: the rows are all there is. The newest come first, until the
   /// limits are reached; the rest is deleted.
   mutating func restore(rowsOf writer: any StoreWriter) throws(StoreError) {
     var images: [EntryImage] = []

@@ -1,4 +1,4 @@
-// Intent into facts (DESIGN §2). Live only: a replay has the facts already.
+// Intent into facts. Live only: a replay has the facts already.
 //
 // What makes room comes before what needs it, `expired` before `evicted`, so that INV017 holds
 // after each single event. `now` must not be earlier than the last event (see `Timeline`).

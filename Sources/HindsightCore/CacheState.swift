@@ -1,4 +1,4 @@
-/// The state machine of the cache: one index, one recency list, two residencies (DESIGN §1, §2).
+/// The state machine of the cache: one index, one recency list, two residencies.
 ///
 /// The live cache, recovery, the verifier and every replay share it. It does no I/O and has no
 /// clock, lock or randomness: time enters as data, and the same events give the same state and the

@@ -14,7 +14,7 @@ public struct Record: Equatable, Sendable {
 }
 
 /// A fact. Facts are what `CacheState.decide` turns intent into, and all that
-/// `CacheState.apply` needs (DESIGN §3).
+/// `CacheState.apply` needs.
 ///
 /// Later events name an entry by its *origin*, the sequence number of the `set` that made it.
 public enum Event: Equatable, Sendable {

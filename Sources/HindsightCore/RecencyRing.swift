@@ -1,4 +1,4 @@
-/// The ONE recency list (DESIGN §1): a ring through the entries, its head in slot 0.
+/// The ONE recency list: a ring through the entries, its head in slot 0.
 ///
 /// Each tier's victim is found through a cursor on its least recent resident. What the cursor
 /// passes over lies behind it for good, or is moved to the front, so finding the next victim costs

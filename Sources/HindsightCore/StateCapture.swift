@@ -42,7 +42,7 @@ public struct CapturedSlice: Sendable {
   }
 }
 
-/// The state as it was at one moment, walked in slices while the state goes on (DESIGN §6).
+/// The state as it was at one moment, walked in slices while the state goes on.
 ///
 /// The walk goes through the recency list from the front. What happens behind it is no longer its
 /// concern, and new entries come in at the front, behind it. Ahead of it:

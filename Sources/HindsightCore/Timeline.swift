@@ -11,8 +11,7 @@ public struct ClockReading: Equatable, Sendable {
   }
 }
 
-/// The cache's own time: it never goes back, and never stands still while real time passes
-/// (DESIGN §2).
+/// The cache's own time: it never goes back, and never stands still while real time passes.
 ///
 /// now = max(last event, wall clock, anchor + boot time elapsed since the anchor). A wall clock
 /// that is stepped back extends no life; a leap forward is believed and then advances normally.

@@ -6,7 +6,7 @@ import SystemPackage
   import Musl
 #endif
 
-/// What may stand in a file's place, and in the directory's (DESIGN §4; hostile neighbours).
+/// What may stand in a file's place, and in the directory's (hostile neighbours).
 ///
 /// - A file is a regular file. A symbolic link is not followed, and a FIFO, socket or device is not
 ///   opened: that alone can hang, or do something.

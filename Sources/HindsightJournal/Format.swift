@@ -159,6 +159,3 @@ enum Format {
 
 /// The format version that this software writes.
 public let journalFormatVersion: UInt8 = Format.version
-
-/// A frame may hold at most this many bytes of encoded events.
-public let frameByteCountMax = Format.bodyByteCountMax

@@ -52,7 +52,7 @@ public struct RecoveredJournal {
   public let report: RecoveryReport
 }
 
-/// Opens a journal for writing, and recovers it where it wasn't closed (DESIGN §5).
+/// Opens a journal for writing, and recovers it where it wasn't closed.
 ///
 /// It may be stopped anywhere and run again: nothing is dropped before it is kept aside, and a new
 /// segment appears whole or not at all.

@@ -41,7 +41,7 @@ public enum RecoveryVerdict: Equatable, Sendable {
 }
 
 extension RecoveryVerdict {
-  /// The recovery table (DESIGN §5), row by row; the first that fits decides. A segment that ends
+  /// The recovery table, row by row; the first that fits decides. A segment that ends
   /// before its successor continues is found earlier, by the replay.
   init(_ seen: RecoveryObservation) {
     if seen.newestCheckpoint > seen.last {

@@ -140,7 +140,7 @@ extension ReplayEnd {
 
 extension JournalDirectory {
   /// How often a reader begins again since files went away under it. A slow one may be outrun many times
-  /// in a row: eight were too few for one with AddressSanitizer on a machine that was busy.
+  /// in a row.
   static let readingAttempts = 100
 
   /// Opens for reading, beside a writer that may remove files meanwhile.

@@ -2,7 +2,7 @@ import CHindsightSQLite
 import Glibc
 
 // Why this exists: a store hit should be answered where it was asked, but the threads that ask
-// are few and must not wait for the disk (DESIGN §7). SQLite knows no reads that refuse to block.
+// are few and must not wait for the disk. SQLite knows no reads that refuse to block.
 // Linux does: preadv2(2) with RWF_NOWAIT serves what is in the page cache and refuses the rest.
 // So SQLite's one read call is replaced by ours, through the entry that its VFS has for this
 // (`sqlite3_vfs.xSetSystemCall`), for the whole process. Ours asks a thread-specific flag: outside

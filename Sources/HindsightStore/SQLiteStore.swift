@@ -46,6 +46,11 @@ public struct SQLiteStore: StoreBackend {
     return try SQLiteStoreReader(connection, gate: gate)
   }
 
+  public func markAtRest() throws(StoreError) -> StoreMark? {
+    guard try StoreFiles(directory: directory, .open).isDatabaseThere() else { return nil }
+    return try StoreInspector(directory: directory).mark
+  }
+
   public var canReadInPlace: Bool { NonblockingReads.areSupported(in: directory) }
 
   public func quarantine() throws(StoreError) -> String? {

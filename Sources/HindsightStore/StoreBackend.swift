@@ -15,6 +15,13 @@ public protocol StoreBackend: Sendable {
   /// - Throws: as `openWriter()`.
   func openReader() throws(StoreError) -> any StoreReader
 
+  /// The mark of a store that none of this backend's connections has open, without making or changing
+  /// anything.
+  ///
+  /// - Returns: `nil` where there is no store, or a fresh one.
+  /// - Throws: as `openWriter()`.
+  func markAtRest() throws(StoreError) -> StoreMark?
+
   /// Whether a read can refuse to wait for the disk. Where it can't, every read is the reader thread's.
   var canReadInPlace: Bool { get }
 

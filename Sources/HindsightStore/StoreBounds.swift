@@ -2,7 +2,7 @@ import HindsightCore
 
 /// Every bound and every name that the store tier fixes.
 public enum StoreBounds {
-  /// The database's name in the cache's directory (DESIGN §7).
+  /// The database's name in the cache's directory.
   public static let fileName = "store.sqlite"
   /// What SQLite appends to that name for the files beside it.
   static let sidecarSuffixes = ["-wal", "-shm", "-journal"]

@@ -53,6 +53,9 @@ struct StoreFiles: Sendable {
     for suffix in StoreBounds.sidecarSuffixes { _ = try isThere(path + suffix, forWriting: false) }
   }
 
+  /// Whether anything is in the database's place.
+  func isDatabaseThere() throws(StoreError) -> Bool { try status(path, .open) != nil }
+
   /// What identifies a database at rest: nobody has it open, and everything is in the one file.
   struct Rest: Equatable {
     private let values: [Int]

@@ -101,11 +101,6 @@ struct SimulatedContents: Sendable {
 
   private static let pageByteCount = 4_096
 
-  /// The page cache is dropped: reads see what the disk has.
-  mutating func dropCache() {
-    current = onDisk { _ in true }
-  }
-
   /// The disk's contents with some of the pending changes made.
   func onDisk(_ isMade: (Change) -> Bool) -> Extent {
     var extent = synced

@@ -17,13 +17,6 @@ extension SimulatedStorage {
     directory.withLock { $0.endProcess() }
   }
 
-  /// The kernel drops its page cache: reads see what the disk has, or will get.
-  public func dropCaches() {
-    for node in directory.withLock({ Array($0.entries.values) }) {
-      node.contents.withLock { $0.dropCache() }
-    }
-  }
-
   /// Somebody deletes the directory and all that is in it. Open files go on working, to no avail.
   public func removeDirectory() {
     directory.withLock { directory in

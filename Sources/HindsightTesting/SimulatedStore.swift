@@ -66,6 +66,13 @@ public final class SimulatedStore: StoreBackend {
     return SimulatedStoreReader(SimulatedConnection(self, database))
   }
 
+  public func markAtRest() throws(StoreError) -> StoreMark? {
+    try check(.mark)
+    guard let database = state.withLock({ $0.database }) else { return nil }
+    try database.checkHealth(.open)
+    return database.contents.withLock { $0.committed.mark }
+  }
+
   public func quarantine() throws(StoreError) -> String? {
     try check(.quarantine)
     return state.withLock { state in

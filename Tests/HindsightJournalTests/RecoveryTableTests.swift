@@ -3,7 +3,7 @@ import Testing
 
 @testable import HindsightJournal
 
-/// The recovery table, each row (DESIGN §5).
+/// The recovery table, each row.
 @Suite("S040 the recovery table")
 struct RecoveryTableTests {
   private func verdict(_ change: (inout RecoveryObservation) -> Void) -> RecoveryVerdict {

@@ -255,6 +255,48 @@ struct SalvageTests {
     }
   }
 
+  /// Nothing but the store knows that there was more. Its numbers would come again, until it passed for up to date.
+  @Test("a store that an opening doesn't use tells which events were durable all the same")
+  func unusedStore() async throws {
+    let store = SimulatedStore()
+    let lab = Lab(memory: 1) {
+      $0.usesStore = true
+      $0.retention = .unlimited
+    }
+    lab.store = store
+    try await lab.open(lab.storage)
+    for number in 0..<12 {
+      let (key, value) = (try CacheKey("k:\(number)"), noise(number))
+      _ = try await lab.run { try await $0.set(value, for: key) }
+    }
+    try await lab.run { _ = try await $0.flush(to: .durable) }
+    try await lab.run { _ = try await $0.settle() }
+    lab.kill()
+    store.killProcess()
+    let applied = try #require(store.mark?.applied.rawValue)
+    for name in lab.storage.names where name.hasSuffix(".checkpoint") { lab.storage.delete(name) }
+    lab.storage.delete(try #require(segments(lab.storage).last))
+
+    lab.configuration.usesStore = false
+    let error = await #expect(throws: CacheError.self) { try await lab.open(lab.storage) }
+    #expect(error?.code == .journalCorrupt)
+    #expect(error?.message.contains("the store has applied what follows") == true)
+    lab.configuration.corruption = .salvage
+    try await lab.open(lab.storage)
+    let key = try CacheKey("k:new")
+    let origin = try await lab.run { try await $0.set([1], for: key) }
+    #expect(origin.rawValue > applied)
+    try await lab.end()
+
+    lab.configuration.usesStore = true
+    try await lab.open(lab.storage)
+    let cache = try #require(lab.cache)
+    #expect(try await lab.run { try await $0.get(key) } == [1])
+    try await lab.run { _ = try await $0.settle() }
+    #expect(store.rows.count == cache.count.store)
+    try await lab.end()
+  }
+
   /// It was whole, and behind the new segment of the first attempt.
   @Test("a salvage that is done again keeps no segment that had just been begun and goes on later")
   func begunSegment() async throws {

@@ -200,6 +200,9 @@ struct EngineTests {
     }
     await refused(.invalidTTL) { _ = try Duration.ttl(seconds: .nan) }
     await refused(.invalidTTL) { _ = try Duration.ttl(seconds: .infinity) }
+    #expect(try Duration.ttl(seconds: 1e-7) == .microseconds(1))
+    #expect(try Duration.ttl(seconds: 1.1) == .microseconds(1_100_000))
+    #expect(try Duration.ttl(seconds: -0.0) == .zero)
     await refused(.invalidReason) {
       try await cache.set([1], for: key, reason: String(repeating: "r", count: 257))
     }

@@ -32,6 +32,8 @@ final class GatedStore: StoreBackend {
     Reader(try store.openReader(), self)
   }
 
+  func markAtRest() throws(StoreError) -> StoreMark? { try store.markAtRest() }
+
   func quarantine() throws(StoreError) -> String? { try store.quarantine() }
 
   func holdReads(_ isHeld: Bool) { gate.withLock { $0.isReadHeld = isHeld } }

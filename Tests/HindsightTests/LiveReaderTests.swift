@@ -6,7 +6,7 @@ import HindsightStore
 import HindsightTesting
 import Testing
 
-/// One writes, any number read beside it (DESIGN §4).
+/// One writes, any number read beside it.
 @Suite("S040 readers beside a writer")
 struct LiveReaderTests {
   @Test("while a cache is written, rotated and trimmed, its journal and its rows verify")

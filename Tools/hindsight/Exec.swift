@@ -13,6 +13,9 @@ struct Exec: AsyncParsableCommand {
       {"op":"contains","key":"pypi:flask"}     {"op":"count"}   {"op":"cleanup"}
       {"op":"sync"}   {"op":"settle"}   {"op":"stats"}
 
+      A set may have "memoryTTL" and "storeTTL" in seconds, or "ttl" for both. Set, invalidate and clear may \
+      have a "reason", which the journal keeps.
+
       Replies come in order, each once the acknowledgement holds. Lines that arrive together are \
       acknowledged together. A bad line gets {"ok":false,"error":…}, and the next one is read. \
       The end of the input closes the cache.

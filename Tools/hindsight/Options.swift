@@ -180,7 +180,7 @@ extension CacheConfiguration {
 
 /// A key: raw, or registry and package.
 struct KeyArguments: ParsableArguments {
-  @Argument(help: "The key, as 'pypi:flask'; or a registry, with the package behind it.")
+  @Argument(help: "The key, as 'pypi:flask'; with --package, the registry's name.")
   var key: String
 
   @Option(name: .shortAndLong, help: "The package, where the key is a registry's name.")

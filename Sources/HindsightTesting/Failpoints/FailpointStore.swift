@@ -24,6 +24,10 @@ public struct FailpointStore: StoreBackend {
     }
   }
 
+  public func markAtRest() throws(StoreError) -> StoreMark? {
+    try failpoints.around("mark", .readMark) { () throws(StoreError) in try store.markAtRest() }
+  }
+
   public var canReadInPlace: Bool { store.canReadInPlace }
 
   public func quarantine() throws(StoreError) -> String? {

@@ -54,8 +54,6 @@ public final class Failpoints: Sendable {
     }
   }
 
-  public func disarm(_ name: String) { state.withLock { $0.arms[name] = nil } }
-
   public func disarmAll() { state.withLock { $0.arms.removeAll() } }
 
   /// How often the place was passed, and how often something happened there.

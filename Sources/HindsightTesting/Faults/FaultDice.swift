@@ -43,8 +43,6 @@ struct FaultDice: Sendable {
     for at in settings.indices { settings[at].remaining = 0 }
   }
 
-  func isEnabled(_ kind: FaultKind) -> Bool { !settings[kind.ordinal].isIdle }
-
   // MARK: Counts
 
   func count(_ kind: FaultKind) -> Int { settings[kind.ordinal].count }

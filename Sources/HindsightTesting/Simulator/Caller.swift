@@ -102,16 +102,6 @@ extension SimulationPlan.Action {
     try CacheKey(SimulationPlan.key(number))
   }
 
-  /// Whether a caller does this, in a task.
-  var isCall: Bool {
-    switch self {
-    case .set, .get, .lookup, .memoryValue, .contains, .invalidate, .clear, .cleanup, .flush,
-      .settle:
-      true
-    default: false
-    }
-  }
-
   /// Whether this changes what the cache holds, by a decision of its own.
   var isWrite: Bool {
     switch self {

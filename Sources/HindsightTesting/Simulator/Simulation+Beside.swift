@@ -2,7 +2,7 @@ import Hindsight
 import HindsightReplay
 import HindsightStore
 
-// Readers beside the writer (DESIGN §4): another process verifies the journal while the cache works on.
+// Readers beside the writer: another process verifies the journal while the cache works on.
 
 extension Simulation {
   /// Begins a reader, which comes when its turn is. Between its calls, the cache goes on.

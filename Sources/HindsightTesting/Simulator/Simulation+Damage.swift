@@ -48,9 +48,7 @@ extension Simulation {
 
   /// An opening has made the store the journal's projection again.
   func noteStore(_ outcome: RecoverySummary.Store, at sequence: UInt64) {
-    if isDamaged, outcome == .none { isStoreUnasked = true }
     guard outcome == .reconciled || outcome == .rebuilt else { return }
-    isStoreUnasked = false
     guard isStoreDamaged else { return }
     forgiven.storeErrors = count(Self.storeErrors)
     storeWholeFrom = sequence
@@ -76,10 +74,9 @@ extension Simulation {
   }
 
   /// An opening has left a whole journal, whatever damage has cost before: from here on it promises everything
-  /// again. What a disk has lied about may still vanish with the power; and where the store wasn't asked, it may
-  /// still know of what the journal has lost.
+  /// again. What a disk has lied about may still vanish with the power.
   func noteWholeAgain(at sequence: UInt64) {
-    guard isDamaged, settings.usesStore, !isStoreUnasked else { return }
+    guard isDamaged else { return }
     // Beside a writer, damage at the end passes for a frame that isn't written yet.
     let result = verify()
     guard result.problems.isEmpty, result.lastSequence == sequence else { return }

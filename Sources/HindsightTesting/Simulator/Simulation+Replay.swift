@@ -66,6 +66,8 @@ extension Simulation {
       if old.at <= left.at { return }
       (left.model, left.digest) = (old.model, old.digest)
     }
+    // The numbers between are that opening's, too.
+    if let base = attempt?.after { forget { $0 > base && $0 < last } }
     history[last] = left
   }
 

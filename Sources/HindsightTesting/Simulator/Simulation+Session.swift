@@ -85,7 +85,7 @@ extension Simulation {
 
   private func attemptToOpen() throws(SimulationFailure) -> Result<Cache<[UInt8]>, CacheError> {
     let opening = Opening()
-    let place = Place.custom(storage, settings.usesStore ? store : nil)
+    let place = Place.custom(storage, store)
     let (configuration, coder) = (configuration(), settings.coder)
     let task = Task(executorPreference: nextLane()) {
       let result: Result<Cache<[UInt8]>, CacheError>
@@ -136,7 +136,8 @@ extension Simulation {
       throw failure("recovery", "it comes back to \(last), and a replay to \(replayed)")
     }
     let lost = cache.recovery.lostValues
-    guard lost == 0 || isDamaged || isStoreDamaged else {
+    // Memory may have had values that only a store has which is used no more.
+    guard lost == 0 || isDamaged || isStoreDamaged || !settings.usesStore else {
       throw failure("lost value", "\(lost) values are lost")
     }
     noteStore(cache.recovery.store, at: view.sequence)
@@ -157,7 +158,7 @@ extension Simulation {
   }
 
   /// Drops the history of some events.
-  private func forget(_ isGone: (UInt64) -> Bool) {
+  func forget(_ isGone: (UInt64) -> Bool) {
     if isDamaged {
       cutOut += history.filter { isGone($0.key) }.values.flatMap(\.model.entries)
     }
@@ -170,7 +171,6 @@ extension Simulation {
     _ view: CacheView, _ attempt: Attempt
   ) throws(SimulationFailure) {
     isSalvageUntold = false
-    isStoreUnasked = isStoreUnasked || !settings.usesStore
     untoldBefore = view.sequence
     var attempt = attempt
     attempt.least = min(attempt.least, view.at.rawValue)

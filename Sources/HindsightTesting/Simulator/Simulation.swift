@@ -43,8 +43,6 @@ package final class Simulation {
   /// What no longer says that disk or store are damaged: lies that a loss of power has shown since, and errors of a
   /// store that was made anew since.
   var forgiven = (lies: 0, storeErrors: 0)
-  /// Whether a damaged journal was opened without the store, which may still know of what that has lost.
-  var isStoreUnasked = false
   /// A damaged store was compared row by row, or made anew: once it has synced so much, it is whole.
   var storeWholeFrom: UInt64?
   var salvages = false
