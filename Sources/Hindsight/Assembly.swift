@@ -22,7 +22,7 @@ struct Assembly: ~Copyable {
     self.configuration = configuration
     self.clock = clock
     report = recovered?.report
-    journalID = recovered?.writer.journalID ?? JournalID(high: 0, low: 0)
+    journalID = recovered?.writer.journalID ?? .nobody
     projection = sink.projection
     core = sink.take()
   }

@@ -9,7 +9,11 @@ extension Engine {
     while true {
       let obstacle = locked { state in state.obstacle }
       guard let obstacle else { return }
-      guard configuration.backpressure == .wait, obstacle.mayPass else { throw obstacle.error }
+      guard configuration.backpressure == .wait, obstacle.mayPass else {
+        // Who tries again later must find that something has happened meanwhile.
+        if obstacle.mayPass { requestSync() }
+        throw obstacle.error
+      }
       if case .failed(let error) = await suspend(
         { state, waiter in
           // What has changed meanwhile, the next round sees.

@@ -309,7 +309,7 @@ private struct Opening {
     let projector = store.map {
       StepOwner(
         Projector(
-          engine: engine, writer: $0.writer, journalID: journal?.id ?? JournalID(high: 0, low: 0)))
+          engine: engine, writer: $0.writer, journalID: journal?.id ?? .nobody))
     }
     do throws(CacheError) {
       try engine.start(projector: projector)

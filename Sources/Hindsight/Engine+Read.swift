@@ -64,9 +64,7 @@ extension Engine {
     switch step {
     case .answer(.hit(let hit)): return hit
     case .decode(let value):
-      guard case .hit(let hit)? = finish(key, value, decode), hit.tier == .memory else {
-        return nil
-      }
+      guard case .hit(let hit)? = finish(key, value, decode, inMemory: true) else { return nil }
       return hit
     case .answer(.miss), .stored: return nil
     }
@@ -166,14 +164,17 @@ extension Engine {
 
   /// Decodes, looks up again, promotes, answers. `nil`: the entry changed meanwhile, start over.
   private func finish(
-    _ key: CacheKey, _ value: EncodedValue, _ decode: Decode
+    _ key: CacheKey, _ value: EncodedValue, _ decode: Decode, inMemory: Bool = false
   ) -> RawLookup? {
     let decoded = Result { try decode(value) }.mapError { Undecodable($0) }
     if case .failure(let error) = decoded { log(error, key) }
     let reading = clock.reading()
     let (answer, wantsCut) = withUnsafePointer(to: key) { key in
       locked { state in
-        (state.finishRead(key.pointee, value, decoded, reading), state.wantsTimedCut())
+        (
+          state.finishRead(key.pointee, value, decoded, inMemory: inMemory, reading),
+          state.wantsTimedCut()
+        )
       }
     }
     if wantsCut { signalJournal() }

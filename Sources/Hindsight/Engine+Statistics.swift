@@ -52,7 +52,7 @@ extension EngineState {
       result.isStoreLogHeld = projection.isLogHeld
     }
     result.journalTrouble = commit.trouble?.error.description
-    result.storeTrouble = projection.trouble?.description
+    result.storeTrouble = (projection.trouble ?? projection.logTrouble)?.description
     return result
   }
 }

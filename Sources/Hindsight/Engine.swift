@@ -60,6 +60,8 @@ final class Engine: Sendable {
     let requests = RowRequests()
     /// What the store lacks at first, and the journal has.
     let backlog: Backlog?
+    /// Whether a read has met damage that the projector doesn't know of yet.
+    let hasMetDamage = Atomic(false)
 
     init(backend: any StoreBackend, readers: StoreReaders, backlog: Backlog?) {
       self.backend = backend

@@ -65,14 +65,16 @@ extension EngineState {
   }
 
   /// The rest of a lookup, once the value is decoded. `nil`: the entry changed meanwhile.
+  /// - Parameter inMemory: a look at memory alone, which finds a hit there or nothing.
   mutating func finishRead(
     _ key: CacheKey, _ value: EncodedValue, _ decoded: Result<DecodedValue, Undecodable>,
-    _ reading: ClockReading
+    inMemory: Bool, _ reading: ClockReading
   ) -> RawLookup? {
     guard phase == .open, let slot = find(key), core.origin(of: slot) == value.origin else {
       return nil
     }
     let now = now(reading)
+    if inMemory, !core.isLive(slot, in: .memory, at: now) { return nil }
     switch decoded {
     case .success(let value): return adopt(value, key, slot, now, reading)
     case .failure(let error):
@@ -81,7 +83,7 @@ extension EngineState {
           key.bytes, reason: error.reason, at: now, into: &decision)
         absorb(reading)
       }
-      return miss(key, .invalidated, at: now, reading)
+      return inMemory ? nil : miss(key, .invalidated, at: now, reading)
     }
   }
 

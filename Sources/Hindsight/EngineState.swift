@@ -180,7 +180,7 @@ struct EngineState: ~Copyable, Sendable {
     case .inserted, .memoryBegan: break
     case .memoryEnded(let slot, _): dropValue(slot)
     case .storeEnded(let slot, let origin, _):
-      projection.append(.delete(origin: origin), at: sequence)
+      if hasStore { projection.append(.delete(origin: origin), at: sequence) }
       core.unpinPayload(slot)
     case .removed(let slot, let keyHash, let ending):
       dropValue(slot)

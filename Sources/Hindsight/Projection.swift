@@ -52,7 +52,10 @@ struct Projection {
   /// Bytes of the store's log in use, and whether a reader of another process holds it back.
   var logByteCount: UInt64 = 0
   var isLogHeld = false
+  /// Why rows can't be written; `nil` where all is well.
   var trouble: CacheError?
+  /// Likewise, why the log can't be moved into the database.
+  var logTrouble: CacheError?
   /// The last event of what is gathered from the journal after an opening, while the store lacks it.
   private(set) var backlogEnd: SequenceNumber?
   /// What was gathered; it comes before `pending`. `nil`: not yet there.

@@ -18,6 +18,8 @@ final class Projector {
   private var lastSync: Microseconds
   /// Whether the store is marked as nobody's, as its rows are not what they should be.
   private var isDisowned = false
+  /// Whether reads have met damage in it: it stays nobody's, whatever can be written.
+  private var isDamaged = false
   /// A transaction that was reported as failed: the store may have it all the same.
   private var doubtful: Transaction?
   /// When the next transaction may begin, unless it is urgent.
@@ -51,6 +53,7 @@ final class Projector {
         state.closing.isJournalEnded
       )
     }
+    noteDamage()
     do throws(StoreError) {
       if let backlog {
         try gather(backlog)
@@ -76,7 +79,7 @@ final class Projector {
         end()
         return .finished
       }
-      try checkpointIfDue(after: EngineBounds.retryInterval)
+      checkpointIfDue(after: EngineBounds.retryInterval)
     } catch {
       return failed(error, isClosing: isClosing)
     }
@@ -125,8 +128,17 @@ final class Projector {
   /// what to do about what is lost.
   private func disown() throws(StoreError) {
     guard !isDisowned else { return }
-    try writer.apply([], mark: StoreMark(journalID: JournalID(high: 0, low: 0), applied: .zero))
+    try writer.apply([], mark: StoreMark(journalID: .nobody, applied: .zero))
     isDisowned = true
+  }
+
+  /// Reads have met damage: the next opening compares. (Without a journal, each reads all rows.)
+  private func noteDamage() {
+    guard engine.journal != nil,
+      engine.store?.hasMetDamage.exchange(false, ordering: .relaxed) == true
+    else { return }
+    isDamaged = true
+    disownOrLog()
   }
 
   /// Disowns a store that can't be written as it is. Where even the mark can't be, the next attempt at the
@@ -136,7 +148,8 @@ final class Projector {
       try disown()
     } catch {
       engine.logger.error(
-        "the store can't be marked for comparison at the next opening", metadata: ["error": "\(error)"])
+        "the store can't be marked for comparison at the next opening",
+        metadata: ["error": "\(error)"])
     }
   }
 
@@ -153,12 +166,12 @@ final class Projector {
       }
       throw error
     }
-    isDisowned = false
-    try committed(transaction)
+    isDisowned = isDamaged
+    committed(transaction)
   }
 
   private func mark(_ batch: Projection.Batch) -> StoreMark {
-    StoreMark(journalID: journalID, applied: batch.applied)
+    StoreMark(journalID: isDamaged ? .nobody : journalID, applied: batch.applied)
   }
 
   /// Asks the store whether it has a transaction that was reported as failed. If so and it were made
@@ -170,10 +183,10 @@ final class Projector {
     // One that doesn't move the mark is a part of a clear: deletes, which may be made again.
     let applied = engine.locked { state in state.projection.applied }
     guard doubtful.batch.applied > applied, found == mark(doubtful.batch) else { return }
-    try committed(doubtful)
+    committed(doubtful)
   }
 
-  private func committed(_ transaction: Transaction) throws(StoreError) {
+  private func committed(_ transaction: Transaction) {
     let logByteCount = writer.walByteCount
     engine.locked { state in
       state.projection.trouble = nil
@@ -187,9 +200,9 @@ final class Projector {
       engine.store?.backlog?.release()
     }
     isWALCheckpointDue = true
-    if logByteCount >= nextLogByteCount { return try checkpointNow() }
+    if logByteCount >= nextLogByteCount { return checkpointNow() }
     // Where writes never pause there is no better time.
-    try checkpointIfDue(after: EngineBounds.walAge)
+    checkpointIfDue(after: EngineBounds.walAge)
   }
 
   /// The store has these values now. In slices: who waits for the lock sleeps where that takes long.
@@ -204,16 +217,24 @@ final class Projector {
   }
 
   /// The WAL goes into the database when it is large, or when the last time was so long ago.
-  private func checkpointIfDue(after interval: Microseconds) throws(StoreError) {
+  private func checkpointIfDue(after interval: Microseconds) {
     guard isWALCheckpointDue else { return }
     let now = engine.clock.reading().boot
     guard now.rawValue - lastSync.rawValue >= interval.rawValue else { return }
-    try checkpointNow()
+    checkpointNow()
   }
 
-  private func checkpointNow() throws(StoreError) {
-    let outcome = try writer.checkpoint(.passive)
+  /// A log that can't be moved or synced keeps no row from the store: that is tried again later.
+  private func checkpointNow() {
     lastSync = engine.clock.reading().boot
+    let outcome: CheckpointOutcome
+    do throws(StoreError) {
+      outcome = try writer.checkpoint(.passive)
+    } catch {
+      nextLogByteCount = writer.walByteCount + EngineBounds.walByteCount
+      return noteLogTrouble(error)
+    }
+    engine.locked { state in state.projection.logTrouble = nil }
     isWALCheckpointDue = outcome.isBlockedByReader
     noteLog(outcome)
     guard let synced = outcome.synced else { return }
@@ -237,6 +258,18 @@ final class Projector {
     engine.logger.warning(
       "a reader of another process keeps the store's log from being emptied",
       metadata: ["bytes": "\(outcome.walByteCount)"])
+  }
+
+  private func noteLogTrouble(_ error: StoreError) {
+    let trouble = CacheError(store: error)
+    let isNew = engine.locked { state in
+      defer { state.projection.logTrouble = trouble }
+      return state.projection.logTrouble == nil
+    }
+    guard isNew else { return }
+    engine.logger.error(
+      "the store's log can't be moved into the database; the journal is kept meanwhile",
+      metadata: ["error": "\(error)"])
   }
 
   private func failed(_ error: StoreError, isClosing: Bool) -> BackgroundWait {

@@ -93,7 +93,7 @@ struct Reconciliation {
   private mutating func flush() throws(StoreError) {
     guard !operations.isEmpty else { return }
     try writer.apply(
-      operations, mark: StoreMark(journalID: JournalID(high: 0, low: 0), applied: .zero))
+      operations, mark: StoreMark(journalID: .nobody, applied: .zero))
     operations.removeAll(keepingCapacity: true)
   }
 }
@@ -151,7 +151,7 @@ extension Assembly {
     }
     core.finishRestore()
     projection = Projection(applied: sequence)
-    let mark = StoreMark(journalID: JournalID(high: 0, low: 0), applied: sequence)
+    let mark = StoreMark(journalID: .nobody, applied: sequence)
     for start in stride(from: 0, to: void.count, by: EngineBounds.reconciliationRowCount) {
       let slice = void[start..<min(start + EngineBounds.reconciliationRowCount, void.count)]
       try writer.apply(Array(slice), mark: mark)

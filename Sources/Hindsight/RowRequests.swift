@@ -48,8 +48,16 @@ extension Engine {
     do throws(StoreError) {
       return try store.readers.readInPlace(origin: origin)
     } catch {
+      noteDamage(error)
       throw CacheError(store: error)
     }
+  }
+
+  /// Damage that only reads meet is told to the projector, which has the next opening mend it.
+  private func noteDamage(_ error: StoreError) {
+    guard let store, error.remedy == .rebuild else { return }
+    store.hasMetDamage.store(true, ordering: .relaxed)
+    signalProjector()
   }
 
   /// Has the reader thread read a row, or the `set` in the journal that the store lacks for now.
@@ -72,6 +80,7 @@ extension Engine {
     do throws(StoreError) {
       return try answer.get()
     } catch {
+      noteDamage(error)
       throw CacheError(store: error)
     }
   }

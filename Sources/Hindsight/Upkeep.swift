@@ -89,7 +89,8 @@ final class Upkeep {
   private func failed(_ capture: Checkpointing.Capture, _ error: DamageError) {
     stream = nil
     end(capture)
-    engine.logger.error("a checkpoint can't be written; the next one is tried later", metadata: ["error": "\(error)"])
+    engine.logger.error(
+      "a checkpoint can't be written; the next one is tried later", metadata: ["error": "\(error)"])
   }
 
   /// Lets go of a capture, its memory after unlocking.

@@ -96,6 +96,9 @@ public struct JournalID: Hashable, Sendable, CustomStringConvertible {
     self.low = low
   }
 
+  /// Of no journal: in a store's mark, that its rows are no journal's projection.
+  public static let nobody = JournalID(high: 0, low: 0)
+
   /// 32 hexadecimal digits.
   public var description: String {
     [high, low].map { word in

@@ -3,7 +3,7 @@
 ///
 /// Blocks come in steps of 8 bytes, cut from slabs one after the other. One that is released is
 /// chained to the free ones of its size, through its own first bytes. Slabs are never given back:
-/// the arena is as large as the keys were at their most.
+/// the arena is as large as the keys of each size were at their most.
 ///
 /// Proof of Sendable: it can't be copied, and the memory behind its pointers is its own until `deinit`.
 struct KeyArena: ~Copyable, Sendable {

@@ -38,6 +38,7 @@ private struct State {
   let connection: SQLiteConnection
   private let begin: SQLiteStatement
   private let commit: SQLiteStatement
+  private let rollBack: SQLiteStatement
   private let select: SQLiteStatement
   /// The generation of the snapshot that is kept; `nil`: none is.
   private var snapshot: UInt64?
@@ -47,6 +48,7 @@ private struct State {
     self.connection = connection
     begin = try connection.prepare("BEGIN", .read)
     commit = try connection.prepare("COMMIT", .read)
+    rollBack = try connection.prepare("ROLLBACK", .read)
     select = try connection.prepare(
       "SELECT value FROM entries WHERE origin = ?1", .read)
   }
@@ -83,8 +85,11 @@ private struct State {
     snapshot = nil
     // Ending a transaction that only read writes nothing and waits for nothing.
     let code = commit.stepCode()
-    precondition(code == SQLITE_DONE, "a transaction that only read can be ended")
     commit.reset()
+    guard code != SQLITE_DONE else { return }
+    // SQLite commits no transaction that has met a damaged page. Where it has ended it already, that is right, too.
+    _ = rollBack.stepCode()
+    rollBack.reset()
   }
 
   // MARK: Parts
@@ -109,10 +114,8 @@ private struct State {
       throw error
     }
     let value = select.bytesUnsafely(0)
-    guard select.isBlob(0), value.count <= Bounds.valueByteCountMax else {
-      throw StoreError(
-        code: .corrupt, operation: .read, message: "the row is none of ours", path: connection.path)
-    }
+    // A row that is none of ours is as good as none.
+    guard select.isBlob(0), value.count <= Bounds.valueByteCountMax else { return .missing }
     return .row(value: [UInt8](value))
   }
 

@@ -1,5 +1,6 @@
 import Foundation
 import Hindsight
+import HindsightTesting
 import Testing
 
 @testable import HindsightCLI
@@ -78,14 +79,48 @@ struct OpeningTests {
     let options = ["exec", "--cache", scratch.cache]
     let limits = ["--memory-entries", "40", "--store-entries", "400"]
     #expect(try Command.run(options + limits).status == 0)
-    let adopted = CacheConfiguration(lastOpenedIn: scratch.cache)
+    let adopted = try CacheConfiguration(lastOpenedIn: scratch.cache)
     #expect(adopted.memoryLimit == TierLimit(entryCountMax: 40, byteCountMax: 5_000))
     #expect(adopted.storeLimit == TierLimit(entryCountMax: 400, byteCountMax: 50_000))
     #expect(adopted.retention == Retention())
-    // More history than is kept by default: sparse, and behind the last frame.
+    // A little more history than is kept by default, and far more: sparse, and behind the last frame.
     let segment = "\(scratch.cache)/00000001.journal"
     #expect(truncate(segment, 1_300 << 20) == 0)
-    #expect(CacheConfiguration(lastOpenedIn: scratch.cache).retention == .unlimited)
+    #expect(try CacheConfiguration(lastOpenedIn: scratch.cache).retention == Retention())
+    #expect(truncate(segment, 2_100 << 20) == 0)
+    #expect(try CacheConfiguration(lastOpenedIn: scratch.cache).retention == .unlimited)
+  }
+
+  @Test(
+    "S040 a repair keeps the limits that the cache was last opened with", arguments: [40, 3_000])
+  func repairsToItsLimits(at offset: Int) async throws {
+    let scratch = try Scratch()
+    let limits = ["--memory-entries", "1200", "--no-store", "--segment-bytes", "65536"]
+    var random = SplitMix64(seed: 1)
+    let sets = (0..<2_000).map { number in
+      let noise = (0..<20).map { _ in String(random.next(), radix: 36) }.joined()
+      return #"{"op":"set","key":"k:\#(number)","value":"\#(noise)"}"#
+    }
+    let made = try Command.run(["exec", "--cache", scratch.cache] + limits, input: sets)
+    #expect(made.status == 0)
+    let segments = try FileManager.default.contentsOfDirectory(atPath: scratch.cache)
+      .filter { $0.hasSuffix(".journal") }.sorted()
+    #expect(segments.count > 3)
+    for name in try FileManager.default.contentsOfDirectory(atPath: scratch.cache)
+    where name.hasSuffix(".checkpoint") {
+      try FileManager.default.removeItem(atPath: "\(scratch.cache)/\(name)")
+    }
+    let damaged = URL(fileURLWithPath: "\(scratch.cache)/\(segments[2])")
+    var bytes = try [UInt8](Data(contentsOf: damaged))
+    bytes[offset] ^= 1
+    try Data(bytes).write(to: damaged)
+    let repair = try Command.run(["repair", scratch.cache, "--json"])
+    #expect(repair.status == 0, "\(repair)")
+    #expect(repair.lines.first?.contains(#""journal":"salvaged""#) == true, "\(repair.lines)")
+    let adopted = try CacheConfiguration(lastOpenedIn: scratch.cache)
+    #expect(adopted.memoryLimit.entryCountMax == 1_200)
+    #expect(!adopted.usesStore)
+    #expect(!FileManager.default.fileExists(atPath: scratch.cache + "/store.sqlite"))
   }
 
   /// A program that meets a value of another coder removes it; one that only looks must not.

@@ -33,4 +33,24 @@ struct LastOpenedTests {
     #expect(try LastOpened.read(lab.storage)?.memoryLimit.entryCountMax == 90)
     try await lab.end()
   }
+
+  @Test("of a damaged journal, what is whole tells", arguments: [0, 1, 2])
+  func damaged(segment: Int) async throws {
+    let lab = try await Lab.ofThreeSegments()
+    lab.configuration.memoryLimit.entryCountMax = 90
+    try await lab.open()
+    try await lab.set("k:new", [1])
+    try await lab.end()
+    let names = lab.storage.names.filter { $0.hasSuffix(".journal") }
+    var bytes = try #require(lab.storage.bytes(of: names[segment]))
+    bytes[9] ^= 1
+    lab.storage.setBytes(bytes, of: names[segment])
+    for name in lab.storage.names where name.hasSuffix(".checkpoint") {
+      if name != lab.storage.names.first(where: { $0.hasSuffix(".checkpoint") }) {
+        lab.storage.delete(name)
+      }
+    }
+    let found = try LastOpened.read(lab.storage)?.memoryLimit.entryCountMax
+    #expect(found == 100 || found == 90)
+  }
 }

@@ -52,7 +52,7 @@ struct Exec: AsyncParsableCommand {
   var json = false
 
   func run() async throws {
-    var configuration = CacheConfiguration(lastOpenedIn: directory)
+    var configuration = try CacheConfiguration(lastOpenedIn: directory)
     options.apply(to: &configuration)
     try ttls.apply(to: &configuration)
     try tuning.apply(to: &configuration)

@@ -93,7 +93,7 @@ struct DirectoryOptions: ParsableArguments {
   /// - Throws: `CacheError.Code.system` where there is none otherwise.
   func configuration(makesCache: Bool = false) throws -> CacheConfiguration {
     if !makesCache { try checkCache() }
-    var configuration = CacheConfiguration(lastOpenedIn: directory)
+    var configuration = try CacheConfiguration(lastOpenedIn: directory)
     cache.apply(to: &configuration)
     return configuration
   }
@@ -123,14 +123,15 @@ extension String {
 
 extension CacheConfiguration {
   /// As the cache in a directory was last opened, unless the command line says otherwise: a look at a
-  /// cache must not shrink it to the defaults.
-  init(lastOpenedIn directory: String) {
+  /// cache must not shrink it to the defaults, and no more must a repair.
+  /// - Throws: what keeps the history from being read, but for its damage.
+  init(lastOpenedIn directory: String) throws {
     self.init()
-    adoptLast(in: directory)
+    try adoptLast(in: directory)
   }
 
-  /// Takes limits, TTLs and tiers from a directory's history, where there is one that can be read.
-  private mutating func adoptLast(in directory: String) {
+  /// Takes limits, TTLs and tiers from a directory's history, as far as that tells.
+  private mutating func adoptLast(in directory: String) throws {
     func has(_ name: String) -> Bool {
       FileManager.default.fileExists(atPath: directory + "/" + name)
     }
@@ -150,13 +151,16 @@ extension CacheConfiguration {
       memoryTTL = .microseconds(opened.memoryTTL.rawValue)
       storeTTL = .microseconds(opened.storeTTL.rawValue)
       accessLog = opened.accessLog
-      // How much history the cache's owner keeps isn't recorded. Whoever has more than is kept by default means
-      // to keep it.
-      if try Self.journalByteCount(in: directory) > retention.byteCountMax ?? .max {
+      // How much history the cache's owner keeps isn't recorded. Whoever has far more than is kept by default
+      // means to keep it; a little more, there may be just before some of it goes.
+      if try Self.journalByteCount(in: directory) / 2 > retention.byteCountMax ?? .max {
         retention = .unlimited
       }
+    } catch let error as DamageError {
+      if let failure = error.storageFailure { throw CacheError(.system, "\(failure)") }
+      // Nothing that is whole tells. Opening it says what is wrong, and refuses; a repair begins with the defaults.
     } catch {
-      // Opening it says what is wrong, and refuses; a repair begins with the defaults.
+      // Opening it says what is wrong.
     }
   }
 
@@ -174,7 +178,7 @@ extension CacheConfiguration {
   /// behind which did not get as far as its journal is fresh; one whose journal is gone names it.
   private mutating func adoptStore(in directory: String) throws(StoreError) {
     guard let mark = try StoreInspector(directory: directory).mark else { return }
-    if mark.journalID == JournalID(high: 0, low: 0), mark.applied > .zero { usesJournal = false }
+    if mark.journalID == .nobody, mark.applied > .zero { usesJournal = false }
   }
 }
 

@@ -1,0 +1,99 @@
+import Foundation
+import HindsightCore
+import HindsightJournal
+import HindsightStore
+import HindsightTesting
+import Testing
+
+@testable import Hindsight
+
+/// What of the store's trouble gets in a caller's way, and when it is over.
+@Suite("S040 the store's trouble")
+struct StoreTroubleTests {
+  @Test("a log that can't be moved keeps no row from the store, and is told until it can be")
+  func log() async throws {
+    let failpoints = Failpoints()
+    let lab = Lab {
+      $0.usesStore = true
+      $0.queues.pendingRowCountMax = 2
+    }
+    lab.store = FailpointStore(SimulatedStore(), failpoints)
+    failpoints.arm("store.checkpoint.before", .fail(.ioError))
+    try await lab.open(lab.storage)
+    for number in 0..<20 {
+      let key = try CacheKey("k:\(number)")
+      _ = try await lab.run { try await $0.set([1], for: key) }
+      lab.clock.advance(by: .seconds(1))
+      lab.scheduler.runTimers()
+      lab.scheduler.runUntilIdle()
+    }
+    let cache = try #require(lab.cache)
+    _ = try await lab.run { try await $0.settle() }
+    #expect(failpoints.passages(of: "store.checkpoint.before") > 2)
+    #expect(cache.statistics.storeTrouble?.contains("checkpoint") == true)
+    failpoints.disarmAll()
+    lab.clock.advance(by: .seconds(2))
+    lab.scheduler.runTimers()
+    lab.scheduler.runUntilIdle()
+    #expect(cache.statistics.storeTrouble == nil)
+    try await lab.end()
+  }
+
+  @Test("a queue that is full and refuses is emptied all the same, without a timer for syncs")
+  func refusingQueue() async throws {
+    let lab = Lab {
+      $0.usesStore = true
+      $0.backpressure = .fail
+      $0.syncInterval = nil
+      $0.queues.pendingRowCountMax = 3
+    }
+    lab.store = SimulatedStore()
+    try await lab.open(lab.storage)
+    var refused = 0
+    for number in 0..<20 {
+      let key = try CacheKey("k:\(number)")
+      do {
+        _ = try await lab.run { try await $0.set([1], for: key) }
+      } catch let error as CacheError where error.code == .backpressure {
+        refused += 1
+        lab.scheduler.runUntilIdle()
+      }
+    }
+    #expect(1...6 ~= refused)
+    try await lab.end()
+  }
+
+  @Test("an opening that leaves the store away keeps none of its rows waiting")
+  func noStore() async throws {
+    let lab = Lab { $0.usesStore = true }
+    lab.store = SimulatedStore()
+    try await lab.open(lab.storage)
+    for number in 0..<20 {
+      let key = try CacheKey("k:\(number)")
+      _ = try await lab.run { try await $0.set([1], for: key) }
+    }
+    _ = try await lab.run { try await $0.settle() }
+    try await lab.end()
+    lab.configuration.usesStore = false
+    try await lab.open(lab.storage)
+    let engine = try #require(lab.cache?.engine)
+    #expect(engine.locked { state in state.projection.rowCount } == 0)
+    try await lab.end()
+  }
+
+  @Test("S041 a look at memory alone that finds a value that no longer decodes counts no miss")
+  func undecodable() async throws {
+    let directory = FileManager.default.temporaryDirectory
+      .appendingPathComponent("hindsight-\(UUID().uuidString)").path
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let key = try CacheKey("k:1")
+    try await withCache(at: directory, of: String.self) { cache in
+      try await cache.set("text", for: key)
+    }
+    try await withCache(at: directory, of: Int.self) { cache in
+      #expect(cache.memoryValue(for: key) == nil)
+      #expect(cache.statistics.misses == 0)
+      #expect(!cache.contains(key))
+    }
+  }
+}
