@@ -25,6 +25,7 @@ METRICS = [
     ("recover_200k", "reopening 200,000 sets"),
     ("recover_200k_rate", "… replaying every set"),
     ("persistent_get_1t", "lookup that the store answers, page cache warm"),
+    ("persistent_get_64w", "… 64 callers, all together"),
 ]
 # What stands in for a metric where a peer can't do without something more.
 BESIDES = {
