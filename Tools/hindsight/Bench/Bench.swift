@@ -24,7 +24,7 @@ struct Bench: AsyncParsableCommand {
       is not measured. PEERS_DATA is where sets.tsv is without --input, PEERS_RUN where caches \
       are made, PEERS_BUDGET what --budget is unless given.
 
-      --pauses and --scaling make their own input.
+      --pauses and --scaling make their own input, and read back 10,000 values of a cache at most.
 
       Example: hindsight bench --input sets.tsv --gets gets.tsv --json
       """)
@@ -96,16 +96,16 @@ struct Bench: AsyncParsableCommand {
     let budget = try budgetSeconds(environment)
     let workDirectory =
       environment["PEERS_RUN"] ?? FileManager.default.temporaryDirectory.path
+    let ownInput = BenchTools(
+      streams: .none, sink: sink, budget: budget, workDirectory: workDirectory)
     BenchCleanup.removeAllOnSignal()
     do {
       if pauses {
         try await BenchPauses(
-          sink: sink, workDirectory: workDirectory, entryCount: entries, seconds: seconds
+          tools: ownInput, entryCount: entries, seconds: seconds
         ).run()
       } else if scaling {
-        try await BenchScaling(
-          sink: sink, workDirectory: workDirectory, entryCountMax: entries, budget: budget
-        ).run()
+        try await BenchScaling(tools: ownInput, entryCountMax: entries).run()
       } else {
         try await measureStreams(sink, budget, workDirectory, environment["PEERS_DATA"])
       }
