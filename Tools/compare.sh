@@ -2,14 +2,34 @@
 # Measures Hindsight beside RocksDB, LevelDB, LMDB, SQLite, Redis, Caffeine, diskcache, cachetools and a
 # locked C++ LRU on this machine, all on the same streams, and prints one table with ratios.
 #   Tools/compare.sh [PLOT.svg] [ROUNDS] [SECONDS]    ./comparison.svg, 3 and 1 unless given
-# SECONDS is how long a slow figure is measured. Rounds are interleaved; the table has their medians.
+#   Tools/compare.sh --help
+# SECONDS is how long a slow figure is measured, from its stream's beginning. Rounds are interleaved; the
+# table has their medians.
 # Installs what is missing from Debian and, into a folder of its own, from PyPI; a peer that can't be
 # had is left out. Everything made is under ${TMPDIR:-/tmp}/hindsight-compare; Redis runs there as a
-# private server.
+# private server. Exit code 64: wrong usage.
 set -eu
-root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+usage() { sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$0"; }
+refuse() {
+    echo "compare: $*; Tools/compare.sh --help says what it takes" >&2
+    exit 64
+}
+for argument in "$@"; do
+    case "$argument" in
+    -h | --help) usage && exit 0 ;;
+    -*) refuse "unknown option $argument" ;;
+    esac
+done
+[ $# -le 3 ] || refuse "more than PLOT.svg, ROUNDS and SECONDS"
 plot=${1:-comparison.svg} rounds=${2:-3} seconds=${3:-1}
+case "$rounds" in
+"" | *[!0-9]* | 0*) refuse "ROUNDS must be a number from 1 on, not '$rounds'" ;;
+esac
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 work=${TMPDIR:-/tmp}/hindsight-compare
+# Streams are made again when what makes them has changed.
+sum=$(cksum <"$root/Tools/compare/streams.py")
+streams="$work/streams-${sum%% *}"
 mkdir -p "$work/run" "$work/classes"
 
 sudo=""
@@ -19,7 +39,7 @@ allow_services() {
     [ -z "$policy" ] || $sudo rm -f "$policy"
     policy=""
 }
-trap 'allow_services; rm -rf "$work/run" "$work/streams/"*.part' EXIT
+trap 'allow_services; rm -rf "$work/run" "$streams/"*.part' EXIT
 # Not every shell runs what EXIT has trapped when a signal ends it.
 trap 'exit 129' HUP
 trap 'exit 130' INT
@@ -89,8 +109,8 @@ else
     echo "no figures of caffeine: it can't be built" >&2
 fi
 
-[ -s "$work/streams/hits100k.tsv" ] ||
-    python3 "$root/Tools/compare/streams.py" "$work/streams"
+for old in "$work"/streams*; do [ "$old" = "$streams" ] || rm -rf "$old"; done
+[ -s "$streams/hits100k.tsv" ] || python3 "$root/Tools/compare/streams.py" "$streams"
 
 # Adds a peer's rows to those of all. One that fails has none in this round: the others go on.
 measure() {
@@ -108,18 +128,18 @@ round=1
 while [ "$round" -le "$rounds" ]; do
     echo "round $round of $rounds, load $(cut -d ' ' -f 1 /proc/loadavg)" >&2
     for peer in $peers; do
-        measure "$peer" "$work/$peer" "$work/streams" "$work/run" "$seconds"
+        measure "$peer" "$work/$peer" "$streams" "$work/run" "$seconds"
     done
     for peer in $java_peers; do
         measure "$peer" java -cp "$classes" CaffeinePeer \
-            "$work/streams" "$work/run" "$seconds" "$peer"
+            "$streams" "$work/run" "$seconds" "$peer"
     done
     for peer in $python_peers; do
         measure "$peer" "$python" "$root/Tools/compare/python_peers.py" \
-            "$work/streams" "$work/run" "$seconds" "$peer"
+            "$streams" "$work/run" "$seconds" "$peer"
     done
     PEERS_RUN="$work/run" "$root/.build/release/hindsight" bench --peer-rows --budget "$seconds" \
-        --input "$work/streams/sets.tsv" >>"$work/rows.tsv"
+        --input "$streams/sets.tsv" >>"$work/rows.tsv"
     round=$((round + 1))
 done
 python3 "$root/Tools/compare/table.py" "$work/rows.tsv" "$plot"

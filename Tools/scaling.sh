@@ -2,10 +2,22 @@
 # Measures how Hindsight's costs grow on this machine, and the pauses of its memory tier, and writes
 # a page about it with a plot: .build/scaling/Scaling.md.
 #   Tools/scaling.sh [--update] [MOST_ENTRIES] [SECONDS_OF_PAUSES]     1000000 and 20 unless given
+#   Tools/scaling.sh --help
 # --update writes the documentation's page instead: Sources/Hindsight/Hindsight.docc/Scaling.md.
 # 10000000 entries need about 8 GiB of memory. Everything else should be quiet: the page says what
-# the load was.
+# the load was. Exit code 64: wrong usage.
 set -eu
+case "${1:-}" in
+--update) ;;
+-h | --help)
+    sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$0"
+    exit 0
+    ;;
+-*)
+    echo "scaling: unknown option $1; Tools/scaling.sh --help says what it takes" >&2
+    exit 64
+    ;;
+esac
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 page="$root/.build/scaling"
 [ "${1:-}" != --update ] || { page="$root/Sources/Hindsight/Hindsight.docc" && shift; }

@@ -102,6 +102,21 @@ struct BenchTests {
     #expect(result.status == 2 && result.output.isEmpty && !result.errors.isEmpty)
   }
 
+  @Test(
+    "options that say two things, or nothing for what is measured, are refused by name",
+    arguments: [
+      (["--input", "sets.tsv", "--peer-rows", "--json"], "--peer-rows and --json"),
+      (["--input", "sets.tsv", "--entries", "2000"], "--entries is for --pauses and --scaling"),
+      (["--input", "sets.tsv", "--seconds", "1"], "--seconds is for --pauses"),
+      (["--scaling", "--seconds", "1"], "--seconds is for --pauses"),
+      (["--pauses", "--budget", "1"], "--pauses takes no --budget"),
+    ])
+  func contradictions(_ arguments: [String], _ reason: String) throws {
+    let result = try Command.run(["bench"] + arguments)
+    #expect(result.status == 2 && result.output.isEmpty)
+    #expect(result.errors.contains(reason), "\(result.errors)")
+  }
+
   @Test("PEERS_BUDGET must be a number", arguments: ["abc", "inf", "-1"])
   func wrongBudget(_ text: String) throws {
     let scratch = try Scratch()

@@ -17,10 +17,15 @@ namespace engine = leveldb;
 static const char *const peer = "leveldb";
 #endif
 
-static std::unique_ptr<engine::DB> open_database(const std::string &path) {
+static engine::Options options() {
   engine::Options options;
   options.create_if_missing = true;
   options.write_buffer_size = 256 << 20;  // the whole log is there to be replayed
+  return options;
+}
+
+static std::unique_ptr<engine::DB> open_database(const std::string &path,
+                                                 const engine::Options &options = ::options()) {
   engine::DB *db = nullptr;
   require(engine::DB::Open(options, path, &db).ok(), "the database doesn't open");
   return std::unique_ptr<engine::DB>(db);
@@ -29,7 +34,7 @@ static std::unique_ptr<engine::DB> open_database(const std::string &path) {
 int main(int count, char **arguments) {
   take_arguments(count, arguments);
   auto sets = read_stream("sets.tsv");
-  auto gets = read_lookups("gets.tsv", 100000);
+  auto gets = read_lookups("gets.tsv", 200000);
   auto put = [](engine::DB &db, const Operation &set, bool sync) {
     engine::WriteOptions options;
     options.sync = sync;
@@ -45,11 +50,24 @@ int main(int count, char **arguments) {
     if (file.path().extension() == ".log") bytes += file.file_size();
   row(peer, "disk_log", bytes / sets.size(), "B/event");
   db.reset();
-  start = Clock::now();
-  db = open_database(path);
-  double taken = seconds_since(start);
-  row(peer, "recover_200k", taken * 1e3, "ms");
-  row(peer, "recover_200k_rate", sets.size() / taken, "events/s");
+  auto recover = [&](const std::string &metric, const std::string &path,
+                     const engine::Options &options) {
+    auto start = Clock::now();
+    db = open_database(path, options);
+    double taken = seconds_since(start);
+    row(peer, metric, taken * 1e3, "ms");
+    row(peer, metric + "_rate", sets.size() / taken, "events/s");
+  };
+#ifdef ROCKSDB
+  std::string copy = work + "/rocksdb-copy";
+  fs::remove_all(copy);
+  fs::copy(path, copy, fs::copy_options::recursive);
+  auto without_flush = options();
+  without_flush.avoid_flush_during_recovery = true;
+  recover("recover_200k", copy, without_flush);
+#endif
+  // What is replayed becomes a table, which LevelDB can't leave out. The lookups read that.
+  recover("recover_200k_with_flush", path, options());
   store_hits(peer, gets, [&](const std::string &key) {
     std::string value;
     return db->Get({}, key, &value).ok() && !value.empty();

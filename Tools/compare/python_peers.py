@@ -13,7 +13,7 @@ def row(peer, metric, value, unit):
     print(f"{peer}\t{metric}\t{value:.6g}\t{unit}", flush=True)
 
 
-def read(name, most):
+def read(name, most=None):
     operations = []
     with open(os.path.join(streams, name), encoding="utf-8") as file:
         for line in file:
@@ -69,8 +69,8 @@ def memory(sets, fill, hits):
     row("cachetools", "mem_get_hit_1k_1t", (time.perf_counter() - start) * 1e9 / len(hits), "ns/op")
 
 
-sets = read("sets.tsv", 100_000)
+sets = read("sets.tsv")
 if peer == "diskcache":
-    disk(sets, read("gets.tsv", 100_000))
+    disk(sets, read("gets.tsv", 200_000))
 else:
-    memory(sets, read("fill.tsv", 1_000), [key for key, _, _ in read("hits1k.tsv", 100_000)])
+    memory(sets, read("fill.tsv", 1_000), [key for key, _, _ in read("hits1k.tsv")])

@@ -1,5 +1,6 @@
 // Redis with an append-only file, through hiredis.
 #include <hiredis/hiredis.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -57,10 +58,51 @@ static void take(redisContext *client) {
   freeReplyObject(reply);
 }
 
-// A client with so many sets on their way at a time.
-static double redis_rate(Redis &server, const std::vector<Operation> &sets, size_t depth, bool all) {
+static redisContext *connect(const Redis &server) {
   redisContext *client = redisConnectUnix(server.socket.c_str());
   require(client && !client->err, "Redis doesn't connect");
+  return client;
+}
+
+// So many clients, each with one set on its way; one thread waits for all of them.
+static double clients_rate(Redis &server, const std::vector<Operation> &sets, size_t count) {
+  std::vector<redisContext *> clients;
+  std::vector<pollfd> waiting;
+  for (size_t i = 0; i < count; i++) {
+    clients.push_back(connect(server));
+    waiting.push_back({clients[i]->fd, POLLIN, 0});
+  }
+  size_t sent = 0, done = 0;
+  auto start = Clock::now();
+  auto send_next = [&](redisContext *client) {
+    if (sent == sets.size() || seconds_since(start) >= seconds_max) return;
+    append(client, sets[sent++]);
+    for (int is_written = 0; !is_written;)
+      require(redisBufferWrite(client, &is_written) == REDIS_OK, "Redis takes no set");
+  };
+  for (auto *client : clients) send_next(client);
+  while (done < sent) {
+    require(poll(waiting.data(), waiting.size(), 60000) > 0, "Redis doesn't answer");
+    for (size_t i = 0; i < count; i++) {
+      if (!waiting[i].revents) continue;
+      require(redisBufferRead(clients[i]) == REDIS_OK, "Redis hangs up");
+      redisReply *reply = nullptr;
+      require(redisGetReplyFromReader(clients[i], (void **)&reply) == REDIS_OK, "no Redis answers");
+      if (!reply) continue;  // a part of it is there
+      require(reply->type != REDIS_REPLY_ERROR, "Redis refuses");
+      freeReplyObject(reply);
+      done++;
+      send_next(clients[i]);
+    }
+  }
+  double rate = done / seconds_since(start);
+  for (auto *client : clients) redisFree(client);
+  return rate;
+}
+
+// A client with so many sets on their way at a time.
+static double redis_rate(Redis &server, const std::vector<Operation> &sets, size_t depth, bool all) {
+  redisContext *client = connect(server);
   size_t done = 0;
   auto start = Clock::now();
   while (done < sets.size() && (all || seconds_since(start) < seconds_max)) {
@@ -98,5 +140,8 @@ int main(int count, char **arguments) {
   }
   Redis server(new_directory("redis"), "always");
   row("redis", "set_fsync_1w", redis_rate(server, sets, 1, false), "sets/s");
+  for (size_t clients : {16, 64})
+    row("redis", "set_fsync_" + std::to_string(clients) + "w", clients_rate(server, sets, clients),
+        "sets/s");
   row("redis", "set_fsync_1w_pipeline64", redis_rate(server, sets, 64, false), "sets/s");
 }

@@ -10,7 +10,10 @@ import svg
 DIMENSIONS = {
     "entries": ("Entries", "entries", [
         ("memory", "index"), ("hit", "memory hit"), ("set", "set, `.enqueued`"),
-        ("longest_set", "longest set"), ("checkpoint", "checkpoint"), ("recovery", "open, killed"),
+        ("longest_set", "longest set"), ("checkpoint", "checkpoint"),
+        ("checkpoint_pause", "longest hit beside it"),
+        ("checkpoint_pause_while_running", "… while running"),
+        ("checkpoint_pause_p99.9", "… p99.9"), ("recovery", "open, killed"),
         ("open_clean", "open, closed")]),
     "value": ("Size of values", "bytes", [
         ("hit", "memory hit"), ("store_hit", "store hit"), ("set_written", "set, `.written`"),
@@ -21,6 +24,8 @@ DIMENSIONS = {
         ("journal", "journal"), ("replayed", "events replayed"), ("recovery", "open, killed"),
         ("verify", "verify")]),
 }
+# In the table only.
+NOT_PLOTTED = ("checkpoint_pause_while_running", "checkpoint_pause_p99.9")
 
 
 def read(path):
@@ -48,20 +53,16 @@ def table(rows, dimension):
 
 
 def pauses(rows, entries):
-    columns = ["count", "p50", "p99", "p99.9", "max"]
-    if "hit_busy_max_while_running" in rows:
-        columns.append("max_while_running")
+    columns = ["count", "p50", "p99", "p99.9", "max", "max_while_running"]
     out = ["## Pauses of the memory tier", "",
            f"{int(entries):,} entries in memory, values of 100 bytes. *Quiet*: nothing else is asked of it. "
            "*Busy*: one task sets without a break, segments of 4 MiB are filled, checkpoints written, "
            "old segments dropped, expired entries swept and rows projected into SQLite, all on the "
            "same cores as the thread that measures. *Clock alone* is that thread without a cache: "
-           "what the machine does to any thread. "
-           + ("*Max while running* is the longest without those during which the scheduler took "
-              "the processor from their thread; waits for another one that was stopped with the "
-              "lock held are in it. Of sets, whose task changes threads, it may miss some. "
-              if "max_while_running" in columns else "")
-           + "All in µs.", "",
+           "what the machine does to any thread. *Max while running* is the longest without those "
+           "during which the scheduler took the processor from their thread; waits for another one "
+           "that was stopped with the lock held are in it. Of sets, whose task changes threads, it "
+           "may miss some. All in µs.", "",
            "| | operations | " + " | ".join(c.replace("_", " ") for c in columns[1:]) + " |",
            "|---" + "|--:" * len(columns) + "|"]
     names = (("clock_quiet", "clock alone, quiet"), ("hit_quiet", "hit, quiet"),
@@ -82,7 +83,7 @@ def plot(rows, path):
     canvas = svg.Canvas(1000, 640)
     for at, (dimension, (title, x_name, costs)) in enumerate(DIMENSIONS.items()):
         series = []
-        for cost, name in costs:
+        for cost, name in (c for c in costs if c[0] not in NOT_PLOTTED):
             points = sorted(
                 (int(m.split(":")[0].split("=")[1]), v[0]) for m, v in rows.items()
                 if m.startswith(dimension + "=") and m.endswith(":" + cost))
@@ -110,8 +111,12 @@ def main(scaling_path, pauses_path, pause_entries, load, docc, most_entries, sec
            f"{platform.release()}; load before the run {load}. A tenth of the entries (at least "
            "1,000) are in memory, all of them in the store; values of 100 bytes unless their size "
            "is what varies, and 400 for callers; keys of 21. *Index* is the heap after a recovery, "
-           "without keys and values, divided by the entries. *Open, killed* is the opening after "
-           "SIGKILL, once everything was in the store.", "",
+           "without keys and values, divided by the entries. *Memory hit* is `memoryValue(for:)` by one "
+           "thread; where the size of values varies, of as many as fit in 64 MiB, 2,000 at most. *Longest "
+           "set* includes waiting for room, until a checkpoint has been written. *Longest hit beside it*: "
+           "one thread asks for what is in memory while another checkpoint is captured and written, and "
+           "nobody sets; *while running* is without hits during which the scheduler took the processor "
+           "from it. *Open, killed* is the opening after SIGKILL, once everything was in the store.", "",
            "![Costs by entries, size of values, callers and length of the journal](scaling.svg)", ""]
     for dimension in DIMENSIONS:
         out += table(rows, dimension)

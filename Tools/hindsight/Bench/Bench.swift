@@ -24,7 +24,7 @@ struct Bench: AsyncParsableCommand {
       is not measured. PEERS_DATA is where sets.tsv is without --input, PEERS_RUN where caches \
       are made, PEERS_BUDGET what --budget is unless given.
 
-      --pauses and --scaling make their own input.
+      --pauses and --scaling make their own input, and read back 10,000 values of a cache at most.
 
       Example: hindsight bench --input sets.tsv --gets gets.tsv --json
       """)
@@ -51,25 +51,41 @@ struct Bench: AsyncParsableCommand {
   var scaling = false
 
   @Option(
-    parsing: .unconditional, help: "How many entries: of --pauses, and the most of --scaling.")
-  var entries = 1_000_000
+    parsing: .unconditional,
+    help: "How many entries: of --pauses, and the most of --scaling; 1000000 unless given.")
+  var entries: Int?
 
-  @Option(parsing: .unconditional, help: "How many seconds --pauses measures.")
-  var seconds = 20.0
+  @Option(
+    parsing: .unconditional, help: "How many seconds --pauses measures; 20 unless given.")
+  var seconds: Double?
 
   @OptionGroup var output: OutputOptions
 
+  private static let entryCount = 1_000_000
+
   func validate() throws {
-    guard (1_000...100_000_000).contains(entries) else {
+    if let entries, !(1_000...100_000_000).contains(entries) {
       throw ValidationError("--entries must be 1,000 to 100,000,000")
     }
-    try Self.check(seconds, "--seconds")
+    if let seconds { try Self.check(seconds, "--seconds") }
     if let budget { try Self.check(budget, "--budget") }
+    guard !(peerRows && output.json) else {
+      throw ValidationError("--peer-rows and --json are two forms: choose one")
+    }
     guard !(pauses && scaling) else {
       throw ValidationError("--pauses and --scaling are measured one at a time")
     }
     guard !(pauses || scaling) || (input == nil && gets == nil && only.isEmpty) else {
       throw ValidationError("--pauses and --scaling take no --input, --gets or --only")
+    }
+    guard entries == nil || pauses || scaling else {
+      throw ValidationError("--entries is for --pauses and --scaling only")
+    }
+    guard seconds == nil || pauses else {
+      throw ValidationError("--seconds is for --pauses only")
+    }
+    guard budget == nil || !pauses else {
+      throw ValidationError("--pauses takes no --budget: it runs for --seconds")
     }
   }
 
@@ -96,16 +112,16 @@ struct Bench: AsyncParsableCommand {
     let budget = try budgetSeconds(environment)
     let workDirectory =
       environment["PEERS_RUN"] ?? FileManager.default.temporaryDirectory.path
+    let ownInput = BenchTools(
+      streams: .none, sink: sink, budget: budget, workDirectory: workDirectory)
     BenchCleanup.removeAllOnSignal()
     do {
       if pauses {
         try await BenchPauses(
-          sink: sink, workDirectory: workDirectory, entryCount: entries, seconds: seconds
+          tools: ownInput, entryCount: entries ?? Self.entryCount, seconds: seconds ?? 20
         ).run()
       } else if scaling {
-        try await BenchScaling(
-          sink: sink, workDirectory: workDirectory, entryCountMax: entries, budget: budget
-        ).run()
+        try await BenchScaling(tools: ownInput, entryCountMax: entries ?? Self.entryCount).run()
       } else {
         try await measureStreams(sink, budget, workDirectory, environment["PEERS_DATA"])
       }

@@ -1,10 +1,13 @@
 import Foundation
 import Hindsight
 import HindsightCore
+import HindsightReplay
 
 /// What a cache must hold after a run, and whether it does. Never inside a timed part.
 struct BenchChecking: Sendable {
   let tools: BenchTools
+
+  private static let sampleCountMax = 10_000
 
   /// Reads back what the first `count` sets of a stream left behind, compares the bytes, and holds
   /// the remaining time against the TTL. What has expired must be absent, all else there.
@@ -28,7 +31,12 @@ struct BenchChecking: Sendable {
       let before = BenchTools.clock.now
       if case .hit(let hit) = try await cache.lookup(key) {
         found += 1
-        try check(hit, of: key, possible.filter { made.mayBeAlive($0.ttl, at: before) })
+        let after = BenchTools.clock.now
+        // A set of a stream gives its TTL to both tiers; a promotion, the memory tier's to memory.
+        let promotionTTL = hit.tier == .memory ? tools.configuration.memoryTTL : nil
+        try check(hit, of: key, possible.filter { made.mayBeAlive($0.ttl, at: before) }) {
+          made.remainder(of: $0, promotionTTL: promotionTTL, from: before, to: after)
+        }
       } else {
         let after = BenchTools.clock.now
         if possible.allSatisfy({ made.isAlive($0.ttl, at: after) }) { missing += 1 }
@@ -44,16 +52,21 @@ struct BenchChecking: Sendable {
     tools.sink.count { [found] in $0.valuesCompared += found }
   }
 
-  /// - Parameter possible: the sets that a hit may come from.
+  /// - Parameters:
+  ///   - possible: the sets that a hit may come from.
+  ///   - remainder: what can be left of a TTL.
   private func check(
-    _ hit: Hit<[UInt8]>, of key: CacheKey, _ possible: [BenchOperation]
+    _ hit: Hit<[UInt8]>, of key: CacheKey, _ possible: [BenchOperation],
+    remainder: (Duration) -> ClosedRange<Duration>
   ) throws {
     guard !possible.isEmpty else {
       throw CheckFailure(message: "bench: \(key) outlived its TTL")
     }
     let equal = possible.filter { $0.value == hit.value }
     guard !equal.isEmpty else { throw CheckFailure(message: "bench: \(key) has a wrong value") }
-    guard hit.expiresIn > .zero, equal.contains(where: { hit.expiresIn <= $0.ttl }) else {
+    guard hit.expiresIn > .zero,
+      equal.contains(where: { remainder($0.ttl).contains(hit.expiresIn) })
+    else {
       throw CheckFailure(message: "bench: \(key) has a wrong expiry, in \(hit.expiresIn)")
     }
   }
@@ -80,8 +93,24 @@ struct BenchChecking: Sendable {
     throw CheckFailure(message: "bench: no look at a value came before its expiry")
   }
 
+  /// Reads back at most 10,000 of so many values, evenly chosen, and compares the bytes.
+  /// - Parameter entry: the key at an index, and the value that it must have.
+  func sample(
+    _ cache: TextCache, of count: Int, _ entry: (Int) throws -> (CacheKey, [UInt8])
+  ) async throws {
+    let step = (count + Self.sampleCountMax - 1) / Self.sampleCountMax
+    for at in stride(from: 0, to: count, by: step) {
+      let (key, value) = try entry(at)
+      guard try await cache.get(key) == value else {
+        throw CheckFailure(message: "bench: \(key) has a wrong value, or none")
+      }
+      tools.sink.count { $0.valuesCompared += 1 }
+    }
+  }
+
   /// The journal and the store of a closed cache verify.
-  func journal(in directory: String) throws {
+  @discardableResult
+  func journal(in directory: String) throws -> Verification {
     let result = try verification(of: directory)
     guard result.isSound else {
       throw CheckFailure(message: "bench: \(directory): \(result.problems)")
@@ -90,5 +119,6 @@ struct BenchChecking: Sendable {
       $0.journalsVerified += 1
       $0.eventsVerified += result.events
     }
+    return result
   }
 }

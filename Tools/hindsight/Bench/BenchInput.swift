@@ -27,8 +27,10 @@ struct BenchInput: Sendable {
 
   /// Keys of 21 bytes.
   func keys(_ range: Range<Int>) throws -> [CacheKey] {
-    try range.map { try CacheKey("pypi:package-\(10_000_000 + $0)") }
+    try range.map { try key($0) }
   }
+
+  func key(_ at: Int) throws -> CacheKey { try CacheKey("pypi:package-\(10_000_000 + at)") }
 
   /// A JSON string of exactly the byte count.
   func value(_ at: Int) -> [UInt8] {

@@ -21,7 +21,8 @@ struct BenchJournal {
       for callers in [1, 64] { try await sets(.written, callers: callers, peer) }
       try await pipelined(.written, peer)
     }
-    try await materialize()
+    try await materialize("fill_100k_one_txn")
+    try await materialize("set_wal_normal_batch1000", transactionRowCountMax: 1_000)
   }
 
   func runDurable() async throws {
@@ -78,18 +79,23 @@ struct BenchJournal {
     tools.sink.emit("disk_db", Double(storeBytes) / Double(sets.count), "B/event", peer: peer)
   }
 
-  /// Sets of different keys, until each is a row in SQLite: in WAL mode with synchronous=NORMAL, a transaction
-  /// of at most as many rows as the projector takes.
-  private func materialize() async throws {
+  /// Sets of different keys, until each is a row in SQLite, in WAL mode with synchronous=NORMAL.
+  /// - Parameter transactionRowCountMax: by default the projector makes one or two transactions of 100,000
+  ///   rows, as it finds them waiting.
+  private func materialize(_ metric: String, transactionRowCountMax: Int? = nil) async throws {
     let fill = tools.streams.fill
     guard !fill.isEmpty else { return }
-    try await withCache("materialize", "hindsight", storeEntries: fill.count) { cache in
+    var configuration = tools.configuration
+    configuration.storeLimit.entryCountMax = max(
+      configuration.storeLimit.entryCountMax, UInt64(fill.count))
+    if let transactionRowCountMax { configuration.transactionRowCountMax = transactionRowCountMax }
+    try await withCache("materialize", "hindsight", configuration) { cache in
       let made = try await BenchSetPeriod.of {
         for operation in fill { try await cache.set(operation, .enqueued) }
         try await cache.settle()
       }
       let seconds = (made.ended - made.began).seconds
-      tools.sink.emit("set_wal_normal_batch1000", Double(fill.count) / seconds, "sets/s")
+      tools.sink.emit(metric, Double(fill.count) / seconds, "sets/s")
       try await checking.readBack(cache, fill, count: fill.count, made: made)
     }
   }
@@ -151,13 +157,11 @@ struct BenchJournal {
   /// - Returns: bytes of its journal's files, and of its store's.
   @discardableResult
   private func withCache(
-    _ name: String, _ peer: String, storeEntries: Int = 0,
+    _ name: String, _ peer: String, _ configuration: CacheConfiguration? = nil,
     _ body: nonisolated(nonsending) (TextCache) async throws -> Void
   ) async throws -> (journal: Int, store: Int) {
-    var configuration = tools.configuration
+    var configuration = configuration ?? tools.configuration
     configuration.usesStore = peer == "hindsight"
-    configuration.storeLimit.entryCountMax = max(
-      configuration.storeLimit.entryCountMax, UInt64(storeEntries))
     if !configuration.usesStore {
       // Without a store, only memory can answer when the values are read back.
       configuration.memoryLimit = configuration.storeLimit

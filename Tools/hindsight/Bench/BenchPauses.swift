@@ -1,5 +1,4 @@
 import Foundation
-import Glibc
 import Hindsight
 import HindsightCore
 import Histogram
@@ -8,10 +7,12 @@ import Synchronization
 /// How long an operation of the memory tier takes at worst while everything else is going on: sets
 /// that fill segments, checkpoints, retention, sweeps of what expires, projection into SQLite.
 struct BenchPauses {
-  let sink: BenchSink
-  let workDirectory: String
+  let tools: BenchTools
   let entryCount: Int
   let seconds: Double
+
+  private var sink: BenchSink { tools.sink }
+  private var checking: BenchChecking { BenchChecking(tools: tools) }
 
   /// Bytes of a value.
   private static let valueByteCount = 100
@@ -19,23 +20,18 @@ struct BenchPauses {
   private static let expiringShare = 4
 
   func run() async throws {
-    let directory = "\(workDirectory)/hindsight-pauses-\(getpid())"
-    BenchCleanup.add(directory: directory)
     var configuration = CacheConfiguration()
     configuration.memoryLimit = TierLimit(entryCountMax: UInt64(entryCount))
     configuration.storeLimit = configuration.memoryLimit
     // Small, so that all of it happens often.
     configuration.segmentByteCount = 4 << 20
     configuration.retention = Retention(byteCountMax: 32 << 20)
-    do {
+    try await tools.withDirectory("pauses") { directory in
       try await withCache(at: directory, coder: .jsonText, configuration: configuration) {
         try await measure($0, directory)
       }
-    } catch {
-      try removeIfThere(directory)
-      throw error
+      try checking.journal(in: directory)
     }
-    try removeIfThere(directory)
   }
 
   private func measure(_ cache: TextCache, _ directory: String) async throws {
@@ -55,21 +51,23 @@ struct BenchPauses {
     isOver.store(true, ordering: .relaxed)
     report("clock_busy", control)
     report("hit_busy", hits)
-    report("set_busy", try await sets)
+    let (record, count) = try await sets
+    report("set_busy", record)
     let after = (cache.statistics, try BackgroundFiles(directory))
     try emitBackground(before, after)
+    try await readBack(cache, input, keys, setCount: count)
   }
 
-  /// Sets without a break, as fast as the queues let them in: new keys and old ones, some of them
-  /// short-lived.
+  /// Sets of keys that are there, without a break, as fast as the queues let them in; one set in four
+  /// expires after a second.
+  /// - Returns: how long each took, and how many there were.
   private func writeUntilOver(
     _ cache: TextCache, _ input: BenchInput, _ keys: [CacheKey], _ isOver: borrowing Atomic<Bool>
-  ) async throws -> PauseRecord {
+  ) async throws -> (PauseRecord, count: Int) {
     var record = PauseRecord()
     var at = 0
     while !isOver.load(ordering: .relaxed) {
-      // Old keys are passed over by the prober; every fourth of them expires.
-      let key = keys[(at &* 7_919) % keys.count]
+      let key = keys[Self.place(at, keys.count)]
       let isShort = at % Self.expiringShare == 0
       let value = input.value(at)
       let start = BenchTools.clock.now
@@ -78,41 +76,33 @@ struct BenchPauses {
       record.add(start.duration(to: BenchTools.clock.now))
       at += 1
     }
-    return record
+    return (record, at)
   }
 
-  /// Asks for one key after the other for so long, on a thread of its own. Without a cache it only
-  /// reads the clock: that shows what the machine does to any thread.
+  /// Which key a set is of.
+  private static func place(_ at: Int, _ count: Int) -> Int { (at &* 7_919) % count }
+
+  /// What has expired in memory is in the store.
+  private func readBack(
+    _ cache: TextCache, _ input: BenchInput, _ keys: [CacheKey], setCount: Int
+  ) async throws {
+    var newest = Array(keys.indices)
+    for at in 0..<setCount { newest[Self.place(at, keys.count)] = at }
+    try await checking.sample(cache, of: keys.count) { (keys[$0], input.value(newest[$0])) }
+    try await checking.expiry(cache)
+  }
+
   private func probe(
     _ cache: TextCache?, _ keys: [CacheKey], seconds: Double
   ) async throws -> PauseRecord {
-    try await withCheckedThrowingContinuation { continuation in
-      Thread.detachNewThread {
-        var record = PauseRecord()
-        var found = 0
-        var at = 0
-        let end = BenchTools.clock.now.advanced(by: .seconds(seconds))
-        var start = BenchTools.clock.now
-        while start < end {
-          if let cache {
-            if cache.memoryValue(for: keys[(at &* 104_729) % keys.count]) != nil { found += 1 }
-          } else {
-            found += 1
-          }
-          let now = BenchTools.clock.now
-          record.add(start.duration(to: now))
-          start = now
-          at += 1
-        }
-        // Short-lived entries may be absent.
-        if found * 2 > at {
-          continuation.resume(returning: record)
-        } else {
-          continuation.resume(
-            throwing: CheckFailure(message: "bench: \(found) of \(at) keys were in memory"))
-        }
-      }
+    let end = BenchTools.clock.now.advanced(by: .seconds(seconds))
+    let outcome = await HitProbe.run(cache, keys) { $0 < end ? .measuring : .over }
+    // Short-lived entries may be absent.
+    guard outcome.found * 2 > outcome.asked else {
+      throw CheckFailure(
+        message: "bench: \(outcome.found) of \(outcome.asked) keys were in memory")
     }
+    return outcome.record
   }
 
   private func report(_ metric: String, _ record: PauseRecord) {
@@ -140,47 +130,6 @@ struct BenchPauses {
     for (name, count) in rows where count == 0 {
       Output.diagnose("bench: no \(name) while it was measured; run it longer (--seconds)")
     }
-  }
-
-  private func removeIfThere(_ path: String) throws {
-    guard FileManager.default.fileExists(atPath: path) else { return }
-    try FileManager.default.removeItem(atPath: path)
-  }
-}
-
-/// The durations of operations of one thread.
-private struct PauseRecord: Sendable {
-  /// From here on it is looked at whether the thread was running all the time.
-  private static let long: UInt64 = 100_000
-
-  var all = Histogram<UInt64>(
-    highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
-  /// In nanoseconds.
-  var longest: UInt64 = 0
-  /// The longest one during which the scheduler didn't take the processor away.
-  var longestRunning: UInt64 = 0
-  private var preemptions = 0
-
-  mutating func add(_ duration: Duration) {
-    let (seconds, attoseconds) = duration.components
-    let nanoseconds = UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000)
-    all.record(nanoseconds)
-    longest = max(longest, nanoseconds)
-    guard nanoseconds >= Self.long else {
-      longestRunning = max(longestRunning, nanoseconds)
-      return
-    }
-    // Counted since the last long one: a preemption between two may hide a pause, but only one.
-    let now = Self.preemptionCount()
-    if now == preemptions { longestRunning = max(longestRunning, nanoseconds) }
-    preemptions = now
-  }
-
-  /// Involuntary context switches of this thread (getrusage(2)).
-  private static func preemptionCount() -> Int {
-    var usage = rusage()
-    getrusage(1, &usage)  // RUSAGE_THREAD
-    return usage.ru_nivcsw
   }
 }
 

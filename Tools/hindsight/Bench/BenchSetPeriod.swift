@@ -6,7 +6,7 @@ struct BenchSetPeriod: Sendable {
   var began: ContinuousClock.Instant
   var ended: ContinuousClock.Instant
 
-  /// Nearer to its expiry than this, a value may be there or not.
+  /// Nearer to its expiry than this, a value may be there or not: the cache's clock is coarse.
   private static let margin = Duration.milliseconds(50)
 
   /// Notes when `body` makes its sets.
@@ -16,6 +16,17 @@ struct BenchSetPeriod: Sendable {
     let began = BenchTools.clock.now
     try await body()
     return BenchSetPeriod(began: began, ended: BenchTools.clock.now)
+  }
+
+  /// What can be left of a value's time at a look between two instants.
+  /// - Parameter promotionTTL: how long a promotion, if the value may have had one, has let it live.
+  func remainder(
+    of ttl: Duration, promotionTTL: Duration?, from before: ContinuousClock.Instant,
+    to after: ContinuousClock.Instant
+  ) -> ClosedRange<Duration> {
+    let least = min(ttl, promotionTTL ?? ttl) - (after - began) - Self.margin
+    let most = min(ttl, ttl - (before - ended) + Self.margin)
+    return least...most
   }
 
   /// Whether a value with this TTL has certainly not expired at an instant.

@@ -2,7 +2,6 @@ import ArgumentParser
 import Foundation
 import Hindsight
 import HindsightCore
-import Synchronization
 
 /// Fills a cache and kills itself, so that its parent measures a recovery, and memory that nobody
 /// else has used before.
@@ -62,45 +61,5 @@ struct ScalingChild: AsyncParsableCommand {
       throw CheckFailure(message: "bench: the filler ended with \(child.terminationStatus)")
     }
     return try JSONDecoder().decode(Outcome.self, from: output)
-  }
-}
-
-/// Watches a directory for a checkpoint being written.
-final class CheckpointWatch: Sendable {
-  private static let intervalSeconds = 0.0005
-
-  private let directory: String
-  private let found = Mutex<Double?>(nil)
-  private let isOver = Atomic<Bool>(false)
-
-  init(_ directory: String) { self.directory = directory }
-
-  /// How long the last whole checkpoint took to write, to half a millisecond.
-  var seconds: Double? { found.withLock { $0 } }
-
-  func start() {
-    Thread.detachNewThread { [self] in
-      var began: ContinuousClock.Instant?
-      while !isOver.load(ordering: .relaxed) {
-        let isWriting = Self.isWriting(in: directory)
-        if isWriting, began == nil { began = BenchTools.clock.now }
-        if !isWriting, let start = began {
-          found.withLock { $0 = (BenchTools.clock.now - start).seconds }
-          began = nil
-        }
-        Thread.sleep(forTimeInterval: Self.intervalSeconds)
-      }
-    }
-  }
-
-  func stop() { isOver.store(true, ordering: .relaxed) }
-
-  private static func isWriting(in directory: String) -> Bool {
-    do {
-      return try FileManager.default.contentsOfDirectory(atPath: directory)
-        .contains { $0.hasSuffix(".checkpoint.tmp") }
-    } catch {
-      return false  // The directory is gone: the measurement is over.
-    }
   }
 }
