@@ -16,6 +16,7 @@ let benchmarks: @Sendable () -> Void = {
   _ = TaskThreads.shared
   addMemoryBenchmarks()
   addSetBenchmarks()
+  addFrameBenchmarks()
   addStoreBenchmarks()
   addUpkeepBenchmarks()
 }
