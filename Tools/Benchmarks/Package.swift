@@ -2,7 +2,9 @@
 import PackageDescription
 
 // A package of its own, so that who uses Hindsight doesn't depend on the benchmark library, and so
-// that the benchmarks call Hindsight as any other package does: through its public interface.
+// that the benchmarks call Hindsight as any other package does: through its products. Those of
+// frames and of `apply` alone import HindsightCore and HindsightJournal, too, which are no products
+// but modules that the products' interfaces are made of.
 //   swift package --package-path Tools/Benchmarks benchmark [--filter 'memory hit.*']
 let package = Package(
   name: "hindsight-benchmarks",

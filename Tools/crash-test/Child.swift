@@ -48,9 +48,6 @@ final class Child {
 
   deinit { for end in [input, output, errorOutput] where end >= 0 { close(end) } }
 
-  /// Whether everything sent has left for the child.
-  var isSent: Bool { unsent.isEmpty }
-
   func send(_ line: String) {
     guard input >= 0 else { return }
     unsent.append(contentsOf: line.utf8)

@@ -63,8 +63,6 @@ struct Reply {
     return nil
   }
 
-  func isTrue(_ name: String) -> Bool { fields[name].map { "\($0)" == "true" } ?? false }
-
   /// The error's code, where the reply is one.
   var code: String? {
     guard case .string(let code)? = fields["error"].flatMap({ $0["code"] }) else { return nil }

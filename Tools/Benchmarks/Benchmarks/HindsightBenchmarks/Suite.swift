@@ -16,6 +16,7 @@ let benchmarks: @Sendable () -> Void = {
   _ = TaskThreads.shared
   addMemoryBenchmarks()
   addSetBenchmarks()
+  addFrameBenchmarks()
   addStoreBenchmarks()
   addUpkeepBenchmarks()
 }
@@ -49,17 +50,25 @@ extension Benchmark {
 /// Calls `body` with the path of a directory that doesn't exist yet, and removes that afterwards,
 /// also where `body` throws.
 func withScratch(_ body: (String) async throws -> Void) async throws {
-  let path =
-    FileManager.default.temporaryDirectory
-    .appendingPathComponent("hindsight-benchmarks-\(UUID().uuidString)").path
+  let path = scratchPath()
   do {
     try await body(path)
   } catch {
-    if FileManager.default.fileExists(atPath: path) {
-      try FileManager.default.removeItem(atPath: path)
-    }
+    try removeScratch(path)
     throw error
   }
+  try removeScratch(path)
+}
+
+/// The path of a temporary directory that doesn't exist yet.
+func scratchPath() -> String {
+  FileManager.default.temporaryDirectory
+    .appendingPathComponent("hindsight-benchmarks-\(UUID().uuidString)").path
+}
+
+/// Removes such a directory, if it is there.
+func removeScratch(_ path: String) throws {
+  guard FileManager.default.fileExists(atPath: path) else { return }
   try FileManager.default.removeItem(atPath: path)
 }
 

@@ -1,15 +1,10 @@
 import Benchmark
 import Foundation
 import Hindsight
-import HindsightJournal
 import HindsightReplay
 import HindsightTesting
 
 /// What happens beside reads and writes: expiry, projection, checkpoints, recovery, readers of journals.
-///
-/// Frames' encoding and decoding and `apply` by themselves are in none of the package's products: the first
-/// is part of "frame", the others of "decode and apply". Tools/instruction-counts counts the instructions of
-/// each (`encode`, `decode`, `apply`).
 func addUpkeepBenchmarks() {
   let count = 10_000
   Benchmark("expiry sweep: 10,000 entries") { benchmark in
@@ -67,14 +62,13 @@ private func addReaders(_ count: Int) {
         try await withCache(
           at: scratch, coder: .jsonText, configuration: configuration
         ) { try await fill($0, try Input.keys(0..<count)) }
-        let storage = try PosixStorage(path: scratch)
         var found = 0
         try await benchmark.timed(count) {
           if verifies {
-            let verification = Verifier(storage) { nil }.run()
+            let verification = try Verifier(directory: scratch).run()
             found = verification.problems.isEmpty ? verification.events : 0
           } else {
-            _ = try EventStream(storage).replay { _ in found += 1 }
+            _ = try EventStream(directory: scratch).replay { _ in found += 1 }
           }
         }
         guard found > count else { throw BenchmarkFailure(message: "\(name): \(found) events") }
