@@ -30,7 +30,8 @@ struct BenchTests {
       metrics.isSuperset(of: [
         "mem_set_cap1000", "mem_get_hit_1k_1t", "mem_get_hit_1k_2t", "set_background_caller",
         "set_background_drained", "disk_log", "set_buffered_1w", "set_buffered_64w", "set_fsync_1w",
-        "set_fsync_16w", "set_fsync_64w", "recover_200k", "recover_200k_rate", "rss_after_200k",
+        "set_fsync_16w", "set_fsync_64w", "fill_100k_one_txn", "set_wal_normal_batch1000",
+        "recover_200k", "recover_200k_rate", "rss_after_200k",
         "reopen", "disk_db", "set_settled",
         "persistent_get_1t",
         "persistent_get_64w", "two_tier_get_zipf",
@@ -60,7 +61,12 @@ struct BenchTests {
     let result = try Command.run(
       ["bench", "--pauses", "--entries", "2000", "--seconds", "0.4", "--json"])
     #expect(result.status == 0, "\(result.errors)")
-    let rows = try #require(try json(result.output)["rows"] as? [[String: Any]])
+    let report = try json(result.output)
+    let checks = try #require(report["checks"] as? [String: Int])
+    #expect(
+      checks["valuesCompared"] == 2_000 && checks["expiriesSeen"] == 1
+        && checks["journalsVerified"] == 1)
+    let rows = try #require(report["rows"] as? [[String: Any]])
     var values: [String: Double] = [:]
     for row in rows { values[try #require(row["metric"] as? String)] = row["value"] as? Double }
     for metric in ["clock_quiet", "hit_quiet", "clock_busy", "hit_busy", "set_busy"] {

@@ -19,7 +19,7 @@ METRICS = [
     ("set_fsync_16w", "… 16 callers"),
     ("set_fsync_64w", "… 64 callers"),
     ("set_fsync_1w_pipeline64", "… 1 caller, 64 at a time"),
-    ("fill_100k_one_txn", "100,000 rows into SQLite, Hindsight's through its journal, one transaction"),
+    ("fill_100k_one_txn", "100,000 rows into SQLite, one transaction (Hindsight: through its journal, a few)"),
     ("set_wal_normal_batch1000", "… 1,000 rows a transaction"),
     ("disk_log", "journal, bytes a set"),
     ("recover_200k", "reopening 200,000 sets"),

@@ -80,8 +80,8 @@ struct BenchJournal {
   }
 
   /// Sets of different keys, until each is a row in SQLite, in WAL mode with synchronous=NORMAL.
-  /// - Parameter transactionRowCountMax: by default the projector makes one or two transactions of 100,000
-  ///   rows, as it finds them waiting.
+  /// - Parameter transactionRowCountMax: by default the projector makes a few transactions of 100,000 rows,
+  ///   each of what is durable and waits by then; the peers make one.
   private func materialize(_ metric: String, transactionRowCountMax: Int? = nil) async throws {
     let fill = tools.streams.fill
     guard !fill.isEmpty else { return }
