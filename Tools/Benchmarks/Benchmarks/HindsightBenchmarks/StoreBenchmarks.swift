@@ -4,8 +4,8 @@ import Glibc
 import Hindsight
 import HindsightTesting
 
-/// Lookups that the store's reader thread answered, since answering in place would have waited for the
-/// disk: the queries beyond one a lookup.
+/// Lookups that the store's reader thread answered, since answering in place would have waited, most often for
+/// the disk: the queries beyond one a lookup.
 ///
 /// It leaves out those that found every connection for reads in place busy, which takes three threads.
 private let readerLookups = BenchmarkMetric.custom(
