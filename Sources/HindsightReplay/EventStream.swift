@@ -180,6 +180,7 @@ final class ResolvingSink: ReplaySink {
   private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
   private(set) var eventCount = 0
+  var digest: UInt64 { state.digest }
   private var budget: ReplayBudget
   private let body: (ResolvedEvent) -> Void
 

@@ -70,6 +70,7 @@ public struct Verifier {
       limits: limits, digests: digests, applied: mark?.applied, progress: progress)
     let isWhole = run(replay, sink, isLive: isLive, mark, &result)
     sink.report(into: &result)
+    result.digest = digest(directory, sink, SequenceNumber(result.lastSequence))
     if let store, isWhole, result.storeApplied != nil {
       compare(store, sink, &result)
     }
@@ -163,6 +164,23 @@ public struct Verifier {
       sayWhatOpeningDoes(replay, last, mark, damagedThrough: sink.damagedThrough, &result)
     }
     return true
+  }
+
+  /// The digest as of the last event. Where what follows that didn't get in, the state is lost with it:
+  /// another replay ends before that.
+  private func digest(
+    _ directory: JournalDirectory, _ sink: VerifyingSink, _ last: SequenceNumber
+  ) -> String {
+    if let digest = sink.digest { return hexadecimal(digest) }
+    guard last > .zero else { return hexadecimal(CacheState(hashSeed: 0).digest) }
+    let again = ResolvingSink(limits) { _ in }
+    do throws(DamageError) {
+      let end = try JournalReplay(directory)
+        .run(from: .notAfter(last), through: last, stopsAtDamage: true, into: again)
+      return end.last == last ? hexadecimal(again.digest) : ""
+    } catch {
+      return ""  // What is wrong has been told.
+    }
   }
 
   /// Finds out what the next opening makes of the journal, the way an opening does.
