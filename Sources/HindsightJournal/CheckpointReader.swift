@@ -4,7 +4,7 @@ public import HindsightCore
 public struct CheckpointReader {
   public let header: CheckpointHeader
   /// The file.
-  public var name: String { FileName.checkpoint(header.number) }
+  public var name: String { header.name }
   /// The file's size.
   let byteCount: UInt64
   private let file: any JournalFile

@@ -30,6 +30,8 @@ public protocol ReplaySink: AnyObject {
   /// The frame that the last records came from ends here.
   /// - Throws: `StateError` where the state is not what something else says it is.
   func endFrame(at position: JournalPosition) throws(StateError)
+  /// The same, for a sink that wants to know the checksum of the frame's header.
+  func endFrame(at position: JournalPosition, headerChecksum: UInt32) throws(StateError)
 }
 
 extension ReplaySink {
@@ -42,6 +44,9 @@ extension ReplaySink {
   /// A sink that checks for itself has no use for the digest of what was read.
   public func finishRestore(digest: UInt64, computed: UInt64?) throws(StateError) {
     try finishRestore(digest: digest)
+  }
+  public func endFrame(at position: JournalPosition, headerChecksum: UInt32) throws(StateError) {
+    try endFrame(at: position)
   }
 }
 
@@ -74,6 +79,8 @@ public struct ReplayEnd: Sendable {
   public internal(set) var checkpointByteCount: UInt64 = 0
   /// Checkpoints that were damaged, and so passed over.
   public internal(set) var damagedCheckpoints: [DamageError] = []
+  /// The event behind which it began.
+  public internal(set) var follows = SequenceNumber.zero
   public internal(set) var last = SequenceNumber.zero
   public internal(set) var position = JournalPosition(segment: 0, byteOffset: 0)
   public internal(set) var tail = Tail.end
@@ -155,7 +162,7 @@ public struct JournalReplay {
         file: directory.segments.last?.name ?? FileName.segment(1),
         "no whole checkpoint contains anything after event \(least)")
     }
-    guard var index = directory.segmentIndex(after: end.last) else {
+    guard let index = directory.segmentIndex(after: end.last) else {
       if directory.isEmpty, end.last == .zero { return end }
       // A checkpoint that couldn't be read is not one that isn't whole.
       if let failure = end.damagedCheckpoints.compactMap(\.storageFailure).first {
@@ -165,13 +172,23 @@ public struct JournalReplay {
       throw .structure(
         file: name, "the journal before it is missing, and no whole checkpoint reaches up to it")
     }
+    end.follows = end.last
+    try replay(from: index, stopsAtDamage: stopsAtDamage, crossesGaps: crossesGaps, sink, &end)
+    return end
+  }
+
+  private func replay(
+    from first: Int, stopsAtDamage: Bool, crossesGaps: Bool, _ sink: any ReplaySink,
+    _ end: inout ReplayEnd
+  ) throws(DamageError) {
+    var index = first
     while index < directory.segments.count, !end.isThrough {
       do throws(DamageError) {
         try replay(index, sink, crossesGaps: crossesGaps, &end)
       } catch {
         guard stopsAtDamage, error.storageFailure == nil else { throw error }
         end.damage = error
-        return end
+        return
       }
       index += 1
     }
@@ -187,7 +204,6 @@ public struct JournalReplay {
         end.damage = error
       }
     }
-    return end
   }
 
   // MARK: Checkpoints
@@ -338,11 +354,7 @@ public struct JournalReplay {
   private func reader(
     _ segment: JournalDirectory.Segment, _ end: ReplayEnd
   ) throws(DamageError) -> FrameReader {
-    let header = UInt64(Format.segmentHeaderByteCount)
-    // A segment that begins behind the checkpoint isn't the one that it means: a salvage has made it
-    // in the place of one that was lost.
-    if end.frameCount == 0, end.checkpoint != nil, end.position.segment == segment.header.number,
-      end.position.byteOffset > header, segment.header.follows < end.last
+    if end.frameCount == 0, end.checkpoint != nil, segment.goesOn(at: end.position, after: end.last)
     {
       let size = try DamageError.wrap { () throws(StorageError) in try segment.file.size() }
       guard size >= end.position.byteOffset else {
@@ -392,7 +404,7 @@ public struct JournalReplay {
           offset = frame.end
           let position = JournalPosition(
             segment: segment.header.number, byteOffset: frame.end)
-          try sink.endFrame(at: position)
+          try sink.endFrame(at: position, headerChecksum: frame.headerChecksum)
         })
     } catch {
       // A frame is in with all of its events, or not at all: the journal ends before it.
@@ -423,5 +435,23 @@ public struct JournalReplay {
         file: successor.name,
         "it continues after \(successor.header.follows), but \(segment.name) ends at \(end.last)")
     }
+  }
+}
+
+extension JournalDirectory {
+  /// Whether a replay that begins with this checkpoint goes on inside a segment, at the place that it states.
+  package func goesOnInside(_ checkpoint: CheckpointHeader) -> Bool {
+    let last = checkpoint.head.sequence
+    guard let index = segmentIndex(after: last) else { return false }
+    return segments[index].goesOn(at: checkpoint.position, after: last)
+  }
+}
+
+extension JournalDirectory.Segment {
+  /// Whether a checkpoint goes on inside it. A segment that begins behind the checkpoint isn't the one that
+  /// it means: a salvage has made it in the place of one that was lost.
+  fileprivate func goesOn(at position: JournalPosition, after last: SequenceNumber) -> Bool {
+    position.segment == header.number
+      && position.byteOffset > UInt64(Format.segmentHeaderByteCount) && header.follows < last
   }
 }

@@ -64,11 +64,12 @@ public struct Verifier {
     guard let replay = crossingReplay(isLive: isLive, &result) else { return (result, false) }
     let directory = replay.directory
     result.segments = directory.segmentNumbers.count
-    let digests = checkCheckpoints(directory, &result)
+    let checkpoints = checkCheckpoints(directory, &result)
+    let places = CheckpointPlaces(checkpoints, directory)
     let mark = store.flatMap { ours($0, directory, &result) }
     let sink = VerifyingSink(
-      limits: limits, digests: digests, applied: mark?.applied, progress: progress)
-    let isWhole = run(replay, sink, isLive: isLive, mark, &result)
+      limits: limits, places: places, applied: mark?.applied, progress: progress)
+    let isWhole = run(replay, checkpoints, places, sink, isLive: isLive, mark, &result)
     sink.report(into: &result)
     result.digest = digest(directory, sink, SequenceNumber(result.lastSequence))
     if let store, isWhole, result.storeApplied != nil {
@@ -121,15 +122,16 @@ public struct Verifier {
 
   /// - Returns: whether all was replayed that can be; false where that is beyond the limits.
   private func run(
-    _ replay: CrossingReplay, _ sink: VerifyingSink, isLive: Bool, _ mark: StoreMark?,
-    _ result: inout Verification
+    _ replay: CrossingReplay, _ checkpoints: [CheckpointHeader], _ places: CheckpointPlaces,
+    _ sink: VerifyingSink, isLive: Bool, _ mark: StoreMark?, _ result: inout Verification
   ) -> Bool {
     let directory = replay.directory
     var last: ReplayEnd?
     do throws(DamageError) {
-      let whole = [SequenceNumber](sink.digests.keys)
+      let whole = checkpoints.map(\.head.sequence)
       try replay.run(into: sink, whole: whole) { (end, problem) throws(DamageError) in
         last = end
+        places.partEnded(end)
         result.frames += end.frameCount
         result.storedBytes += end.storedByteCount
         result.rawBytes += end.rawByteCount
@@ -148,6 +150,8 @@ public struct Verifier {
         return false
       }
     }
+    places.end()
+    for problem in places.problems { result.note(problem) }
     if let last, last.isBeyondLimits {
       result.notes.append(
         "what follows was not verified; if you trust the journal, verify it without limits "
@@ -223,7 +227,10 @@ public struct Verifier {
     if !result.isSound, !result.problems.contains(where: \.isOfStore) {
       let place = end.checkpoint.map { "checkpoint \($0)" } ?? "its beginning"
       let history = damagedThrough.map { "; the history up to event \($0) has holes" } ?? ""
-      result.notes.append("opening the cache is not refused: it begins from \(place)\(history)")
+      let isShort = end.last.rawValue < result.lastSequence
+      let loss = isShort ? ", and drops what follows event \(end.last)" : ""
+      result.notes.append(
+        "opening the cache is not refused: it begins from \(place)\(loss)\(history)")
     }
     if verdict == .tornTail, var torn {
       torn.message +=
@@ -237,22 +244,21 @@ public struct Verifier {
   }
 
   /// Reads every checkpoint whole.
-  /// - Returns: the digests of those that are whole, by their sequences.
+  /// - Returns: those that are whole.
   private func checkCheckpoints(
     _ directory: JournalDirectory, _ result: inout Verification
-  ) -> [SequenceNumber: UInt64] {
-    var digests: [SequenceNumber: UInt64] = [:]
+  ) -> [CheckpointHeader] {
+    var whole: [CheckpointHeader] = []
     for number in directory.checkpoints {
       do throws(DamageError) {
-        let header = try check(number, of: directory.journalID)
+        whole.append(try check(number, of: directory.journalID))
         result.checkpoints += 1
-        digests[header.head.sequence] = header.digest
       } catch {
         if case .storage(let error) = error, error.code == .noSuchFileOrDirectory { continue }
         result.note(Verification.Problem(error))
       }
     }
-    return digests
+    return whole
   }
 
   private func check(

@@ -7,8 +7,8 @@ final class VerifyingSink: ReplaySink {
   private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
   private var budget: ReplayBudget
-  /// Of the whole checkpoints.
-  let digests: [SequenceNumber: UInt64]
+  /// The whole checkpoints.
+  private let places: CheckpointPlaces
   private let applied: SequenceNumber?
   private let progress: (Int) -> Void
   private var events = 0
@@ -33,11 +33,11 @@ final class VerifyingSink: ReplaySink {
   private var lastDigest: UInt64?
 
   init(
-    limits: ReplayLimits, digests: [SequenceNumber: UInt64], applied: SequenceNumber?,
+    limits: ReplayLimits, places: CheckpointPlaces, applied: SequenceNumber?,
     progress: @escaping (Int) -> Void
   ) {
     budget = ReplayBudget(limits)
-    self.digests = digests
+    self.places = places
     self.applied = applied
     self.progress = progress
   }
@@ -113,13 +113,16 @@ final class VerifyingSink: ReplaySink {
     captureProjection()
   }
 
+  func endFrame(at position: JournalPosition) {}
+
   /// Checkpoints are taken at frames' ends.
-  func endFrame(at position: JournalPosition) throws(StateError) {
-    guard let stated = digests[state.head.sequence],
-      !replayedCheckpoints.contains(state.head.sequence)
-    else { return }
-    try state.check(digest: stated)
-    replayedCheckpoints.insert(state.head.sequence)
+  func endFrame(at position: JournalPosition, headerChecksum: UInt32) throws(StateError) {
+    let last = state.head.sequence
+    places.frameEnded(with: last, at: position, headerChecksum: headerChecksum)
+    let digests = places.digests(at: last)
+    guard !digests.isEmpty, !replayedCheckpoints.contains(last) else { return }
+    for stated in digests { try state.check(digest: stated) }
+    replayedCheckpoints.insert(last)
   }
 
   func report(into result: inout Verification) {

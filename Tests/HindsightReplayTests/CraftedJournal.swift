@@ -5,7 +5,7 @@ import HindsightTesting
 /// A journal whose frames have the right checksums, whatever its events are.
 final class CraftedJournal {
   let storage = SimulatedStorage()
-  private let writer: JournalWriter
+  let writer: JournalWriter
   private(set) var last = SequenceNumber.zero
   /// All events at once.
   private let at = Timestamp(microseconds: 1_000)
@@ -24,7 +24,35 @@ final class CraftedJournal {
       last = last.next
     }
     try writer.append(
-      frame.takeAll(bootTime: Microseconds(rawValue: 0)), durable: .zero, endsRun: false)
+      frame.takeAll(bootTime: Microseconds(rawValue: 0)), durable: .zero, endsRun: true)
+  }
+
+  /// Leaves numbers out.
+  func skip(_ count: UInt64) { last = SequenceNumber(last.rawValue + count) }
+
+  /// Appends a frame of so many events that change nothing.
+  func appendNothing(count: Int) throws {
+    let nothing = Invalidated(subject: .key(Array("k:none".utf8)[...]), reason: nil)
+    try append([Event](repeating: .invalidated(nothing), count: count))
+  }
+
+  /// Writes a checkpoint of a state without entries.
+  /// - Parameters:
+  ///   - last: the state's last event.
+  ///   - opened: how the cache was opened.
+  ///   - position: where the journal goes on.
+  func checkpoint(
+    number: UInt32, last: SequenceNumber, _ opened: Event, position: JournalPosition,
+    previousChecksum: UInt32? = nil
+  ) throws {
+    guard case .opened(let opened) = opened else { preconditionFailure("not how it was opened") }
+    let head = StateHead(sequence: last, at: at, opened: opened, isClosed: false)
+    var header = CheckpointHeader(
+      number: number, journalID: writer.journalID, head: head, digest: 0, entryCount: 0,
+      position: position, bootTime: 0)
+    header.previousChecksum = previousChecksum
+    let digest = StateDigest(head, orderIsTold: true).value
+    _ = try CheckpointWriter(storage, header).finish(digest: digest)
   }
 
   /// - Returns: the journal.
