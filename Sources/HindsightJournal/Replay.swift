@@ -81,6 +81,9 @@ public struct ReplayEnd: Sendable {
   public internal(set) var damagedCheckpoints: [DamageError] = []
   /// The event behind which it began.
   public internal(set) var follows = SequenceNumber.zero
+  /// Events before that which stand in the journal: no checkpoint leads to them, so a replay from the oldest
+  /// place passes them over.
+  public internal(set) var unreached: ClosedRange<SequenceNumber>?
   public internal(set) var last = SequenceNumber.zero
   public internal(set) var position = JournalPosition(segment: 0, byteOffset: 0)
   public internal(set) var tail = Tail.end
@@ -173,7 +176,34 @@ public struct JournalReplay {
         file: name, "the journal before it is missing, and no whole checkpoint reaches up to it")
     }
     end.follows = end.last
+    if case .oldest = start, let first = directory.segments.first?.header.follows,
+      first < end.last
+    {
+      end.unreached = first.next...end.last
+    }
     try replay(from: index, stopsAtDamage: stopsAtDamage, crossesGaps: crossesGaps, sink, &end)
+    return end
+  }
+
+  /// Replays from a segment's beginning up to the first damage, whatever comes before it: for a sink that
+  /// needs no state. It is told where that is as if a checkpoint were restored.
+  /// - Parameters:
+  ///   - number: the segment's.
+  ///   - last: the replay ends with the frame that has this event.
+  package func run(
+    fromSegment number: UInt32, through last: SequenceNumber, into sink: any ReplaySink
+  ) throws(DamageError) -> ReplayEnd {
+    var end = ReplayEnd()
+    end.through = last
+    sink.begin()
+    guard let index = directory.segments.firstIndex(where: { $0.header.number == number }) else {
+      return end
+    }
+    end.position = .start(of: number)
+    end.last = directory.segments[index].header.follows
+    end.follows = end.last
+    sink.restore(StateHead(sequence: end.last, at: .zero, opened: nil, isClosed: false))
+    try replay(from: index, stopsAtDamage: true, crossesGaps: true, sink, &end)
     return end
   }
 

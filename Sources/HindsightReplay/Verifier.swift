@@ -132,6 +132,7 @@ public struct Verifier {
       try replay.run(into: sink, whole: whole) { (end, problem) throws(DamageError) in
         last = end
         places.partEnded(end)
+        if let unreached = end.unreached { try walk(unreached, directory, places, &result) }
         result.frames += end.frameCount
         result.storedBytes += end.storedByteCount
         result.rawBytes += end.rawByteCount
@@ -168,6 +169,17 @@ public struct Verifier {
       sayWhatOpeningDoes(replay, last, mark, damagedThrough: sink.damagedThrough, &result)
     }
     return true
+  }
+
+  /// Checks what comes before the checkpoint that the replay began with.
+  private func walk(
+    _ unreached: ClosedRange<SequenceNumber>, _ directory: JournalDirectory,
+    _ places: CheckpointPlaces, _ result: inout Verification
+  ) throws(DamageError) {
+    result.notes.append(
+      "no checkpoint leads to events \(unreached.lowerBound) to \(unreached.upperBound): they were "
+        + "read, and their order was checked, but they could not be applied")
+    try FrameWalk(places).run(directory, through: unreached.upperBound) { result.note($0) }
   }
 
   /// The digest as of the last event. Where what follows that didn't get in, the state is lost with it:

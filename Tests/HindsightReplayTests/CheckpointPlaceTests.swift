@@ -52,4 +52,34 @@ struct CheckpointPlaceTests {
       #expect(says, "\(found.notes)")
     }
   }
+
+  @Test("also of the checkpoint that the replay begins with", arguments: Wrong.allCases)
+  func first(wrong: Wrong) throws {
+    let journal = try CraftedJournal()
+    let opened = journal.opened(memory: 5)
+    try journal.append([opened])
+    try journal.writer.rotate()
+    try journal.appendNothing(count: 2)
+    let before = journal.writer.end
+    try journal.appendNothing(count: 2)
+    let end = journal.writer.end
+    var (last, position, checksum) = (journal.last, end.position, end.previousChecksum)
+    switch wrong {
+    case .nothing: break
+    case .segmentStart: position = .start(of: position.segment)
+    case .beyond: position.byteOffset -= 1
+    case .frameBefore: position = before.position
+    case .insideFrame: last = SequenceNumber(last.rawValue - 1)
+    case .checksum: checksum ^= 1
+    }
+    try journal.checkpoint(
+      number: 1, last: last, opened, position: position, previousChecksum: checksum)
+    let storage = try journal.close()
+    storage.delete("00000001.journal")
+    let found = Verifier(storage) { nil }.run()
+    let isRight = wrong == .nothing || wrong == .segmentStart
+    let isNamed = found.problems.contains { $0.file == "00000001.checkpoint" }
+    #expect(isNamed == !isRight, "\(found.problems)")
+    #expect(found.isSound == isRight, "\(found.problems)")
+  }
 }
