@@ -15,6 +15,10 @@ public protocol ReplaySink: AnyObject {
   /// Whether it wants the entries of a checkpoint, and with them to know that they are whole.
   var takesEntries: Bool { get }
 
+  /// Something was decoded for it, also what is passed over then.
+  /// - Throws: `StateError.beyondLimits` where it takes on no more.
+  func spend(_ work: ReplayWork) throws(StateError)
+
   // For a sink that lets the thread that reads ahead do a part. Others need none of it.
 
   /// Where the next entries belong.
@@ -36,6 +40,7 @@ public protocol ReplaySink: AnyObject {
 
 extension ReplaySink {
   public var takesEntries: Bool { true }
+  public func spend(_ work: ReplayWork) throws(StateError) {}
   public func willRestore(_ filings: borrowing Span<Filing>) {}
   public var takesLentSets: Bool { false }
   public func apply(_ set: LentSet) throws(StateError) {
@@ -47,6 +52,25 @@ extension ReplaySink {
   }
   public func endFrame(at position: JournalPosition, headerChecksum: UInt32) throws(StateError) {
     try endFrame(at: position)
+  }
+}
+
+/// What a replay has done for its sink.
+public struct ReplayWork: Sendable {
+  /// Decoded events, or what takes as long.
+  public var eventCount = 0
+  /// Their bytes before compression.
+  public var rawByteCount = 0
+  /// Their bytes as they are stored; 0 for what is passed over, and so may be decoded any number of times.
+  public var storedByteCount = 0
+
+  /// Reading a checkpoint's header.
+  static let header = ReplayWork(eventCount: 16)
+
+  package init(eventCount: Int = 0, rawByteCount: Int = 0, storedByteCount: Int = 0) {
+    self.eventCount = eventCount
+    self.rawByteCount = rawByteCount
+    self.storedByteCount = storedByteCount
   }
 }
 
@@ -260,6 +284,7 @@ public struct JournalReplay {
     for number in numbers {
       do throws(DamageError) {
         let reader = try CheckpointReader(directory.storage, number: number)
+        try spend(.header, reader.name, 0, sink)
         let sequence = reader.header.head.sequence
         if case .notAfter(let most) = start, sequence > most { continue }
         if case .after(let least) = start, sequence <= least { continue }
@@ -305,12 +330,23 @@ public struct JournalReplay {
     let header = reader.header
     let digest = try reader.forEachEntry(
       hashSeed: sink.hashSeed, ahead: { sink.willRestore($0) },
+      read: { (count) throws(StateError) in try sink.spend(ReplayWork(storedByteCount: count)) },
       body: { (image, value) throws(StateError) in try sink.restore(image, value: value) })
     let isTold = header.head.opened?.accessLog != .off
     do throws(StateError) {
       try sink.finishRestore(digest: header.digest, computed: isTold ? digest : nil)
     } catch {
       throw .state(file: reader.name, offset: 0, error)
+    }
+  }
+
+  private func spend(
+    _ work: ReplayWork, _ file: String, _ offset: UInt64, _ sink: any ReplaySink
+  ) throws(DamageError) {
+    do throws(StateError) {
+      try sink.spend(work)
+    } catch {
+      throw .state(file: file, offset: offset, error)
     }
   }
 
@@ -328,6 +364,7 @@ public struct JournalReplay {
         if error.storageFailure != nil { throw error }
         continue  // A damaged checkpoint bridges nothing; verify names it.
       }
+      try spend(.header, reader.name, 0, sink)
       let head = reader.header.head
       guard reader.header.gapFirst == end.last.next, head.sequence == follows ?? head.sequence
       else { continue }
@@ -405,13 +442,18 @@ public struct JournalReplay {
     _ frame: DecodedFrames.Frame, _ segment: JournalDirectory.Segment,
     _ successor: JournalDirectory.Segment?, _ sink: any ReplaySink, _ end: inout ReplayEnd
   ) throws(DamageError) -> Bool {
+    let last = frame.header.last
+    let isNew = last > end.last
+    let work = ReplayWork(
+      eventCount: Int(frame.header.count), rawByteCount: Int(frame.header.rawByteCount),
+      storedByteCount: isNew ? Int(frame.end - frame.offset) : 0)
+    try spend(work, segment.name, frame.offset, sink)
     end.proven = max(end.proven, frame.header.durable)
     end.frames.append(
       ReplayEnd.FramePlace(
         offset: frame.offset, first: frame.header.first, follows: end.last,
         encoding: frame.header.encoding))
-    let last = frame.header.last
-    guard last > end.last else { return true }
+    guard isNew else { return true }
     // Beyond where its successor continues, a segment is void.
     if let successor, last > successor.header.follows { return false }
     var offset = frame.offset

@@ -5,10 +5,13 @@ import HindsightJournal
 /// sequences and time hold all the same.
 final class FrameWalk: ReplaySink {
   private let places: CheckpointPlaces
+  private var budget: ReplayBudget
   private var last = SequenceNumber.zero
   private var at = Timestamp.zero
 
-  init(_ places: CheckpointPlaces) { self.places = places }
+  init(_ limits: ReplayLimits, _ places: CheckpointPlaces) {
+    (budget, self.places) = (ReplayBudget(limits), places)
+  }
 
   /// Walks from the journal's beginning up to what a replay from a checkpoint begins with.
   /// - Parameters:
@@ -29,6 +32,7 @@ final class FrameWalk: ReplaySink {
         problem(found)
         previous = found
       }
+      if end.isBeyondLimits { return }
       // Behind damage, the next segment's beginning is where something is known again.
       next = max(number, end.position.segment) + 1
     }
@@ -45,6 +49,7 @@ final class FrameWalk: ReplaySink {
   // MARK: ReplaySink
 
   func begin() {}
+  func spend(_ work: ReplayWork) throws(StateError) { try budget.spend(work) }
   func restore(_ head: StateHead) { (last, at) = (head.sequence, head.at) }
   var takesEntries: Bool { false }
   var hashSeed: UInt64 { 0 }

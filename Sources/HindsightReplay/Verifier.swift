@@ -179,7 +179,7 @@ public struct Verifier {
     result.notes.append(
       "no checkpoint leads to events \(unreached.lowerBound) to \(unreached.upperBound): they were "
         + "read, and their order was checked, but they could not be applied")
-    try FrameWalk(places).run(directory, through: unreached.upperBound) { result.note($0) }
+    try FrameWalk(limits, places).run(directory, through: unreached.upperBound) { result.note($0) }
   }
 
   /// The digest as of the last event. Where what follows that didn't get in, the state is lost with it:
@@ -261,9 +261,10 @@ public struct Verifier {
     _ directory: JournalDirectory, _ result: inout Verification
   ) -> [CheckpointHeader] {
     var whole: [CheckpointHeader] = []
+    var budget = ReplayBudget(limits)
     for number in directory.checkpoints {
       do throws(DamageError) {
-        whole.append(try check(number, of: directory.journalID))
+        whole.append(try check(number, of: directory.journalID, &budget))
         result.checkpoints += 1
       } catch {
         if case .storage(let error) = error, error.code == .noSuchFileOrDirectory { continue }
@@ -274,7 +275,7 @@ public struct Verifier {
   }
 
   private func check(
-    _ number: UInt32, of journal: JournalID?
+    _ number: UInt32, of journal: JournalID?, _ budget: inout ReplayBudget
   ) throws(DamageError) -> CheckpointHeader {
     let reader = try CheckpointReader(storage, number: number)
     let id = reader.header.journalID
@@ -284,11 +285,13 @@ public struct Verifier {
     var state = CacheState(hashSeed: .random(in: 0 ... .max))
     let head = reader.header.head
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
-    var budget = ReplayBudget(limits)
-    try reader.forEachEntry(hashSeed: state.hashSeed) { (image, _) throws(StateError) in
-      try budget.spend(nil, state)
-      try state.restore(image)
-    }
+    try reader.forEachEntry(
+      hashSeed: state.hashSeed,
+      read: { (count) throws(StateError) in try budget.spend(ReplayWork(storedByteCount: count)) },
+      body: { (image, _) throws(StateError) in
+        try budget.spendEntry(state)
+        try state.restore(image)
+      })
     do throws(StateError) {
       try state.finishRestore(digest: reader.header.digest)
     } catch {

@@ -68,9 +68,11 @@ final class VerifyingSink: ReplaySink {
 
   var hashSeed: UInt64 { state.hashSeed }
   func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
-    try budget.spend(nil, state)
+    try budget.spendEntry(state)
     try state.restore(image)
   }
+
+  func spend(_ work: ReplayWork) throws(StateError) { try budget.spend(work) }
 
   func finishRestore(digest: UInt64) throws(StateError) {
     try state.finishRestore(digest: digest)
