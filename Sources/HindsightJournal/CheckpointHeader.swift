@@ -3,6 +3,8 @@ public import HindsightCore
 /// A checkpoint's fixed facts; see Format.swift.
 public struct CheckpointHeader: Equatable, Sendable {
   public var number: UInt32
+  /// The file.
+  public var name: String { FileName.checkpoint(number) }
   public var journalID: JournalID
   public var head: StateHead
   public var digest: UInt64

@@ -4,7 +4,7 @@ public import HindsightCore
 public struct CheckpointReader {
   public let header: CheckpointHeader
   /// The file.
-  public var name: String { FileName.checkpoint(header.number) }
+  public var name: String { header.name }
   /// The file's size.
   let byteCount: UInt64
   private let file: any JournalFile
@@ -31,6 +31,8 @@ public struct CheckpointReader {
   private struct Step: Sendable {
     var found: Found
     var offset: UInt64
+    /// Bytes that were read for it.
+    var storedByteCount = 0
     var block: [UInt8] = []
     var entries: [Entry] = []
     /// Where the index will file them, in order.
@@ -111,11 +113,13 @@ public struct CheckpointReader {
   /// - Parameters:
   ///   - hashSeed: what keys are hashed with: that of the state which takes them.
   ///   - ahead: is called before some of them with where they belong.
+  ///   - read: is told how many bytes of the file have been read since, before what they hold.
   /// - Returns: the digest of a state with these entries, if their order is told.
   /// - Throws: `DamageError`; whatever `body` throws, wrapped with the place.
   @discardableResult
   public func forEachEntry(
     hashSeed: UInt64, ahead: (borrowing Span<Filing>) -> Void = { _ in },
+    read: (Int) throws(StateError) -> Void = { _ in },
     body: (LentImage, UnsafeRawBufferPointer?) throws(StateError) -> Void
   ) throws(DamageError) -> UInt64 {
     let decoder = BodyDecoder()
@@ -132,6 +136,7 @@ public struct CheckpointReader {
         count += UInt64(step.entries.count)
         ahead(step.filings.span)
         do throws(StateError) {
+          try read(step.storedByteCount)
           try step.forEachEntry(body)
         } catch {
           throw .state(file: name, offset: step.offset, error)
@@ -151,6 +156,7 @@ public struct CheckpointReader {
     _ place: inout Place, _ decoder: BodyDecoder, _ hashSeed: UInt64
   ) -> ReadAhead<Step>.Produced {
     do {
+      var storedByteCount = 0
       if place.block.isAtEnd {
         place.start = place.offset
         let block = try Self.block(file, &place.offset, decoder, version: header.version)
@@ -158,9 +164,12 @@ public struct CheckpointReader {
           return (Step(found: .end, offset: place.start, digest: place.digest.value), 0, true)
         }
         place.block = ByteReader(block)
+        storedByteCount = Int(place.offset - place.start)
       }
       let remaining = place.block.remaining
-      var step = Step(found: .entries, offset: place.start, block: place.block.bytes)
+      var step = Step(
+        found: .entries, offset: place.start, storedByteCount: storedByteCount,
+        block: place.block.bytes)
       try addEntries(to: &step, &place, hashSeed)
       let taken = remaining - place.block.remaining
       return (step, taken + step.entries.count * MemoryLayout<Entry>.stride, false)

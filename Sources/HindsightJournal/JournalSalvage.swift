@@ -130,9 +130,11 @@ struct JournalSalvage {
       // An event that can't be has spoilt the sink: once more, up to the frame before it. A checkpoint over
       // a gap that can't be is not gone to at all.
       let isBridge = directory.checkpoints.contains { FileName.checkpoint($0) == file }
+      let limited = LimitedSink(sink, through: end.last)
       var again = try JournalReplay(directory).run(
         from: .newest, through: isBridge && end.last > .zero ? end.last : nil, stopsAtDamage: true,
-        crossesGaps: !isBridge || end.last > .zero, into: LimitedSink(sink, through: end.last))
+        crossesGaps: !isBridge || end.last > .zero, into: limited)
+      if limited.hasEnded { again.damage = end.damage }
       again.damage = again.damage ?? end.damage
       return again
     } catch {
@@ -166,7 +168,10 @@ struct JournalSalvage {
     _ directory: JournalDirectory, _ end: ReplayEnd, _ files: Files, _ sink: any ReplaySink,
     _ report: inout RecoveryReport
   ) throws(StorageError) -> RecoveredJournal {
-    if let damage = end.damage { report.damage.append(damage.description) }
+    // It may be what made the salvage necessary.
+    if let damage = end.damage?.description, !report.damage.contains(damage) {
+      report.damage.append(damage)
+    }
     let position = try place(of: end, in: directory)
     report.segment = position.segment
     report.byteOffset = position.byteOffset
@@ -337,6 +342,8 @@ extension RecoveryReport {
 private final class LimitedSink: ReplaySink {
   private let sink: any ReplaySink
   private let last: SequenceNumber
+  /// Whether it has ended the replay: what that then gives as damage is nobody's.
+  private(set) var hasEnded = false
 
   init(_ sink: any ReplaySink, through last: SequenceNumber) {
     self.sink = sink
@@ -352,6 +359,7 @@ private final class LimitedSink: ReplaySink {
   func finishRestore(digest: UInt64) throws(StateError) { try sink.finishRestore(digest: digest) }
   func apply(_ record: Record) throws(StateError) {
     guard record.sequence <= last else {
+      hasEnded = true
       throw .sequenceBroken(expected: last, found: record.sequence)
     }
     try sink.apply(record)

@@ -15,6 +15,10 @@ public protocol ReplaySink: AnyObject {
   /// Whether it wants the entries of a checkpoint, and with them to know that they are whole.
   var takesEntries: Bool { get }
 
+  /// Something was decoded for it, also what is passed over then.
+  /// - Throws: `StateError.beyondLimits` where it takes on no more.
+  func spend(_ work: ReplayWork) throws(StateError)
+
   // For a sink that lets the thread that reads ahead do a part. Others need none of it.
 
   /// Where the next entries belong.
@@ -30,10 +34,13 @@ public protocol ReplaySink: AnyObject {
   /// The frame that the last records came from ends here.
   /// - Throws: `StateError` where the state is not what something else says it is.
   func endFrame(at position: JournalPosition) throws(StateError)
+  /// The same, for a sink that wants to know the checksum of the frame's header.
+  func endFrame(at position: JournalPosition, headerChecksum: UInt32) throws(StateError)
 }
 
 extension ReplaySink {
   public var takesEntries: Bool { true }
+  public func spend(_ work: ReplayWork) throws(StateError) {}
   public func willRestore(_ filings: borrowing Span<Filing>) {}
   public var takesLentSets: Bool { false }
   public func apply(_ set: LentSet) throws(StateError) {
@@ -42,6 +49,28 @@ extension ReplaySink {
   /// A sink that checks for itself has no use for the digest of what was read.
   public func finishRestore(digest: UInt64, computed: UInt64?) throws(StateError) {
     try finishRestore(digest: digest)
+  }
+  public func endFrame(at position: JournalPosition, headerChecksum: UInt32) throws(StateError) {
+    try endFrame(at: position)
+  }
+}
+
+/// What a replay has done for its sink.
+public struct ReplayWork: Sendable {
+  /// Decoded events, or what takes as long.
+  public var eventCount = 0
+  /// Their bytes before compression.
+  public var rawByteCount = 0
+  /// Their bytes as they are stored; 0 for what is passed over, and so may be decoded any number of times.
+  public var storedByteCount = 0
+
+  /// Reading a checkpoint's header.
+  static let header = ReplayWork(eventCount: 16)
+
+  package init(eventCount: Int = 0, rawByteCount: Int = 0, storedByteCount: Int = 0) {
+    self.eventCount = eventCount
+    self.rawByteCount = rawByteCount
+    self.storedByteCount = storedByteCount
   }
 }
 
@@ -74,6 +103,11 @@ public struct ReplayEnd: Sendable {
   public internal(set) var checkpointByteCount: UInt64 = 0
   /// Checkpoints that were damaged, and so passed over.
   public internal(set) var damagedCheckpoints: [DamageError] = []
+  /// The event behind which it began.
+  public internal(set) var follows = SequenceNumber.zero
+  /// Events before that which stand in the journal: no checkpoint leads to them, so a replay from the oldest
+  /// place passes them over.
+  public internal(set) var unreached: ClosedRange<SequenceNumber>?
   public internal(set) var last = SequenceNumber.zero
   public internal(set) var position = JournalPosition(segment: 0, byteOffset: 0)
   public internal(set) var tail = Tail.end
@@ -155,7 +189,7 @@ public struct JournalReplay {
         file: directory.segments.last?.name ?? FileName.segment(1),
         "no whole checkpoint contains anything after event \(least)")
     }
-    guard var index = directory.segmentIndex(after: end.last) else {
+    guard let index = directory.segmentIndex(after: end.last) else {
       if directory.isEmpty, end.last == .zero { return end }
       // A checkpoint that couldn't be read is not one that isn't whole.
       if let failure = end.damagedCheckpoints.compactMap(\.storageFailure).first {
@@ -165,13 +199,50 @@ public struct JournalReplay {
       throw .structure(
         file: name, "the journal before it is missing, and no whole checkpoint reaches up to it")
     }
+    end.follows = end.last
+    if case .oldest = start, let first = directory.segments.first?.header.follows,
+      first < end.last
+    {
+      end.unreached = first.next...end.last
+    }
+    try replay(from: index, stopsAtDamage: stopsAtDamage, crossesGaps: crossesGaps, sink, &end)
+    return end
+  }
+
+  /// Replays from a segment's beginning up to the first damage, whatever comes before it: for a sink that
+  /// needs no state. It is told where that is as if a checkpoint were restored.
+  /// - Parameters:
+  ///   - number: the segment's.
+  ///   - last: the replay ends with the frame that has this event.
+  package func run(
+    fromSegment number: UInt32, through last: SequenceNumber, into sink: any ReplaySink
+  ) throws(DamageError) -> ReplayEnd {
+    var end = ReplayEnd()
+    end.through = last
+    sink.begin()
+    guard let index = directory.segments.firstIndex(where: { $0.header.number == number }) else {
+      return end
+    }
+    end.position = .start(of: number)
+    end.last = directory.segments[index].header.follows
+    end.follows = end.last
+    sink.restore(StateHead(sequence: end.last, at: .zero, opened: nil, isClosed: false))
+    try replay(from: index, stopsAtDamage: true, crossesGaps: true, sink, &end)
+    return end
+  }
+
+  private func replay(
+    from first: Int, stopsAtDamage: Bool, crossesGaps: Bool, _ sink: any ReplaySink,
+    _ end: inout ReplayEnd
+  ) throws(DamageError) {
+    var index = first
     while index < directory.segments.count, !end.isThrough {
       do throws(DamageError) {
         try replay(index, sink, crossesGaps: crossesGaps, &end)
       } catch {
         guard stopsAtDamage, error.storageFailure == nil else { throw error }
         end.damage = error
-        return end
+        return
       }
       index += 1
     }
@@ -187,7 +258,6 @@ public struct JournalReplay {
         end.damage = error
       }
     }
-    return end
   }
 
   // MARK: Checkpoints
@@ -214,6 +284,7 @@ public struct JournalReplay {
     for number in numbers {
       do throws(DamageError) {
         let reader = try CheckpointReader(directory.storage, number: number)
+        try spend(.header, reader.name, 0, sink)
         let sequence = reader.header.head.sequence
         if case .notAfter(let most) = start, sequence > most { continue }
         if case .after(let least) = start, sequence <= least { continue }
@@ -259,12 +330,23 @@ public struct JournalReplay {
     let header = reader.header
     let digest = try reader.forEachEntry(
       hashSeed: sink.hashSeed, ahead: { sink.willRestore($0) },
+      read: { (count) throws(StateError) in try sink.spend(ReplayWork(storedByteCount: count)) },
       body: { (image, value) throws(StateError) in try sink.restore(image, value: value) })
     let isTold = header.head.opened?.accessLog != .off
     do throws(StateError) {
       try sink.finishRestore(digest: header.digest, computed: isTold ? digest : nil)
     } catch {
       throw .state(file: reader.name, offset: 0, error)
+    }
+  }
+
+  private func spend(
+    _ work: ReplayWork, _ file: String, _ offset: UInt64, _ sink: any ReplaySink
+  ) throws(DamageError) {
+    do throws(StateError) {
+      try sink.spend(work)
+    } catch {
+      throw .state(file: file, offset: offset, error)
     }
   }
 
@@ -282,6 +364,7 @@ public struct JournalReplay {
         if error.storageFailure != nil { throw error }
         continue  // A damaged checkpoint bridges nothing; verify names it.
       }
+      try spend(.header, reader.name, 0, sink)
       let head = reader.header.head
       guard reader.header.gapFirst == end.last.next, head.sequence == follows ?? head.sequence
       else { continue }
@@ -338,11 +421,7 @@ public struct JournalReplay {
   private func reader(
     _ segment: JournalDirectory.Segment, _ end: ReplayEnd
   ) throws(DamageError) -> FrameReader {
-    let header = UInt64(Format.segmentHeaderByteCount)
-    // A segment that begins behind the checkpoint isn't the one that it means: a salvage has made it
-    // in the place of one that was lost.
-    if end.frameCount == 0, end.checkpoint != nil, end.position.segment == segment.header.number,
-      end.position.byteOffset > header, segment.header.follows < end.last
+    if end.frameCount == 0, end.checkpoint != nil, segment.goesOn(at: end.position, after: end.last)
     {
       let size = try DamageError.wrap { () throws(StorageError) in try segment.file.size() }
       guard size >= end.position.byteOffset else {
@@ -363,13 +442,18 @@ public struct JournalReplay {
     _ frame: DecodedFrames.Frame, _ segment: JournalDirectory.Segment,
     _ successor: JournalDirectory.Segment?, _ sink: any ReplaySink, _ end: inout ReplayEnd
   ) throws(DamageError) -> Bool {
+    let last = frame.header.last
+    let isNew = last > end.last
+    let work = ReplayWork(
+      eventCount: Int(frame.header.count), rawByteCount: Int(frame.header.rawByteCount),
+      storedByteCount: isNew ? Int(frame.end - frame.offset) : 0)
+    try spend(work, segment.name, frame.offset, sink)
     end.proven = max(end.proven, frame.header.durable)
     end.frames.append(
       ReplayEnd.FramePlace(
         offset: frame.offset, first: frame.header.first, follows: end.last,
         encoding: frame.header.encoding))
-    let last = frame.header.last
-    guard last > end.last else { return true }
+    guard isNew else { return true }
     // Beyond where its successor continues, a segment is void.
     if let successor, last > successor.header.follows { return false }
     var offset = frame.offset
@@ -392,7 +476,7 @@ public struct JournalReplay {
           offset = frame.end
           let position = JournalPosition(
             segment: segment.header.number, byteOffset: frame.end)
-          try sink.endFrame(at: position)
+          try sink.endFrame(at: position, headerChecksum: frame.headerChecksum)
         })
     } catch {
       // A frame is in with all of its events, or not at all: the journal ends before it.
@@ -423,5 +507,23 @@ public struct JournalReplay {
         file: successor.name,
         "it continues after \(successor.header.follows), but \(segment.name) ends at \(end.last)")
     }
+  }
+}
+
+extension JournalDirectory {
+  /// Whether a replay that begins with this checkpoint goes on inside a segment, at the place that it states.
+  package func goesOnInside(_ checkpoint: CheckpointHeader) -> Bool {
+    let last = checkpoint.head.sequence
+    guard let index = segmentIndex(after: last) else { return false }
+    return segments[index].goesOn(at: checkpoint.position, after: last)
+  }
+}
+
+extension JournalDirectory.Segment {
+  /// Whether a checkpoint goes on inside it. A segment that begins behind the checkpoint isn't the one that
+  /// it means: a salvage has made it in the place of one that was lost.
+  fileprivate func goesOn(at position: JournalPosition, after last: SequenceNumber) -> Bool {
+    position.segment == header.number
+      && position.byteOffset > UInt64(Format.segmentHeaderByteCount) && header.follows < last
   }
 }

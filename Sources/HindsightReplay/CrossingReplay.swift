@@ -43,9 +43,11 @@ struct CrossingReplay {
         if case .after = start, error.storageFailure == nil { return }
         throw error
       }
-      // What is missing at the end is so behind the checkpoint, too, that leads across it.
+      // What is missing at the end is so behind the checkpoint, too, that leads across it. And one that
+      // leads to the same damage again without a frame in between leads across nothing.
       let found = try self.problem(end)
-      let problem = found == previous ? nil : found
+      let isStuck = end.frameCount == 0 && areAtOnePlace(found, previous)
+      let problem = isStuck || found == previous ? nil : found
       previous = found
       guard try part(end, problem), problem != nil else { return }
       if let whole, !whole.contains(where: { $0 > end.last }) { return }
@@ -58,6 +60,13 @@ struct CrossingReplay {
     if let damage = end.damage { return Verification.Problem(damage) }
     guard !isLive, let loss = try directory.loss(behind: end), try !hasWriter() else { return nil }
     return Verification.Problem(file: loss.file, offset: loss.offset, message: loss.message)
+  }
+
+  private func areAtOnePlace(
+    _ one: Verification.Problem?, _ other: Verification.Problem?
+  ) -> Bool {
+    guard let one, let other, let offset = one.offset else { return false }
+    return one.file == other.file && offset == other.offset
   }
 
   /// What stands behind the last good frame, where nothing proves that it had been durable.

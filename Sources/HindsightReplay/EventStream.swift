@@ -1,5 +1,6 @@
 public import HindsightCore
 public import HindsightJournal
+
 // What a program meets in the answers; the modules themselves are no products.
 @_exported public import struct HindsightJournal.ReplayEnd
 
@@ -38,7 +39,8 @@ public struct EventStream {
   /// Calls `body` with every event from the oldest that is left in the journal up to the first damage.
   ///
   /// It blocks the calling thread until it is done: call it from a thread of your own, not from a task.
-  /// - Returns: where it ended. The history is whole if `tail` is `.end`. With `.bad`, what stands behind
+  /// - Returns: where it ended. The history is whole if `tail` is `.end`; events of its oldest segments that no
+  /// checkpoint leads to, as may be where retention stopped, are `unreached`. With `.bad`, what stands behind
   ///   `last` is no event: beside a writer at work that is its next frame, after a crash a torn one, and else
   ///   damage, which `Verifier` tells apart.
   /// - Throws: `DamageError` where a segment is missing, an event can't be what its journal says, or something
@@ -63,26 +65,32 @@ public struct EventStream {
 
   /// Calls `body` with every event that is left, those behind damage, too, as far as a whole
   /// checkpoint leads there.
-  /// - Parameter hole: is told what is wrong where events are missing, before what comes behind it.
+  /// - Parameters:
+  ///   - hole: is told what is wrong where events are missing, before what comes behind it.
+  ///   - unreached: is told which events of the oldest segments no checkpoint leads to.
   /// - Returns: what is wrong with checkpoints that were passed over: events before those that were
   ///   taken in their place are missing.
   /// - Throws: `DamageError` where something can't be read, or nothing can be replayed.
   package func replay(
-    hole: (Verification.Problem) -> Void, _ body: @escaping (ResolvedEvent) -> Void
+    hole: (Verification.Problem) -> Void,
+    unreached: (ClosedRange<SequenceNumber>) -> Void = { _ in },
+    _ body: @escaping (ResolvedEvent) -> Void
   ) throws(DamageError) -> [Verification.Problem] {
     let isLive = try DamageError.wrap { () throws(StorageError) in try storage.isLocked() }
     for _ in 1..<JournalDirectory.readingAttempts {
       let replay = try CrossingReplay(storage, isLive: isLive)
-      if let passedOver = try pass(replay, mayBeginAgain: true, hole, body) { return passedOver }
+      if let passedOver = try pass(replay, mayBeginAgain: true, hole, unreached, body) {
+        return passedOver
+      }
     }
     let replay = try CrossingReplay(storage, isLive: isLive)
-    return try pass(replay, mayBeginAgain: false, hole, body) ?? []
+    return try pass(replay, mayBeginAgain: false, hole, unreached, body) ?? []
   }
 
   /// - Returns: `nil` where retention removed what there was to begin with.
   private func pass(
     _ replay: CrossingReplay, mayBeginAgain: Bool, _ hole: (Verification.Problem) -> Void,
-    _ body: @escaping (ResolvedEvent) -> Void
+    _ unreached: (ClosedRange<SequenceNumber>) -> Void, _ body: @escaping (ResolvedEvent) -> Void
   ) throws(DamageError) -> [Verification.Problem]? {
     let sink = ResolvingSink(limits, body)
     func isOutdated() throws(DamageError) -> Bool {
@@ -101,6 +109,7 @@ public struct EventStream {
         if problem != nil { beginsAgain = try isOutdated() }
         if beginsAgain { return false }
         passedOver += end.damagedCheckpoints
+        if let range = end.unreached { unreached(range) }
         let torn = try replay.torn(end)
         if let problem = problem ?? torn {
           for error in damage { hole(Verification.Problem(error)) }
@@ -180,6 +189,7 @@ final class ResolvingSink: ReplaySink {
   private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
   private(set) var eventCount = 0
+  var digest: UInt64 { state.digest }
   private var budget: ReplayBudget
   private let body: (ResolvedEvent) -> Void
 
@@ -193,9 +203,10 @@ final class ResolvingSink: ReplaySink {
   }
   var hashSeed: UInt64 { state.hashSeed }
   func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
-    try budget.spend(nil, state)
+    try budget.spendEntry(state)
     try state.restore(image)
   }
+  func spend(_ work: ReplayWork) throws(StateError) { try budget.spend(work) }
   func finishRestore(digest: UInt64) throws(StateError) { try state.finishRestore(digest: digest) }
   func endFrame(at position: JournalPosition) {}
 

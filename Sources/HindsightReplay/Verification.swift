@@ -50,7 +50,8 @@ public struct Verification: Codable, Sendable {
   public var damagedThrough: UInt64?
   /// Whether the last event is `closed`.
   public var isClosed = false
-  /// The digest of the state at the end, 16 hexadecimal digits.
+  /// The digest of the state at the end, 16 hexadecimal digits; empty where something kept it from being
+  /// computed.
   public var digest = ""
 
   /// Whether no problem was found. Also false where something could not be read (`failure`).

@@ -64,12 +64,14 @@ public struct Verifier {
     guard let replay = crossingReplay(isLive: isLive, &result) else { return (result, false) }
     let directory = replay.directory
     result.segments = directory.segmentNumbers.count
-    let digests = checkCheckpoints(directory, &result)
+    let checkpoints = checkCheckpoints(directory, &result)
+    let places = CheckpointPlaces(checkpoints, directory)
     let mark = store.flatMap { ours($0, directory, &result) }
     let sink = VerifyingSink(
-      limits: limits, digests: digests, applied: mark?.applied, progress: progress)
-    let isWhole = run(replay, sink, isLive: isLive, mark, &result)
+      limits: limits, places: places, applied: mark?.applied, progress: progress)
+    let isWhole = run(replay, checkpoints, places, sink, isLive: isLive, mark, &result)
     sink.report(into: &result)
+    result.digest = digest(directory, sink, SequenceNumber(result.lastSequence))
     if let store, isWhole, result.storeApplied != nil {
       compare(store, sink, &result)
     }
@@ -120,15 +122,17 @@ public struct Verifier {
 
   /// - Returns: whether all was replayed that can be; false where that is beyond the limits.
   private func run(
-    _ replay: CrossingReplay, _ sink: VerifyingSink, isLive: Bool, _ mark: StoreMark?,
-    _ result: inout Verification
+    _ replay: CrossingReplay, _ checkpoints: [CheckpointHeader], _ places: CheckpointPlaces,
+    _ sink: VerifyingSink, isLive: Bool, _ mark: StoreMark?, _ result: inout Verification
   ) -> Bool {
     let directory = replay.directory
     var last: ReplayEnd?
     do throws(DamageError) {
-      let whole = [SequenceNumber](sink.digests.keys)
+      let whole = checkpoints.map(\.head.sequence)
       try replay.run(into: sink, whole: whole) { (end, problem) throws(DamageError) in
         last = end
+        places.partEnded(end)
+        if let unreached = end.unreached { try walk(unreached, directory, places, &result) }
         result.frames += end.frameCount
         result.storedBytes += end.storedByteCount
         result.rawBytes += end.rawByteCount
@@ -147,6 +151,8 @@ public struct Verifier {
         return false
       }
     }
+    places.end()
+    for problem in places.problems { result.note(problem) }
     if let last, last.isBeyondLimits {
       result.notes.append(
         "what follows was not verified; if you trust the journal, verify it without limits "
@@ -163,6 +169,34 @@ public struct Verifier {
       sayWhatOpeningDoes(replay, last, mark, damagedThrough: sink.damagedThrough, &result)
     }
     return true
+  }
+
+  /// Checks what comes before the checkpoint that the replay began with.
+  private func walk(
+    _ unreached: ClosedRange<SequenceNumber>, _ directory: JournalDirectory,
+    _ places: CheckpointPlaces, _ result: inout Verification
+  ) throws(DamageError) {
+    result.notes.append(
+      "no checkpoint leads to events \(unreached.lowerBound) to \(unreached.upperBound): they were "
+        + "read, and their order was checked, but they could not be applied")
+    try FrameWalk(limits, places).run(directory, through: unreached.upperBound) { result.note($0) }
+  }
+
+  /// The digest as of the last event. Where what follows that didn't get in, the state is lost with it:
+  /// another replay ends before that.
+  private func digest(
+    _ directory: JournalDirectory, _ sink: VerifyingSink, _ last: SequenceNumber
+  ) -> String {
+    if let digest = sink.digest { return hexadecimal(digest) }
+    guard last > .zero else { return hexadecimal(CacheState(hashSeed: 0).digest) }
+    let again = ResolvingSink(limits) { _ in }
+    do throws(DamageError) {
+      let end = try JournalReplay(directory)
+        .run(from: .notAfter(last), through: last, stopsAtDamage: true, into: again)
+      return end.last == last ? hexadecimal(again.digest) : ""
+    } catch {
+      return ""  // What is wrong has been told.
+    }
   }
 
   /// Finds out what the next opening makes of the journal, the way an opening does.
@@ -205,7 +239,10 @@ public struct Verifier {
     if !result.isSound, !result.problems.contains(where: \.isOfStore) {
       let place = end.checkpoint.map { "checkpoint \($0)" } ?? "its beginning"
       let history = damagedThrough.map { "; the history up to event \($0) has holes" } ?? ""
-      result.notes.append("opening the cache is not refused: it begins from \(place)\(history)")
+      let isShort = end.last.rawValue < result.lastSequence
+      let loss = isShort ? ", and drops what follows event \(end.last)" : ""
+      result.notes.append(
+        "opening the cache is not refused: it begins from \(place)\(loss)\(history)")
     }
     if verdict == .tornTail, var torn {
       torn.message +=
@@ -219,26 +256,26 @@ public struct Verifier {
   }
 
   /// Reads every checkpoint whole.
-  /// - Returns: the digests of those that are whole, by their sequences.
+  /// - Returns: those that are whole.
   private func checkCheckpoints(
     _ directory: JournalDirectory, _ result: inout Verification
-  ) -> [SequenceNumber: UInt64] {
-    var digests: [SequenceNumber: UInt64] = [:]
+  ) -> [CheckpointHeader] {
+    var whole: [CheckpointHeader] = []
+    var budget = ReplayBudget(limits)
     for number in directory.checkpoints {
       do throws(DamageError) {
-        let header = try check(number, of: directory.journalID)
+        whole.append(try check(number, of: directory.journalID, &budget))
         result.checkpoints += 1
-        digests[header.head.sequence] = header.digest
       } catch {
         if case .storage(let error) = error, error.code == .noSuchFileOrDirectory { continue }
         result.note(Verification.Problem(error))
       }
     }
-    return digests
+    return whole
   }
 
   private func check(
-    _ number: UInt32, of journal: JournalID?
+    _ number: UInt32, of journal: JournalID?, _ budget: inout ReplayBudget
   ) throws(DamageError) -> CheckpointHeader {
     let reader = try CheckpointReader(storage, number: number)
     let id = reader.header.journalID
@@ -248,11 +285,13 @@ public struct Verifier {
     var state = CacheState(hashSeed: .random(in: 0 ... .max))
     let head = reader.header.head
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
-    var budget = ReplayBudget(limits)
-    try reader.forEachEntry(hashSeed: state.hashSeed) { (image, _) throws(StateError) in
-      try budget.spend(nil, state)
-      try state.restore(image)
-    }
+    try reader.forEachEntry(
+      hashSeed: state.hashSeed,
+      read: { (count) throws(StateError) in try budget.spend(ReplayWork(storedByteCount: count)) },
+      body: { (image, _) throws(StateError) in
+        try budget.spendEntry(state)
+        try state.restore(image)
+      })
     do throws(StateError) {
       try state.finishRestore(digest: reader.header.digest)
     } catch {

@@ -7,8 +7,8 @@ final class VerifyingSink: ReplaySink {
   private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
   private var budget: ReplayBudget
-  /// Of the whole checkpoints.
-  let digests: [SequenceNumber: UInt64]
+  /// The whole checkpoints.
+  private let places: CheckpointPlaces
   private let applied: SequenceNumber?
   private let progress: (Int) -> Void
   private var events = 0
@@ -27,17 +27,17 @@ final class VerifyingSink: ReplaySink {
   /// Up to where the checkpoint reaches that leads across the last damage.
   private(set) var damagedThrough: SequenceNumber?
   private var isCrossing = false
-  /// Whether a restore was begun and not ended: the state is none then.
-  private var isRestoring = false
+  /// Whether a restore was begun and not ended, or an event didn't get in: the state is none then.
+  private var isVoid = false
   /// The digest as of the last event, where a new part of the replay has begun since without one.
   private var lastDigest: UInt64?
 
   init(
-    limits: ReplayLimits, digests: [SequenceNumber: UInt64], applied: SequenceNumber?,
+    limits: ReplayLimits, places: CheckpointPlaces, applied: SequenceNumber?,
     progress: @escaping (Int) -> Void
   ) {
     budget = ReplayBudget(limits)
-    self.digests = digests
+    self.places = places
     self.applied = applied
     self.progress = progress
   }
@@ -45,33 +45,38 @@ final class VerifyingSink: ReplaySink {
   /// What comes next begins behind damage.
   func cross() { isCrossing = true }
 
-  /// The last event that is in.
-  var last: SequenceNumber { state.head.sequence }
+  /// The last event that is in, where that is known.
+  var last: SequenceNumber { isVoid ? .zero : state.head.sequence }
 
-  /// How the cache was last opened.
-  var opened: Opened? { state.head.opened }
+  /// How the cache was last opened, where that is known.
+  var opened: Opened? { isVoid ? nil : state.head.opened }
+
+  /// The digest as of the last whole frame; `nil` where there is none, or it is lost.
+  var digest: UInt64? { !isVoid && state.head.sequence > .zero ? state.digest : lastDigest }
 
   func begin() {
-    if state.head.sequence > .zero, !isRestoring { lastDigest = state.digest }
-    isRestoring = false
+    lastDigest = digest
+    isVoid = false
     state = CacheState(hashSeed: .random(in: 0 ... .max))
     captureProjection()  // A store that has applied nothing yet is empty.
   }
 
   func restore(_ head: StateHead) {
-    isRestoring = true
+    isVoid = true
     state.restore(head, orderIsTold: head.opened?.accessLog != .off)
   }
 
   var hashSeed: UInt64 { state.hashSeed }
   func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
-    try budget.spend(nil, state)
+    try budget.spendEntry(state)
     try state.restore(image)
   }
 
+  func spend(_ work: ReplayWork) throws(StateError) { try budget.spend(work) }
+
   func finishRestore(digest: UInt64) throws(StateError) {
     try state.finishRestore(digest: digest)
-    isRestoring = false
+    (isVoid, lastDigest) = (false, nil)
     if isCrossing { damagedThrough = state.head.sequence }
     isCrossing = false
     captureProjection()
@@ -80,7 +85,9 @@ final class VerifyingSink: ReplaySink {
   func apply(_ record: Record) throws(StateError) {
     try budget.spend(record.event, state)
     effects.removeAll(keepingCapacity: true)
+    isVoid = true
     try state.apply(record, into: &effects)
+    isVoid = false
     note(record.sequence, isHeldAgainstTTL: record.event.isHeldAgainstTTL)
     if case .gap(let gap) = record.event, let applied, (gap.first...gap.last).contains(applied) {
       isAppliedInGap = true
@@ -92,7 +99,9 @@ final class VerifyingSink: ReplaySink {
   func apply(_ set: LentSet) throws(StateError) {
     try budget.spend(nil, state)
     effects.removeAll(keepingCapacity: true)
+    isVoid = true
     try state.apply(set, into: &effects)
+    isVoid = false
     note(set.fact.sequence, isHeldAgainstTTL: true)
   }
 
@@ -106,13 +115,16 @@ final class VerifyingSink: ReplaySink {
     captureProjection()
   }
 
+  func endFrame(at position: JournalPosition) {}
+
   /// Checkpoints are taken at frames' ends.
-  func endFrame(at position: JournalPosition) throws(StateError) {
-    guard let stated = digests[state.head.sequence],
-      !replayedCheckpoints.contains(state.head.sequence)
-    else { return }
-    try state.check(digest: stated)
-    replayedCheckpoints.insert(state.head.sequence)
+  func endFrame(at position: JournalPosition, headerChecksum: UInt32) throws(StateError) {
+    let last = state.head.sequence
+    places.frameEnded(with: last, at: position, headerChecksum: headerChecksum)
+    let digests = places.digests(at: last)
+    guard !digests.isEmpty, !replayedCheckpoints.contains(last) else { return }
+    for stated in digests { try state.check(digest: stated) }
+    replayedCheckpoints.insert(last)
   }
 
   func report(into result: inout Verification) {
@@ -122,9 +134,7 @@ final class VerifyingSink: ReplaySink {
     result.checkpointsReplayed = replayedCheckpoints.count
     result.damagedThrough = damagedThrough?.rawValue
     result.firstSequence = first?.rawValue ?? 0
-    let isWhole = !isRestoring && state.head.sequence > .zero
-    result.digest = hexadecimal(isWhole ? state.digest : lastDigest ?? state.digest)
-    if !isRestoring { state.checkInvariants() }
+    if !isVoid { state.checkInvariants() }
   }
 
   private func captureProjection() {

@@ -69,7 +69,11 @@ struct SalvageTests {
     #expect(error?.code == .journalCorrupt)
     lab.configuration.corruption = .salvage
     try await lab.open(lab.storage)
-    #expect(lab.cache?.recovery.lastSequence == last.rawValue)
+    let recovery = try #require(lab.cache).recovery
+    #expect(recovery.lastSequence == last.rawValue)
+    // Where it was cut is named once, and with its cause.
+    #expect(recovery.damage.count == 1, "\(recovery.damage)")
+    #expect(recovery.damage.first?.contains("\(last.next)") == true, "\(recovery.damage)")
     #expect(try await lab.run { try await $0.get(try CacheKey("k:a")) } == [1])
     _ = try await lab.run { try await $0.set([2], for: try CacheKey("k:b")) }
     try await lab.run { _ = try await $0.flush(to: .durable) }

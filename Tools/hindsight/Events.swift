@@ -13,7 +13,9 @@ struct Events: ParsableCommand {
       --from and --to take a sequence number, or a time as 2026-01-01T00:00:00Z; both are included.
 
       Where the history is damaged, standard error says so, and it goes on behind that as soon as a \
-      checkpoint lets it. Exit code 1 if anything is missing, 3 if something can't be read.
+      checkpoint lets it. Exit code 1 if anything is missing, 3 if something can't be read. Events at its \
+      beginning that stand in the journal, but that no checkpoint leads to, are no damage: standard \
+      error says which they are.
 
       Examples:
         hindsight events /tmp/cache --key pypi:flask
@@ -65,6 +67,11 @@ struct Events: ParsableCommand {
       let limits = noLimits ? ReplayLimits.none : ReplayLimits()
       holes.passedOver = try EventStream(storage, limits: limits).replay(
         hole: { holes.pending.append($0) },
+        unreached: { events in
+          Output.diagnose(
+            "hindsight: events \(events.lowerBound) to \(events.upperBound) are in the journal, but no "
+              + "checkpoint leads to them, so they are not shown")
+        },
         { event in
           holes.goOn(with: event.record.sequence)
           guard from.map({ !$0.isAfter(event.record) }) ?? true,

@@ -15,7 +15,8 @@ struct Verify: ParsableCommand {
       something is wrong, 3 if there is no journal, or something can't be read.
 
       The journal may be a stranger's: what it can make this command use is limited to some \
-      gigabytes of memory and some minutes. --no-limits is for larger ones that you trust.
+      gigabytes of memory, and to some minutes beyond what a journal of its size takes. --no-limits \
+      is for larger ones that you trust.
 
       Example: hindsight verify /tmp/cache
       """)
