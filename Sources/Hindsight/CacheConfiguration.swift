@@ -58,7 +58,7 @@ public enum BackpressurePolicy: String, Sendable, Hashable {
 
 /// How much history is kept. What recovery or the store still needs is kept in any case.
 ///
-/// Whole segments are dropped, oldest first, after each checkpoint.
+/// Whole segments are dropped, oldest first, after each checkpoint and when the cache closes.
 public struct Retention: Sendable, Hashable {
   /// Bytes of all segments as they are stored; checkpoints, the store and what was put aside don't count.
   /// 1 GiB by default; `nil`: unlimited.

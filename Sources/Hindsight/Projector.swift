@@ -72,7 +72,7 @@ final class Projector {
       if isClosing, isLast {
         // The readers first: their snapshots would hold the log back.
         engine.store?.readers.close()
-        _ = try writer.checkpoint(.truncate)
+        noteSynced(try writer.checkpoint(.truncate))
         end()
         return .finished
       }
@@ -216,11 +216,15 @@ final class Projector {
     lastSync = engine.clock.reading().boot
     isWALCheckpointDue = outcome.isBlockedByReader
     noteLog(outcome)
+    noteSynced(outcome)
+    engine.signalUpkeep()
+  }
+
+  private func noteSynced(_ outcome: CheckpointOutcome) {
     guard let synced = outcome.synced else { return }
     engine.locked { state in
       state.projection.synced = max(state.projection.synced, synced.applied)
     }
-    engine.signalUpkeep()
   }
 
   /// What a reader of another process holds back can't be moved, and trying at each transaction
