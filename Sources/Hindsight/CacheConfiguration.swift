@@ -148,6 +148,8 @@ public struct CacheConfiguration: Sendable {
   package var comparesRows = false
   /// Rows in one transaction of the projector. Fewer only where a test or a simulator wants many of them.
   package var transactionRowCountMax = EngineBounds.transactionRowCount
+  /// Entries whose order of use an opening tells in one event. Fewer only where a test wants many of them.
+  package var originsPerEventMax = Bounds.originsPerEvent
 
   public init() {}
 }
