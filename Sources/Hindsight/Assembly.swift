@@ -52,6 +52,9 @@ struct Assembly: ~Copyable {
     for (origin, tier) in lost {
       guard let slot = state.core.find(origin: origin) else { continue }
       state.core.decideLost(slot, tier, at: now, into: &state.decision)
+      guard state.decision.records.count >= Bounds.eventsPerSlice else { continue }
+      state.absorb(reading)
+      try Self.write(&state, journal, reading, unlessBelow: EngineBounds.frameByteCount)
     }
     state.absorb(reading)
     while true {
@@ -60,8 +63,13 @@ struct Assembly: ~Copyable {
       try Self.write(&state, journal, reading, unlessBelow: EngineBounds.frameByteCount)
       if !hasMore { break }
     }
-    state.core.decideOpen(opened, at: now, into: &state.decision)
+    let toldMax = configuration.originsPerEventMax
+    state.core.decideOpen(opened, at: now, entryCountMax: toldMax, into: &state.decision)
     state.absorb(reading)
+    while state.core.decideOrder(at: now, entryCountMax: toldMax, into: &state.decision) {
+      state.absorb(reading)
+      try Self.write(&state, journal, reading, unlessBelow: EngineBounds.frameByteCount)
+    }
     try Self.write(&state, journal, reading, unlessBelow: 0)
     try Self.sync(&state, journal, report)
     return state

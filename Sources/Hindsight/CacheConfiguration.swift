@@ -57,7 +57,7 @@ public enum BackpressurePolicy: String, Sendable, Hashable {
 
 /// How much history is kept. What recovery or the store still needs is kept in any case.
 ///
-/// Whole segments are dropped, oldest first, after each checkpoint.
+/// Whole segments are dropped, oldest first, after each checkpoint and when the cache closes.
 public struct Retention: Sendable, Hashable {
   /// Bytes of all segments as they are stored; checkpoints, the store and what was put aside don't count.
   /// 1 GiB by default; `nil`: unlimited.
@@ -148,6 +148,8 @@ public struct CacheConfiguration: Sendable {
   package var comparesRows = false
   /// Rows in one transaction of the projector. Fewer only where a test or a simulator wants many of them.
   package var transactionRowCountMax = EngineBounds.transactionRowCount
+  /// Entries whose order of use an opening tells in one event. Fewer only where a test wants many of them.
+  package var originsPerEventMax = Bounds.originsPerEvent
 
   public init() {}
 }

@@ -3,7 +3,7 @@ import HindsightJournal
 
 // The end: asked for by `close` or by the handle's deinit, carried out by the background work.
 // The journal's thread writes `closed` and syncs, then the projector drains and ends, then the
-// journal's thread closes its files. Who finishes last lets go of the directory.
+// journal's thread closes its files while upkeep drops history. Who finishes last lets go of the directory.
 
 extension Engine {
   /// Asks for the end, without waiting for it.
@@ -55,6 +55,7 @@ extension Engine {
     do throws(StorageError) {
       let stream = try CheckpointStream(capture, number: number, journal)
       while case .more = try stream.step(self) {}
+      locked { state in state.checkpointing.hasFinished = true }
     } catch {
       logger.error(
         "the closing checkpoint can't be written; the next opening replays more",

@@ -35,6 +35,8 @@ extension Engine {
       return .signal
     case .shutDown:
       writeLastCheckpoint(journal)
+      locked { state in state.closing.isComplete = true }
+      signalUpkeep()
       closeJournal(journal)
       return .finished
     }

@@ -248,6 +248,8 @@ struct Closing {
   var isJournalEnded = false
   var isLastTryMade = false
   var isProjectorEnded = false
+  /// The last checkpoint is there, if there is to be one, and the store is synced.
+  var isComplete = false
   /// Background activities that have not finished.
   var activityCount = 0
   var error: CacheError?
@@ -280,6 +282,8 @@ struct Checkpointing {
   /// How large the journal was at the last capture, and how much of it the last checkpoint was worth.
   var capturedAt: UInt64 = 0
   var lastWorth: UInt64 = 0
+  /// Whether one has been finished: those before it may be needed no longer.
+  var hasFinished = false
 
   init(nextNumber: UInt32 = 1) { self.nextNumber = nextNumber }
 

@@ -75,7 +75,7 @@ final class Projector {
       if isClosing, isLast {
         // The readers first: their snapshots would hold the log back.
         engine.store?.readers.close()
-        _ = try writer.checkpoint(.truncate)
+        noteSynced(try writer.checkpoint(.truncate))
         end()
         return .finished
       }
@@ -237,11 +237,16 @@ final class Projector {
     engine.locked { state in state.projection.logTrouble = nil }
     isWALCheckpointDue = outcome.isBlockedByReader
     noteLog(outcome)
-    guard let synced = outcome.synced else { return }
+    noteSynced(outcome)
+    engine.signalUpkeep()
+  }
+
+  private func noteSynced(_ outcome: CheckpointOutcome) {
+    // A damaged store will be built anew from what the journal still has.
+    guard !isDamaged, let synced = outcome.synced else { return }
     engine.locked { state in
       state.projection.synced = max(state.projection.synced, synced.applied)
     }
-    engine.signalUpkeep()
   }
 
   /// What a reader of another process holds back can't be moved, and trying at each transaction

@@ -29,7 +29,9 @@ struct Reconciliation {
     for slot in missing {
       let image = assembly.core.image(of: slot)
       let kept = assembly.core.payload(slot).bytes
-      guard let value = kept != nil ? kept : try values.value(image.origin) else {
+      guard
+        let value = kept != nil ? kept : try values.value(image.origin, hash: image.valueHash)
+      else {
         assembly.lost.append((image.origin, .store))
         continue
       }

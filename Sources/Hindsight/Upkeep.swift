@@ -18,7 +18,7 @@ final class Upkeep {
     withExtendedLifetime(remains) {}  // a clear's, which nobody waits for
     guard phase == .open else {
       abandonCheckpoint()
-      return .finished
+      return finish()
     }
     if let journal = engine.journal {
       if let stream {
@@ -77,7 +77,10 @@ final class Upkeep {
       case .void: self.stream = nil
       case .finished(let worth):
         self.stream = nil
-        engine.locked { state in state.checkpointing.lastWorth = worth }
+        engine.locked { state in
+          state.checkpointing.lastWorth = worth
+          state.checkpointing.hasFinished = true
+        }
         end(stream.capture)
         try retain(journal)
       }
@@ -107,6 +110,30 @@ final class Upkeep {
     } catch {
       engine.logger.error("an unfinished checkpoint stays", metadata: ["error": "\(error)"])
     }
+  }
+
+  // MARK: Retention
+
+  /// The cache closes: once the store has synced all of it, more can go than before. In a session of a few
+  /// seconds there is no other time.
+  private func finish() -> BackgroundWait {
+    guard let journal = engine.journal else { return .finished }
+    let (isComplete, error, hasNewCheckpoint) = engine.locked { state in
+      (state.closing.isComplete, state.closing.error, state.checkpointing.hasFinished)
+    }
+    guard isComplete else { return .signal }
+    // Looking through the files takes time: only where it may lead to something.
+    let retention = engine.configuration.retention
+    let isOver = retention.byteCountMax.map { journal.writer.journalByteCount > $0 } ?? false
+    guard error == nil, hasNewCheckpoint || isOver || retention.ageMax != nil else {
+      return .finished
+    }
+    do throws(DamageError) {
+      try retain(journal)
+    } catch {
+      engine.logger.error("history isn't dropped", metadata: ["error": "\(error)"])
+    }
+    return .finished
   }
 
   /// Removes history over the limits, but never what recovery or the store still needs.

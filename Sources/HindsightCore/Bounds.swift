@@ -22,4 +22,7 @@ public enum Bounds {
   static let slotsPerEntry = 16
   /// Evictions, expiries or touches that one decision may make before it is cut into another.
   public static let eventsPerSlice = 1_024
+  /// So many entries does one event tell the order of, where it is told for all: 10 MiB of a frame's 64 at
+  /// most.
+  public static let originsPerEvent = 1 << 20
 }

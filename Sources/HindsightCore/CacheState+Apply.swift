@@ -59,13 +59,14 @@ extension CacheState {
   }
 
   /// Takes an order of use into the state that it has already: a `touched` of its most recent
-  /// entries, oldest first, which would move each to where it stands.
+  /// entries, oldest first, which would move each to where it stands once those from `next` on are told, too.
   /// - Throws: as the other one.
   mutating func apply(
-    toldCount count: Int, _ sequence: SequenceNumber, _ at: Timestamp
+    toldCount count: Int, before next: Slot, _ sequence: SequenceNumber, _ at: Timestamp
   ) throws(StateError) {
     try checkOrder(sequence, at, expected: head.sequence.next, needsOpen: !head.hasOpened)
     noteTold(count)
+    recency.leaveUntold(from: next)
     advance(to: sequence, at)
   }
 
@@ -114,6 +115,7 @@ extension CacheState {
     for tier in Tier.allCases { try checkLimit(tier) }
     if entryCount == 0 { orderIsTold = true }
     if opened.accessLog == .off { orderIsTold = false }
+    toldCount = 0
     reserve(opened)
   }
 
@@ -239,7 +241,9 @@ extension CacheState {
 
   private mutating func noteTold(_ count: Int) {
     recency.allTold()
-    if count == entryCount { orderIsTold = head.opened?.accessLog != .off }
+    guard !orderIsTold, head.opened?.accessLog != .off else { return }
+    toldCount += count
+    orderIsTold = toldCount == entryCount
   }
 
   private mutating func applyLookedUp(

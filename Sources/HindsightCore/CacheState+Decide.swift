@@ -250,7 +250,8 @@ extension CacheState {
   public mutating func decideTouches(at now: Timestamp, into decision: inout Decision) {
     guard recency.untold != noSlot else { return }
     guard head.opened?.accessLog != .off else { return recency.allTold() }
-    tellOrder(from: recency.untold, at: now, into: &decision)
+    guard orderIsTold else { return }  // `decideOrder` tells it.
+    tellOrder(from: recency.untold, entryCountMax: .max, at: now, into: &decision)
   }
 
   /// A slice of what must leave before `opened` can be in force.
@@ -270,14 +271,27 @@ extension CacheState {
     return false
   }
 
-  /// Opens the cache with a configuration that the entries fit (see `decideShrink`).
+  /// Opens the cache with a configuration that the entries fit (see `decideShrink`). Where the order of use
+  /// isn't told yet and the access log records it, the first entries' is told; `decideOrder` goes on.
   public mutating func decideOpen(
-    _ opened: Opened, at now: Timestamp, into decision: inout Decision
+    _ opened: Opened, at now: Timestamp, entryCountMax: Int = Bounds.originsPerEvent,
+    into decision: inout Decision
   ) {
     emit(.opened(opened), at: now, into: &decision)
     if !orderIsTold, opened.accessLog != .off {
-      tellOrder(from: entries.newer(than: noSlot), at: now, into: &decision)
+      tellOrder(
+        from: entries.newer(than: noSlot), entryCountMax: entryCountMax, at: now, into: &decision)
     }
+  }
+
+  /// A slice of the order of use that `decideOpen` has begun to tell.
+  /// - Returns: whether something was left to tell.
+  public mutating func decideOrder(
+    at now: Timestamp, entryCountMax: Int = Bounds.originsPerEvent, into decision: inout Decision
+  ) -> Bool {
+    guard !orderIsTold, recency.untold != noSlot else { return false }
+    tellOrder(from: recency.untold, entryCountMax: entryCountMax, at: now, into: &decision)
+    return true
   }
 
   /// Closes the cache cleanly.
@@ -367,18 +381,18 @@ extension CacheState {
   }
 
   private mutating func tellOrder(
-    from oldest: Slot, at now: Timestamp, into decision: inout Decision
+    from oldest: Slot, entryCountMax: Int, at now: Timestamp, into decision: inout Decision
   ) {
     var origins: [SequenceNumber] = []
     origins.reserveCapacity(recency.untoldCount)
     var slot = oldest
-    while slot != noSlot {
+    while slot != noSlot, origins.count < entryCountMax {
       origins.append(entries[slot].origin)
       slot = entries.newer(than: slot)
     }
     let record = Record(sequence: head.sequence.next, at: now, event: .touched(origins))
     do {
-      try apply(toldCount: origins.count, record.sequence, now)
+      try apply(toldCount: origins.count, before: slot, record.sequence, now)
     } catch {
       preconditionFailure("our own decision can't be applied: \(error)")
     }

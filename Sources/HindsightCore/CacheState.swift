@@ -15,6 +15,8 @@ public struct CacheState: ~Copyable, Sendable {
   /// Whether the events so far tell the whole order of use; not after a session without an access
   /// log, until a `touched` has told all of it.
   public internal(set) var orderIsTold = true
+  /// Where it isn't: of how many entries it is, since the cache was opened.
+  var toldCount = 0
 
   /// What of the configuration every decision asks for.
   var rules = Rules()

@@ -89,6 +89,9 @@ struct RecencyRing: Sendable {
     telling = next == telling ? next % 127 + 1 : next
   }
 
+  /// The entries from this one on are still to be told; `noSlot`: none.
+  mutating func leaveUntold(from slot: Slot) { untold = slot }
+
   private mutating func leave(_ slot: Slot, _ entries: borrowing EntryPool) {
     if slot == untold { untold = entries.newer(than: slot) }
     for tier in Tier.allCases where leastRecent(in: tier) == slot {

@@ -105,6 +105,35 @@ struct FrameReader {
     }
   }
 
+  /// Moves behind something bad, to the next whole header of this segment.
+  /// - Returns: whether there is one.
+  mutating func skipDamage() throws(StorageError) -> Bool {
+    let count = Format.frameHeaderByteCount
+    var at = offset + 1
+    while try bytes(at: at, count: count).count == count {
+      let end = buffer.count - count
+      for start in Int(at - bufferOffset)...end
+      where buffer[start] == UInt8(truncatingIfNeeded: Format.frameMagic) && isHeader(start) {
+        offset = bufferOffset + UInt64(start)
+        previousChecksum = nil
+        return true
+      }
+      at = bufferOffset + UInt64(end) + 1
+    }
+    return false
+  }
+
+  /// Whether a whole header of this segment begins there in the buffer.
+  private func isHeader(_ start: Int) -> Bool {
+    guard buffer.fixed(start, as: UInt32.self) == Format.frameMagic else { return false }
+    do throws(FormatError) {
+      return try FrameHeader([UInt8](buffer[start..<start + Format.frameHeaderByteCount])).salt
+        == salt
+    } catch {
+      return false  // Chance bytes that look like a beginning.
+    }
+  }
+
   /// What the whole frame headers behind a bad place say.
   struct Aftermath {
     /// The highest sequence that one of them says had been durable: proof that what is bad before

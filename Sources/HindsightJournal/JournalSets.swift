@@ -77,3 +77,63 @@ public struct JournalSets: Sendable {
     return found
   }
 }
+
+extension JournalDirectory {
+  /// The event after which the oldest segment continues.
+  public var begin: SequenceNumber? { segments.first?.header.follows }
+
+  /// Calls `body` with the `set` events after `first` and up to `last`, in their order, as far as their
+  /// frames can be decoded: of what is damaged nothing else is lost than the run that it is in.
+  /// - Throws: `DamageError.storage` where something can't be read.
+  public func forEachWholeSet(
+    after first: SequenceNumber, through last: SequenceNumber,
+    _ body: (SequenceNumber, Bytes) -> Void
+  ) throws(DamageError) {
+    guard first < last, var index = segmentIndex(after: first) ?? segments.indices.first else {
+      return
+    }
+    while index < segments.count, segments[index].header.follows < last {
+      let successor = index + 1 < segments.count ? segments[index + 1].header.follows : last
+      let events = (first, min(last, successor))
+      try DamageError.wrap { () throws(StorageError) in
+        try segments[index].forEachWholeSet(of: events, body)
+      }
+      index += 1
+    }
+  }
+}
+
+extension JournalDirectory.Segment {
+  fileprivate func forEachWholeSet(
+    of events: (after: SequenceNumber, through: SequenceNumber),
+    _ body: (SequenceNumber, Bytes) -> Void
+  ) throws(StorageError) {
+    var reader = FrameReader(self)
+    var decoder = BodyDecoder()
+    while true {
+      switch try reader.next() {
+      case .end: return
+      case .bad:
+        guard try reader.skipDamage() else { return }
+        // What continues a run that lacks a frame would give other bytes.
+        decoder = BodyDecoder()
+      case .frame(let frame):
+        guard frame.header.first <= events.through else { return }
+        do throws(FormatError) {
+          let raw = try frame.header.body(frame.stored, decoder)
+          guard frame.header.last > events.after else { continue }
+          var decoded = EventDecoder(raw, first: frame.header.first)
+          for _ in 0..<frame.header.count {
+            let record = try decoded.record()
+            guard case .set(let set) = record.event, record.sequence > events.after,
+              record.sequence <= events.through
+            else { continue }
+            body(record.sequence, set.value)
+          }
+        } catch {
+          decoder = BodyDecoder()
+        }
+      }
+    }
+  }
+}

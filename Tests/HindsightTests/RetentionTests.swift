@@ -15,13 +15,14 @@ struct RetentionTests {
   private let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
 
   private func open(
-    _ path: String, _ store: GatedStore?, _ retention: Retention
+    _ path: String, _ store: GatedStore?, _ retention: Retention,
+    segment: UInt64 = 64 << 10
   ) async throws -> Cache<[UInt8]> {
     try await Cache.open(
       at: .custom(try PosixStorage(path: path), store), coder: .bytes,
       configuration: configuration(clock: clock, memory: 4, store: 8) {
         $0.usesStore = store != nil
-        $0.segmentByteCount = 64 << 10
+        $0.segmentByteCount = segment
         $0.retention = retention
       }, logger: logger)
   }
@@ -99,6 +100,59 @@ struct RetentionTests {
     try await again.close()
   }
 
+  private func names(_ path: String, _ suffix: String) throws -> [String] {
+    try FileManager.default.contentsOfDirectory(atPath: path).filter { $0.hasSuffix(suffix) }
+  }
+
+  @Test(
+    "sessions that are too short for the store to be synced meanwhile: at their end, the oldest segments go"
+  )
+  func shortSessions() async throws {
+    let directory = try TemporaryDirectory()
+    for session in 0..<6 {
+      let store = try GatedStore(directory: directory.cache)
+      let cache = try await open(directory.cache, store, Retention(byteCountMax: 128 << 10))
+      #expect(cache.recovery.lostValues == 0)
+      if session > 0 { #expect(try await cache.get(try CacheKey("k:9"))?.count == 30_000) }
+      try await fill(cache, 10)
+      try await cache.close()
+      let verified = try verify(directory.cache)
+      #expect(verified.isSound, "\(verified.problems)")
+    }
+    #expect(try names(directory.cache, ".journal").count <= 12)
+    #expect(try verify(directory.cache).firstSequence > 20)
+  }
+
+  @Test(
+    "short sessions: at their end, the checkpoints go that newer ones stand in for",
+    arguments: [true, false])
+  func supersededCheckpoints(hasStore: Bool) async throws {
+    let directory = try TemporaryDirectory()
+    for _ in 0..<6 {
+      let store = hasStore ? try GatedStore(directory: directory.cache) : nil
+      let cache = try await open(directory.cache, store, .unlimited, segment: 16 << 20)
+      try await fill(cache, 4)
+      try await cache.close()
+    }
+    #expect(try names(directory.cache, ".checkpoint").count == 2)
+    let verified = try verify(directory.cache)
+    #expect(verified.isSound && verified.firstSequence == 1, "\(verified.problems)")
+  }
+
+  @Test("where little happens, nothing is looked through at the end, unless a limit is exceeded")
+  func littleHappens() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(directory.cache, nil, .unlimited)
+    try await fill(cache, 20)
+    try await cache.close()
+    let unlimited = try await open(directory.cache, nil, .unlimited)
+    try await unlimited.close()
+    #expect(try verify(directory.cache).firstSequence == 1)
+    let limited = try await open(directory.cache, nil, Retention(byteCountMax: 128 << 10))
+    try await limited.close()
+    #expect(try verify(directory.cache).firstSequence > 1)
+  }
+
   @Test("what a store that lags still needs stays, whatever the limits")
   func neededByTheStore() async throws {
     let directory = try TemporaryDirectory()
@@ -113,9 +167,9 @@ struct RetentionTests {
     #expect(try verify(directory.cache).firstSequence <= applied + 1)
     #expect(cache.statistics.journalByteCount > 500 << 10)
     store.holdWrites(false)
-    // The store's rows are synced a second later.
-    clock.advance(by: .seconds(2))
     try await eventually {
+      // The store's rows are synced every two seconds.
+      clock.advance(by: .seconds(2))
       try await cache.settle()
       try await fill(cache, 4)
       return try verify(directory.cache).firstSequence > applied + 1
