@@ -43,7 +43,8 @@ struct ReadmeTests {
     let table = try read("README.md")
     // `package`: for the simulator, and for `hindsight repair`.
     let internals: Set = [
-      "random", "segmentByteCountMin", "backlogByteCountMin", "transactionRowCountMax", "originsPerEventMax",
+      "random", "segmentByteCountMin", "backlogByteCountMin", "transactionRowCountMax",
+      "originsPerEventMax",
       "comparesRows",
     ]
     for field in Mirror(reflecting: CacheConfiguration()).children.compactMap(\.label)
