@@ -83,7 +83,7 @@ final class CraftedJournal {
 }
 
 /// Takes nothing in.
-private final class DeafSink: ReplaySink {
+final class DeafSink: ReplaySink {
   let hashSeed: UInt64 = 0
   func begin() {}
   func restore(_ head: StateHead) {}

@@ -20,6 +20,14 @@ struct SalvageTests {
     return lab
   }
 
+  /// Sets twelve values, in memory and in the store.
+  private func fill(_ lab: Lab) async throws {
+    for number in 0..<12 {
+      let (key, value) = (try CacheKey("k:\(number)"), noise(number))
+      _ = try await lab.run { try await $0.set(value, for: key) }
+    }
+  }
+
   private func noise(_ number: Int) -> [UInt8] {
     var random = SplitMix64(seed: UInt64(number))
     return (0..<16_000).map { _ in UInt8.random(in: 0...255, using: &random) }
@@ -234,10 +242,7 @@ struct SalvageTests {
     lab.store = store
     try await lab.open(lab.storage)
     let first = try CacheKey("k:0")
-    for number in 0..<12 {
-      let (key, value) = (try CacheKey("k:\(number)"), noise(number))
-      _ = try await lab.run { try await $0.set(value, for: key) }
-    }
+    try await fill(lab)
     _ = try await lab.run { try await $0.invalidate(first) }
     try await lab.run { _ = try await $0.flush(to: .durable) }
     try await lab.run { _ = try await $0.settle() }
@@ -269,10 +274,7 @@ struct SalvageTests {
     }
     lab.store = store
     try await lab.open(lab.storage)
-    for number in 0..<12 {
-      let (key, value) = (try CacheKey("k:\(number)"), noise(number))
-      _ = try await lab.run { try await $0.set(value, for: key) }
-    }
+    try await fill(lab)
     try await lab.run { _ = try await $0.flush(to: .durable) }
     try await lab.run { _ = try await $0.settle() }
     lab.kill()
@@ -352,15 +354,4 @@ struct SalvageTests {
     #expect(lab.storage.names == before.names)
     for name in before.names { #expect(lab.storage.bytes(of: name) == before.bytes(of: name)) }
   }
-}
-
-/// Takes nothing in.
-private final class DeafSink: ReplaySink {
-  let hashSeed: UInt64 = 0
-  func begin() {}
-  func restore(_ head: StateHead) {}
-  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) {}
-  func finishRestore(digest: UInt64) {}
-  func apply(_ record: Record) {}
-  func endFrame(at position: JournalPosition) {}
 }
