@@ -1,8 +1,9 @@
 import HindsightCore
 import HindsightStore
 
-/// Makes a store that can't simply go on the projection of the journal again, row by row: rows that are no store resident's are deleted, missing ones inserted from the journal, and
-/// a value that is found nowhere is lost.
+/// Makes a store that can't simply go on the projection of the journal again, row by row: rows that
+/// are no store resident's are deleted, missing ones inserted from the journal, and a value that is
+/// found nowhere is lost.
 ///
 /// Until the last transaction the store is marked as nobody's, so that a crash begins it again.
 struct Reconciliation {
