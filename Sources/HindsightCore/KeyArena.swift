@@ -1,27 +1,45 @@
 /// The bytes of keys, in blocks without headers: `malloc` adds 8 bytes to each and rounds up to 16,
 /// as much as many a key has itself.
 ///
-/// Blocks come in steps of 8 bytes, cut from slabs one after the other. One that is released is
-/// chained to the free ones of its size, through its own first bytes. Slabs are never given back:
-/// the arena is as large as the keys of each size were at their most.
+/// Blocks come in steps of 8 bytes, from slabs of 16 KiB that hold blocks of one size each. A slab lies
+/// at a multiple of its size, so that a block's address tells where the slab begins. One whose last
+/// block was released is given back, unless no other of its size has room: the arena holds what the
+/// keys take, slabs that are used in part, and at most one empty slab for each size.
 ///
 /// Proof of Sendable: it can't be copied, and the memory behind its pointers is its own until `deinit`.
 struct KeyArena: ~Copyable, Sendable {
   private static let step = 8
   private static let slabByteCount = 16 << 10
+  /// Less than a slab's distance by what `malloc` puts in front of a block: so slabs can lie next to
+  /// each other.
+  private static let slabAllocatedByteCount = slabByteCount - 16
 
-  nonisolated(unsafe) private var slabs: [UnsafeMutableRawPointer] = []
-  nonisolated(unsafe) private var next: UnsafeMutableRawPointer?
-  private var remaining = 0
-  /// By size in steps: the first free block.
-  nonisolated(unsafe) private var free = [UnsafeMutableRawPointer?](
+  /// What a slab begins with.
+  private struct Header {
+    /// The block that was released last, which begins with the address of the one before.
+    var free: UnsafeMutableRawPointer?
+    /// Its neighbours among the slabs of its size that have room.
+    var next: UnsafeMutablePointer<Header>?
+    var previous: UnsafeMutablePointer<Header>?
+    /// Where it stands in `slabs`.
+    var place: Int
+    /// How many blocks it has room for, how many were ever taken, and how many are in use.
+    var capacity: UInt16
+    var begunCount: UInt16 = 0
+    var liveCount: UInt16 = 0
+  }
+  private typealias Slab = UnsafeMutablePointer<Header>
+
+  nonisolated(unsafe) private var slabs: [Slab] = []
+  /// By size in steps: the first slab that has room.
+  nonisolated(unsafe) private var roomy = [Slab?](
     repeating: nil, count: Bounds.keyByteCountMax / KeyArena.step + 1)
 
   /// Bytes that are allocated.
   var byteCount: Int { slabs.count * Self.slabByteCount }
 
   deinit {
-    for slab in slabs { slab.deallocate() }
+    for slab in slabs { UnsafeMutableRawPointer(slab).deallocate() }
   }
 
   /// A block with a copy of `bytes`, which are 1 to 1,024. It stays where it is until it is
@@ -34,37 +52,72 @@ struct KeyArena: ~Copyable, Sendable {
 
   /// Takes back a block with so many bytes in use.
   mutating func release(_ block: UnsafeMutableRawPointer, byteCount: Int) {
-    chain(block, Self.steps(byteCount))
+    let steps = Self.steps(byteCount)
+    let slab = Self.slab(of: block)
+    block.storeBytes(of: slab.pointee.free, as: UnsafeMutableRawPointer?.self)
+    slab.pointee.free = block
+    if slab.pointee.liveCount == slab.pointee.capacity { enlist(slab, steps) }
+    slab.pointee.liveCount -= 1
+    if slab.pointee.liveCount == 0 { giveBack(slab, steps) }
   }
 
   private static func steps(_ byteCount: Int) -> Int { (byteCount + step - 1) / step }
 
+  private static func slab(of block: UnsafeMutableRawPointer) -> Slab {
+    let address = UInt(bitPattern: block) & ~UInt(slabByteCount - 1)
+    return Slab(bitPattern: address)!
+  }
+
   private mutating func take(_ steps: Int) -> UnsafeMutableRawPointer {
-    if let block = free[steps] {
-      free[steps] = block.load(as: UnsafeMutableRawPointer?.self)
+    let slab = roomy[steps] ?? addSlab(steps)
+    slab.pointee.liveCount += 1
+    if slab.pointee.liveCount == slab.pointee.capacity { delist(slab, steps) }
+    if let block = slab.pointee.free {
+      slab.pointee.free = block.load(as: UnsafeMutableRawPointer?.self)
       return block
     }
-    let byteCount = steps * Self.step
-    if remaining < byteCount { addSlab() }
-    defer {
-      next = next! + byteCount
-      remaining -= byteCount
-    }
-    return next!
+    let offset = MemoryLayout<Header>.stride + Int(slab.pointee.begunCount) * steps * Self.step
+    slab.pointee.begunCount += 1
+    return UnsafeMutableRawPointer(slab) + offset
   }
 
-  private mutating func chain(_ block: UnsafeMutableRawPointer, _ steps: Int) {
-    block.storeBytes(of: free[steps], as: UnsafeMutableRawPointer?.self)
-    free[steps] = block
-  }
-
-  private mutating func addSlab() {
-    // What is left of the last one is smaller than a key may be: a free block like any other.
-    if let next, remaining > 0 { chain(next, remaining / Self.step) }
+  private mutating func addSlab(_ steps: Int) -> Slab {
     let slab = UnsafeMutableRawPointer.allocate(
-      byteCount: Self.slabByteCount, alignment: Self.step)
+      byteCount: Self.slabAllocatedByteCount, alignment: Self.slabByteCount
+    ).bindMemory(to: Header.self, capacity: 1)
+    let room = Self.slabAllocatedByteCount - MemoryLayout<Header>.stride
+    slab.initialize(
+      to: Header(place: slabs.count, capacity: UInt16(room / (steps * Self.step))))
     slabs.append(slab)
-    next = slab
-    remaining = Self.slabByteCount
+    enlist(slab, steps)
+    return slab
+  }
+
+  private mutating func giveBack(_ slab: Slab, _ steps: Int) {
+    guard slab.pointee.next != nil || slab.pointee.previous != nil else { return }
+    delist(slab, steps)
+    let last = slabs.removeLast()
+    if last != slab {
+      last.pointee.place = slab.pointee.place
+      slabs[slab.pointee.place] = last
+    }
+    UnsafeMutableRawPointer(slab).deallocate()
+  }
+
+  private mutating func enlist(_ slab: Slab, _ steps: Int) {
+    slab.pointee.next = roomy[steps]
+    roomy[steps]?.pointee.previous = slab
+    roomy[steps] = slab
+  }
+
+  private mutating func delist(_ slab: Slab, _ steps: Int) {
+    if let previous = slab.pointee.previous {
+      previous.pointee.next = slab.pointee.next
+    } else {
+      roomy[steps] = slab.pointee.next
+    }
+    slab.pointee.next?.pointee.previous = slab.pointee.previous
+    slab.pointee.next = nil
+    slab.pointee.previous = nil
   }
 }

@@ -118,4 +118,30 @@ struct IndexTests {
     arena.release(block, byteCount: 21)
     #expect([UInt8](repeating: 2, count: 24).withUnsafeBytes { arena.allocate($0) } == block)
   }
+
+  @Test("a key arena gives back what keys of another length took")
+  func keyArenaOfChangingLengths() {
+    var arena = KeyArena()
+    var kept: [(at: UnsafeMutableRawPointer, byteCount: Int)] = []
+    func key(_ byteCount: Int) -> [UInt8] {
+      [UInt8](repeating: UInt8(byteCount & 0xff), count: byteCount)
+    }
+    for byteCount in stride(from: 8, through: Bounds.keyByteCountMax, by: 8) {
+      let bytes = key(byteCount)
+      let blocks = (0..<2_000).map { _ in bytes.withUnsafeBytes { arena.allocate($0) } }
+      #expect(arena.byteCount >= 2_000 * byteCount)
+      // All but one of each length.
+      kept.append((blocks[1_000], byteCount))
+      for (index, block) in blocks.enumerated() where index != 1_000 {
+        arena.release(block, byteCount: byteCount)
+      }
+    }
+    #expect(arena.byteCount <= kept.count * 2 * 16 << 10)
+    for (block, byteCount) in kept {
+      let bytes = UnsafeRawBufferPointer(start: block, count: byteCount)
+      #expect(bytes.elementsEqual(key(byteCount)))
+      arena.release(block, byteCount: byteCount)
+    }
+    #expect(arena.byteCount <= kept.count * 16 << 10)
+  }
 }
