@@ -86,8 +86,10 @@ final class Backlog: Sendable {
 extension DamageError {
   /// The store's trouble that comes from the journal.
   func asStoreError(_ operation: StoreError.Operation) -> StoreError {
-    StoreError(
-      code: storageFailure == nil ? .corrupt : .ioError, operation: operation,
+    // A file that isn't there, too: retention may have dropped it meanwhile, which says nothing of the store.
+    let isDamage = if case .storage = self { false } else { true }
+    return StoreError(
+      code: isDamage ? .corrupt : .ioError, operation: operation,
       message: "what the store lacks can't be read from the journal: \(self)", path: "")
   }
 }

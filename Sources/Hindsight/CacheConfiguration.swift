@@ -93,7 +93,7 @@ public struct QueueLimits: Sendable, Hashable {
 
 /// Everything that can be said when a cache is opened. The defaults are what most want.
 public struct CacheConfiguration: Sendable {
-  /// 1,000 entries; 1 to 4,294,967,293 are possible. Bytes, of which there is no limit by default, count keys
+  /// 1,000 entries; 1 to 2,147,483,646 are possible. Bytes, of which there is no limit by default, count keys
   /// and encoded values; at least 1. Else opening throws `.invalidConfiguration`.
   public var memoryLimit = TierLimit(entryCountMax: 1_000)
   /// 100,000 entries; ranges as of the memory limit, and in entries and bytes at least that.
@@ -230,6 +230,10 @@ extension CacheConfiguration {
       guard let interval, interval < .milliseconds(1) else { continue }
       throw CacheError(
         .invalidConfiguration, "\(name) is \(interval); it must be a millisecond or more, or nil")
+    }
+    if let age = retention.ageMax, age < .zero {
+      throw CacheError(
+        .invalidConfiguration, "retention.ageMax is \(age); it must not be negative, or nil")
     }
     return Opened(
       memoryLimit: memoryLimit, storeLimit: hasStore ? storeLimit : nil,

@@ -132,8 +132,16 @@ struct EngineState: ~Copyable, Sendable {
   private mutating func journal(_ records: borrowing Span<Record>, _ isJournaled: Bool) {
     for at in records.indices { count(records[at].event) }
     guard isJournaled else { return }
-    for at in records.indices { frame.append(records[at]) }
     frameBoot = lastBoot
+    for at in records.indices {
+      frame.append(records[at])
+      // The order of more entries than one event names: a frame may end in between.
+      if case .touched = records[at].event, at + 1 < records.count,
+        case .touched = records[at + 1].event
+      {
+        frame.endDecision(bootTime: frameBoot)
+      }
+    }
   }
 
   private mutating func journal(_ set: borrowing SetInForce, _ isJournaled: Bool) {

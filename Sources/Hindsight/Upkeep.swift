@@ -141,8 +141,10 @@ final class Upkeep {
     let needed = engine.locked { state in
       state.hasStore ? min(state.commit.durable, state.projection.synced) : state.commit.durable
     }
-    let oldest = engine.configuration.retention.ageMax.map {
-      Timestamp(microseconds: engine.clock.reading().wall.rawValue - $0.microseconds)
+    let wall = engine.clock.reading().wall
+    let oldest = engine.configuration.retention.ageMax.map { age in
+      let (oldest, isBeforeAll) = wall.rawValue.subtractingReportingOverflow(age.microseconds)
+      return Timestamp(microseconds: isBeforeAll ? .min : oldest)
     }
     let removed = try JournalRetention(journal.storage).run(
       byteCountMax: engine.configuration.retention.byteCountMax, createdBefore: oldest,

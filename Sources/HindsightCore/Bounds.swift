@@ -8,8 +8,9 @@ public enum Bounds {
   public static let reasonByteCountMax = 256
   /// The software version that `opened` names is at most this long.
   public static let softwareVersionByteCountMax = 64
-  /// Entries an index can hold: slots are 32-bit.
-  public static let entryCountMax = UInt64(UInt32.max - 2)
+  /// Entries an index can hold: slots are 32-bit, and where one stands in the order of expiries takes
+  /// one of the bits.
+  public static let entryCountMax = UInt64(1 << 31) - 2
   /// The latest expiry and the longest TTL: 2^53 µs, about 285 years, exact in a `Double`.
   @inlinable public static var ttlMax: Microseconds { Microseconds(rawValue: 1 << 53) }
   /// So many touched entries are told at once, and up to a full log of hits more. More than a memory

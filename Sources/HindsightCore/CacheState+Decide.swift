@@ -247,11 +247,16 @@ extension CacheState {
   }
 
   /// Tells the order of use since the last time, where the access log records it.
-  public mutating func decideTouches(at now: Timestamp, into decision: inout Decision) {
+  /// - Parameter entryCountMax: of how many entries one event does.
+  public mutating func decideTouches(
+    at now: Timestamp, entryCountMax: Int = Bounds.originsPerEvent, into decision: inout Decision
+  ) {
     guard recency.untold != noSlot else { return }
     guard head.opened?.accessLog != .off else { return recency.allTold() }
     guard orderIsTold else { return }  // `decideOrder` tells it.
-    tellOrder(from: recency.untold, entryCountMax: .max, at: now, into: &decision)
+    while recency.untold != noSlot {
+      tellOrder(from: recency.untold, entryCountMax: entryCountMax, at: now, into: &decision)
+    }
   }
 
   /// A slice of what must leave before `opened` can be in force.

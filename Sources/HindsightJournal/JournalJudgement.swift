@@ -26,12 +26,8 @@ extension JournalDirectory {
       throw .structure(
         file: last.name, "event \(end.last): the numbers leave no room for what would follow")
     }
-    // Only a checkpoint that bridges a gap comes before the segment that it points to.
-    if let place = end.checkpointPosition, place.segment > last.header.number,
-      end.untoldGap == nil
-    {
-      throw .structure(
-        file: place.segmentName, "the segment is missing: a checkpoint goes on in it")
+    if let missing = try missingSegment(behind: end) {
+      throw .structure(file: missing, Self.isMissing)
     }
     let verdict = try RecoveryVerdict(of: self, end, store: store)
     if case .corrupt(let evidence) = verdict {
@@ -77,9 +73,7 @@ extension JournalDirectory {
   package func loss(
     behind end: ReplayEnd
   ) throws(DamageError) -> (file: String, offset: UInt64?, message: String)? {
-    if end.tail == .end, let missing = try missingSegment(after: end.last) {
-      return (missing, nil, "the segment is missing: a checkpoint goes on in it")
-    }
+    if let missing = try missingSegment(behind: end) { return (missing, nil, Self.isMissing) }
     guard case .corrupt(let evidence) = try RecoveryVerdict(of: self, end, store: nil) else {
       return nil
     }
@@ -91,9 +85,12 @@ extension JournalDirectory {
     )
   }
 
-  /// The segment in which the newest checkpoint goes on, where it isn't there: only one that bridges a
-  /// gap comes before its segment.
-  private func missingSegment(after least: SequenceNumber) throws(DamageError) -> String? {
+  private static let isMissing = "the segment is missing: a checkpoint goes on in it"
+
+  /// The segment in which the newest checkpoint goes on, where that isn't there, whichever checkpoint the
+  /// replay began with. Only a checkpoint that bridges a gap comes before its segment.
+  private func missingSegment(behind end: ReplayEnd) throws(DamageError) -> String? {
+    guard end.tail == .end else { return nil }
     for number in checkpoints {
       let header: CheckpointHeader
       do throws(DamageError) {
@@ -102,8 +99,8 @@ extension JournalDirectory {
         if error.storageFailure != nil { throw error }
         continue  // A damaged checkpoint proves nothing; verify names it.
       }
-      guard header.journalID == journalID, header.head.sequence >= least else { continue }
-      if header.gapFirst != nil { return nil }
+      guard header.journalID == journalID else { continue }
+      guard header.head.sequence >= end.last, header.gapFirst == nil else { return nil }
       let name = header.position.segmentName
       let names = try DamageError.wrap { () throws(StorageError) in try storage.list() }
       return names.contains(name) ? nil : name

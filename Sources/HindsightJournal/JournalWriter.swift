@@ -173,9 +173,8 @@ public final class JournalWriter: Sendable {
       poison()
       throw error
     }
-    let last = shared.withLock { shared in
-      shared.forget(through: shared.appended)
-      return shared.appended
+    let (last, _) = shared.withLock { shared in
+      (shared.appended, shared.forget(through: shared.appended))
     }
     do throws(StorageError) {
       try current.file.truncate(to: current.offset)
@@ -196,9 +195,9 @@ public final class JournalWriter: Sendable {
     }
     guard isPoisoned || !frames.isEmpty else { return compressor.endRun() }
     try beginSegment(follows: durable, frames: frames)
-    shared.withLock { shared in
-      shared.forget(through: frames.last?.sealed.last ?? shared.durable)
+    _ = shared.withLock { shared in
       shared.isPoisoned = false
+      return shared.forget(through: frames.last?.sealed.last ?? shared.durable)
     }
   }
 
@@ -267,7 +266,7 @@ public final class JournalWriter: Sendable {
 
   /// The sync succeeded.
   public func completeSync(_ ticket: SyncTicket) {
-    shared.withLock { $0.forget(through: ticket.last) }
+    _ = shared.withLock { $0.forget(through: ticket.last) }
   }
 
   /// The sync failed: the segment is poisoned.
@@ -376,10 +375,19 @@ public final class JournalWriter: Sendable {
 
 extension JournalWriter.Shared {
   /// Everything up to `last` is durable.
-  fileprivate mutating func forget(through last: SequenceNumber) {
+  /// - Returns: what to let go of outside the lock, for which a set may wait that holds the cache's: up to
+  ///   64 MiB, and a hundred thousand frames.
+  fileprivate mutating func forget(through last: SequenceNumber) -> [StampedFrame] {
     durable = max(durable, last)
-    let count = retained.prefix { $0.sealed.last <= last }.count
-    for frame in retained.prefix(count) { retainedByteCount -= UInt64(frame.sealed.byteCount) }
-    retained.removeFirst(count)
+    var count = retained.count
+    while count > 0, retained[count - 1].sealed.last > last { count -= 1 }
+    guard count > 0 else { return [] }
+    var kept: [StampedFrame] = []
+    // As many are to be expected until the next sync.
+    kept.reserveCapacity(retained.count)
+    kept += retained[count...]
+    retainedByteCount = kept.reduce(0) { $0 + UInt64($1.sealed.byteCount) }
+    swap(&kept, &retained)
+    return kept
   }
 }

@@ -10,6 +10,8 @@ import SystemPackage
 /// A real directory. Files are 0600 and the directory 0700 whatever the umask; what may stand in
 /// their places is told by `FileGuard`.
 public struct PosixStorage: JournalStorage {
+  /// Absolute and without symbolic links: what another part of the process makes its working directory
+  /// doesn't matter.
   public let path: String
   private let places: FileGuard
 
@@ -19,7 +21,6 @@ public struct PosixStorage: JournalStorage {
     // A slash at its end would have the system follow a symbolic link in the directory's place.
     var path = given
     while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
-    self.path = path
     if mkdir(path, 0o700) == 0 {
       // mkdir(2) subtracts the umask; the mode is part of our promise.
       guard chmod(path, 0o700) == 0 else { throw Self.failure("set mode of", path) }
@@ -40,14 +41,18 @@ public struct PosixStorage: JournalStorage {
       }
       throw failure
     }
-    places = try FileGuard(directory: path)
+    try self.init(reading: path)
   }
 
   /// Uses the directory at `path`, which must be there.
   /// - Throws: `StorageError` where it isn't, or is no directory, or a symbolic link.
   public init(reading path: String) throws(StorageError) {
-    self.path = path
-    places = try FileGuard(directory: path)
+    // The path as it was given: a symbolic link in its place is refused, not followed.
+    _ = try FileGuard(directory: path)
+    guard let resolved = realpath(path, nil) else { throw Self.failure("resolve", path) }
+    defer { free(resolved) }
+    self.path = String(cString: resolved)
+    places = try FileGuard(directory: self.path)
   }
 
   /// Of a path that doesn't end with a slash.

@@ -164,7 +164,6 @@ public struct JournalReplay {
     sink.restore(header.head)
     if sink.takesEntries { try restoreEntries(reader, sink) }
     end.checkpoint = header.number
-    end.checkpointPosition = header.position
     end.last = header.head.sequence
     end.at = header.head.at
     end.proven = header.head.sequence
@@ -218,7 +217,9 @@ public struct JournalReplay {
       }
       try spend(.header, reader.name, 0, sink)
       let head = reader.header.head
-      guard reader.header.gapFirst == end.last.next, head.sequence == follows ?? head.sequence
+      guard
+        reader.header.journalID == directory.journalID,
+        reader.header.gapFirst == end.last.next, head.sequence == follows ?? head.sequence
       else { continue }
       // Looked through first: where it is damaged, the sink still has what comes before the gap.
       try reader.forEachEntry(hashSeed: sink.hashSeed) { _, _ in }

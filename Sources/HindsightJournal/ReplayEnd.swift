@@ -10,8 +10,6 @@ public struct ReplayEnd: Sendable {
 
   /// The checkpoint that it began with.
   public internal(set) var checkpoint: UInt32?
-  /// Where the replay goes on behind it.
-  var checkpointPosition: JournalPosition?
   /// The checkpoint's size.
   public internal(set) var checkpointByteCount: UInt64 = 0
   /// Checkpoints that were damaged, and so passed over.

@@ -88,4 +88,21 @@ struct ToldOrderTests {
       #expect(replica.orderIsTold && replica.digest == recovered.digest)
     }
   }
+
+  @Test("likewise of what was used since the last time", arguments: [1, 3, 9, 10, 11])
+  func slicesOfHits(entryCountMax: Int) throws {
+    var records: [Record] = []
+    var state = try untold(&records)
+    records += tell(&state, entryCountMax: .max)
+    for number in [4, 0, 1, 8, 9, 2, 3, 5, 7, 6] {
+      state.touch(state.find(Bytes("\(number)".utf8))!)
+    }
+    var decision = Decision()
+    state.decideTouches(at: now, entryCountMax: entryCountMax, into: &decision)
+    let told = origins(decision.records)
+    #expect(told.allSatisfy { $0.count <= entryCountMax })
+    #expect(told.count == (10 + entryCountMax - 1) / entryCountMax)
+    state.checkInvariants()
+    #expect(try replay(records + decision.records).digest == state.digest)
+  }
 }

@@ -46,6 +46,34 @@ struct PosixStorageTests {
     lock.unlock()
   }
 
+  @Test("the working directory may change meanwhile")
+  func changedWorkingDirectory() async {
+    // In a process of its own, since that is the whole process's.
+    await #expect(processExitsWith: .success) { try PosixStorageTests.changeWorkingDirectory() }
+  }
+
+  private static func changeWorkingDirectory() throws {
+    let scratch = try Scratch()
+    for name in ["a", "b"] {
+      try FileManager.default.createDirectory(
+        atPath: scratch.path + "/" + name, withIntermediateDirectories: true)
+      try #require(chdir(scratch.path + "/" + name) == 0)
+      _ = try PosixStorage(path: "cache")
+    }
+    let storage = try PosixStorage(path: "../a/cache/")
+    let reading = try PosixStorage(reading: "../a/cache")
+    try #require(chdir(scratch.path + "/a") == 0)
+    try #require(chdir("/") == 0)
+    try storage.create("1").close()
+    try storage.rename("1", to: "2")
+    try storage.syncDirectory()
+    #expect(try reading.list() == ["2"])
+    #expect(try PosixStorage(path: scratch.path + "/a/cache").list() == ["2"])
+    #expect(try PosixStorage(path: scratch.path + "/b/cache").list() == [])
+    try storage.remove("2")
+    #expect(try reading.list() == [])
+  }
+
   @Test("a symlink, a FIFO or a directory in place of a file is refused, without hanging")
   func impostors() throws {
     let scratch = try Scratch()

@@ -41,16 +41,19 @@ final class CraftedJournal {
   ///   - last: the state's last event.
   ///   - opened: how the cache was opened.
   ///   - position: where the journal goes on.
+  ///   - journalID: whose it is; `nil`: this one's.
+  ///   - gapFirst: the first event of the gap that it bridges.
   func checkpoint(
     number: UInt32, last: SequenceNumber, _ opened: Event, position: JournalPosition,
-    previousChecksum: UInt32? = nil
+    previousChecksum: UInt32? = nil, journalID: JournalID? = nil, gapFirst: SequenceNumber? = nil
   ) throws {
     guard case .opened(let opened) = opened else { preconditionFailure("not how it was opened") }
     let head = StateHead(sequence: last, at: at, opened: opened, isClosed: false)
     var header = CheckpointHeader(
-      number: number, journalID: writer.journalID, head: head, digest: 0, entryCount: 0,
-      position: position, bootTime: 0)
+      number: number, journalID: journalID ?? writer.journalID, head: head, digest: 0,
+      entryCount: 0, position: position, bootTime: 0)
     header.previousChecksum = previousChecksum
+    header.gapFirst = gapFirst
     let digest = StateDigest(head, orderIsTold: true).value
     _ = try CheckpointWriter(storage, header).finish(digest: digest)
   }

@@ -1,5 +1,6 @@
 import Foundation
 import HindsightCore
+import HindsightTesting
 import Testing
 
 @testable import Hindsight
@@ -9,6 +10,7 @@ struct ConfigurationTests {
   private static let wrong: [(String, @Sendable (inout CacheConfiguration) -> Void)] = [
     ("memory limit", { $0.memoryLimit = TierLimit(entryCountMax: 0) }),
     ("memory limit", { $0.memoryLimit = TierLimit(entryCountMax: .max) }),
+    ("memory limit", { $0.memoryLimit = TierLimit(entryCountMax: 1 << 31) }),
     ("memory limit", { $0.memoryLimit = TierLimit(entryCountMax: 1, byteCountMax: 0) }),
     ("store's limit", { $0.storeLimit = TierLimit(entryCountMax: 999) }),
     (
@@ -28,6 +30,7 @@ struct ConfigurationTests {
     ("sweepInterval", { $0.sweepInterval = .zero }),
     ("sweepInterval", { $0.sweepInterval = .seconds(-1) }),
     ("syncInterval", { $0.syncInterval = .microseconds(999) }),
+    ("retention.ageMax", { $0.retention.ageMax = .seconds(-1) }),
   ]
 
   @Test("are refused, by name, before anything is made", arguments: wrong.indices)
@@ -57,6 +60,17 @@ struct ConfigurationTests {
     // The journal's thread looks how long it may sleep.
     try await cache.set(2, for: key, acknowledgement: .durable)
     #expect(try await cache.get(key) == 2)
+    try await cache.close()
+  }
+
+  @Test("any age of history can be kept, also before 1970")
+  func longAge() async throws {
+    let directory = try TemporaryDirectory()
+    var configuration = CacheConfiguration()
+    configuration.retention.ageMax = .seconds(Int64.max)
+    configuration.clock = ManualClock(wall: Timestamp(microseconds: -2))
+    let cache = try await Cache<Int>.open(at: directory.cache, configuration: configuration)
+    // Retention is looked at then.
     try await cache.close()
   }
 
