@@ -15,7 +15,7 @@ struct ManySegmentsTests {
     }
     let storage = SimulatedStorage(injector)
     let peak = Mutex(0)
-    injector.onCall { [weak storage] in
+    injector.onCall { [weak storage] _ in
       peak.withLock { $0 = max($0, storage?.openFileCount ?? 0) }
     }
     try await lab.open(storage)

@@ -22,7 +22,7 @@ struct RemovalOrderTests {
     injector.enable(.namesMixed, oneIn: 1)
     let storage = lab.storage
     let isPlanned = Mutex(false)
-    injector.onCall { [weak storage, weak injector] in
+    injector.onCall { [weak storage, weak injector] _ in
       let isFirst = isPlanned.withLock { isPlanned in
         guard !isPlanned, let storage, !storage.names.contains("00000001.journal") else {
           return false

@@ -75,7 +75,7 @@ final class Session {
         case .set(let set):
           last[key] = Lines.number(json: set.value)
           evicted[key] = nil
-        case .evicted(_, let tier, _) where (tier == .store) == self.setup.usesStore:
+        case .evicted(_, let tier, .limit) where (tier == .store) == self.setup.usesStore:
           evicted[key] = last[key]
         default: break
         }

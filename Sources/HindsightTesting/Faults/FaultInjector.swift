@@ -21,6 +21,28 @@ public final class FaultInjector: Sendable {
   public typealias Delay = @Sendable (Duration) -> Void
   /// Told of each fault as it comes in: the kind, and where.
   public typealias Observer = @Sendable (_ kind: FaultKind, _ place: String) -> Void
+  /// Told of each call as it begins.
+  public typealias Interruption = @Sendable (Call) -> Void
+
+  /// A call of the storage or of the store.
+  public enum Call: Sendable, Equatable {
+    case storage(SimulatedStorage.Operation)
+    case store(StoreCall)
+
+    /// Whether a real one waits for the disk: nothing that a task may do on the pool's threads.
+    var mayBlock: Bool {
+      switch self {
+      case .storage(.sync), .storage(.syncDirectory), .storage(.rename), .storage(.create),
+        .storage(.allocate), .storage(.truncate), .storage(.remove), .storage(.list),
+        .storage(.lock), .storage(.open), .storage(.read):
+        true
+      // Into the page cache, as `.written` promises.
+      case .storage(.write), .storage(.size), .storage(.close): false
+      case .store(.readInPlace): false
+      case .store: true
+      }
+    }
+  }
 
   fileprivate struct State {
     var dice: FaultDice
@@ -30,7 +52,7 @@ public final class FaultInjector: Sendable {
     var recoveryCrashes: Int?
     var delay: Delay?
     var observer: Observer?
-    var interruption: (@Sendable () -> Void)?
+    var interruption: Interruption?
   }
 
   private let state: Mutex<State>
@@ -74,7 +96,7 @@ public final class FaultInjector: Sendable {
   public func onFault(_ observer: @escaping Observer) { state.withLock { $0.observer = observer } }
   /// Is called at the beginning of each call of the storage and of the store: while a thread waits for
   /// the disk, others go on.
-  public func onCall(_ interruption: @escaping @Sendable () -> Void) {
+  public func onCall(_ interruption: @escaping Interruption) {
     state.withLock { $0.interruption = interruption }
   }
 
@@ -141,7 +163,7 @@ public final class FaultInjector: Sendable {
   func storageFault(
     _ operation: SimulatedStorage.Operation, _ file: String
   ) -> StorageFault? {
-    interrupt()
+    interrupt(.storage(operation))
     let (kind, fault, observer, delay) = state.withLock {
       state -> (FaultKind?, StorageFault?, Observer?, Delay?) in
       if state.isPowerOut { return (nil, .error(.ioError), nil, nil) }
@@ -159,7 +181,7 @@ public final class FaultInjector: Sendable {
 
   /// What a call of the store fails with; `nil`: nothing.
   func storeFault(_ call: StoreCall) -> StoreFault? {
-    interrupt()
+    interrupt(.store(call))
     let (kind, fault, observer, delay) = state.withLock {
       state -> (FaultKind?, StoreFault?, Observer?, Delay?) in
       if state.isPowerOut { return (nil, .error(.ioError), nil, nil) }
@@ -175,7 +197,7 @@ public final class FaultInjector: Sendable {
     return nil
   }
 
-  private func interrupt() { state.withLock { $0.interruption }?() }
+  private func interrupt(_ call: Call) { state.withLock { $0.interruption }?(call) }
 
   /// Chooses one of these kinds: one that is planned, else at random one that is enabled.
   func choose(_ kinds: [FaultKind]) -> FaultKind? {

@@ -22,8 +22,11 @@ extension Simulation {
         throw failure("answer", "\(caller.action) said \(reply.summary)")
       }
       try acknowledged(sequence, caller, look)
-      if caller.action == .settle, settings.usesStore, look.after.applied ?? 0 < sequence {
-        throw failure("settle", "the store has \(look.after.applied ?? 0) of \(sequence)")
+      if caller.action == .settle, settings.usesStore {
+        let applied = store.mark?.applied.rawValue ?? 0
+        guard applied >= sequence else {
+          throw failure("settle", "the store has \(applied) of \(sequence)")
+        }
       }
       if caller.action == .settle, settings.usesStore {
         requiredOfStore.committed = max(requiredOfStore.committed, sequence)

@@ -135,6 +135,9 @@ extension Simulation {
     else {
       throw failure("recovery", "it comes back to \(last), and a replay to \(replayed)")
     }
+    guard snapshot.isOrderTold || isDamaged else {
+      throw failure("order", "it comes back to \(last), whose frame doesn't tell the order of use")
+    }
     let lost = cache.recovery.lostValues
     // Memory may have had values that only a store has which is used no more.
     guard lost == 0 || isDamaged || isStoreDamaged || !settings.usesStore else {

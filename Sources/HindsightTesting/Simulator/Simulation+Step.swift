@@ -14,7 +14,12 @@ extension Simulation {
   }
 
   /// Something waits for the disk: now and then, others go on meanwhile.
-  func interrupt() {
+  func interrupt(at call: FaultInjector.Call) {
+    if call.mayBlock, case .lane(let number) = session.scheduler.current {
+      interruptionFailure =
+        interruptionFailure
+        ?? failure("blocks", "caller \(number) waits for the disk on a thread of the pool: \(call)")
+    }
     guard settings.interruptsOneIn > 0, let stretch, !isInterrupting, !injector.isPowerOut,
       interruptionFailure == nil, interruptionRandom.below(settings.interruptsOneIn) == 0
     else { return }

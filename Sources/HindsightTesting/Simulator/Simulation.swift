@@ -133,7 +133,7 @@ package final class Simulation {
     enableCrashOutcomes()
     // All of it happens on the thread that calls `run`.
     nonisolated(unsafe) weak let simulation = self
-    injector.onCall { simulation?.interrupt() }
+    injector.onCall { simulation?.interrupt(at: $0) }
   }
 
   /// Runs a plan to its end, or to the first broken promise.

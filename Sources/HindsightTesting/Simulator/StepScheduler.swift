@@ -78,6 +78,9 @@ final class StepScheduler: BackgroundScheduler {
   /// Whether any activity is left.
   var hasActivities: Bool { state.withLock { !$0.entries.isEmpty } }
 
+  /// What is in the middle of something: the innermost, where steps are nested.
+  var current: Choice? { state.withLock { $0.running.last } }
+
   func run(_ choice: Choice) {
     state.withLock { $0.running.append(choice) }
     defer { state.withLock { _ = $0.running.popLast() } }
