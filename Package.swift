@@ -144,7 +144,8 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       // As a user's program may be: nothing comes by an import that isn't there.
-      name: "ReadmeTests", dependencies: ["Hindsight", "HindsightCore", "HindsightReplay"],
+      name: "ReadmeTests",
+      dependencies: ["Hindsight", "HindsightCore", "HindsightReplay", "HindsightTesting"],
       swiftSettings: settings + [.enableUpcomingFeature("MemberImportVisibility")]),
     .testTarget(
       name: "HindsightCLITests",

@@ -1,4 +1,5 @@
 import HindsightCore
+import HindsightJournal
 import HindsightStore
 import Testing
 
@@ -19,5 +20,13 @@ struct RowRequestsTests {
       continuation.resume(returning: .success(.missing))
     }
     #expect(try answer.get() == .missing)
+  }
+
+  @Test("a file that isn't there any more is no damage of the store, what can't be decoded is")
+  func droppedFile() {
+    let name = "00000001.journal"
+    let dropped = DamageError.storage(StorageError("open", name, .noSuchFileOrDirectory))
+    #expect(dropped.asStoreError(.read).remedy != .rebuild)
+    #expect(DamageError.structure(file: name, "it ends").asStoreError(.read).remedy == .rebuild)
   }
 }

@@ -173,6 +173,14 @@ extension FaultKind: CustomStringConvertible {
     }
   }
 
+  /// Whether a call fails by it, or does something else than it should, and is not only late.
+  var failsCall: Bool {
+    switch self {
+    case .slowSync, .slowEverything, .storeCold, .storeSlow: false
+    default: [.operation, .lie, .crashMoment, .storeCall].contains(category)
+    }
+  }
+
   /// All kinds of a category, in their order.
   public static func all(_ category: Category) -> [FaultKind] {
     allCases.filter { $0.category == category }

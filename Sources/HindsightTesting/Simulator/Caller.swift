@@ -14,6 +14,9 @@ final class Caller {
   var decision: Decision?
   /// The last event that counted as written at some time since it began.
   var mostWritten: UInt64 = 0
+  /// Failed calls before it began, and whether journal or store have been in trouble since.
+  var failedCallCount = 0
+  var hasSeenTrouble = false
 
   struct Decision {
     var sequence: UInt64

@@ -72,7 +72,9 @@ extension Simulation {
       // `.outcomeUnknown` says that it is in force; everything else that nothing has happened.
       guard (code == .outcomeUnknown) == (caller.decision != nil) else { throw problem }
     }
-    let hasFault = !injector.counts.isEmpty
+    let hasFault =
+      failedCallCount > caller.failedCallCount || caller.hasSeenTrouble || isDamaged
+      || isStoreDamaged
     switch code {
     case .outcomeUnknown:
       guard caller.isCancelled || session.isClosing || hasFault else { throw problem }
@@ -87,6 +89,11 @@ extension Simulation {
       else { throw problem }
     default: throw problem
     }
+  }
+
+  /// So many calls of storage and store didn't do what they should.
+  var failedCallCount: Int {
+    injector.counts.reduce(0) { $0 + ($1.kind.failsCall ? $1.count : 0) }
   }
 
   // MARK: Reads

@@ -73,6 +73,9 @@ extension Simulation {
       uncertainty: ended.boot.rawValue - stretch.began.boot.rawValue)
     for caller in session.callers {
       caller.mostWritten = max(caller.mostWritten, after.written)
+      if [before, after].contains(where: { $0.hasJournalTrouble || $0.hasStoreTrouble }) {
+        caller.hasSeenTrouble = true
+      }
     }
     try checkTime(&look)
     if case .lane(let number) = choice,

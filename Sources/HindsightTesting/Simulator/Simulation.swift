@@ -236,6 +236,7 @@ package final class Simulation {
     callerCount += 1
     counts.operations += 1
     let caller = Caller(callerCount, action, session.scheduler.makeLane(callerCount))
+    caller.failedCallCount = failedCallCount
     session.callers.append(caller)
     caller.start(cache)
     return caller
