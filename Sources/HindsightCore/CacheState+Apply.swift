@@ -6,7 +6,7 @@ extension CacheState {
   /// - Throws: `StateError` where the event can't follow from this state, or breaks INV016 or
   ///   INV017.
   public mutating func apply(_ record: Record, into effects: inout [Effect]) throws(StateError) {
-    try checkOrder(record)
+    try head.checkOrder(record)
     switch record.event {
     case .opened(let opened): try applyOpened(opened, record.sequence)
     case .closed: head.isClosed = true
@@ -42,7 +42,7 @@ extension CacheState {
   public mutating func apply(
     _ fact: SetFact, _ value: LentValue, into effects: inout [Effect]
   ) throws(StateError) {
-    try checkOrder(fact.sequence, fact.at, expected: head.sequence.next, needsOpen: true)
+    try head.checkOrder(fact.sequence, fact.at, needsOpen: true)
     try applySet(fact, value, &effects)
     advance(to: fact.sequence, fact.at)
   }
@@ -53,7 +53,7 @@ extension CacheState {
     _ cleared: Cleared, _ found: ToClear, _ sequence: SequenceNumber, _ at: Timestamp,
     into effects: inout [Effect]
   ) throws(StateError) {
-    try checkOrder(sequence, at, expected: head.sequence.next, needsOpen: true)
+    try head.checkOrder(sequence, at, needsOpen: true)
     try applyCleared(cleared, found, &effects)
     advance(to: sequence, at)
   }
@@ -64,7 +64,7 @@ extension CacheState {
   mutating func apply(
     toldCount count: Int, before next: Slot, _ sequence: SequenceNumber, _ at: Timestamp
   ) throws(StateError) {
-    try checkOrder(sequence, at, expected: head.sequence.next, needsOpen: !head.hasOpened)
+    try head.checkOrder(sequence, at, needsOpen: !head.hasOpened)
     noteTold(count)
     recency.leaveUntold(from: next)
     advance(to: sequence, at)
@@ -73,36 +73,6 @@ extension CacheState {
   private mutating func advance(to sequence: SequenceNumber, _ at: Timestamp) {
     head.sequence = sequence
     head.at = at
-  }
-
-  private func checkOrder(_ record: Record) throws(StateError) {
-    var expected = head.sequence.next
-    var needsOpen = true
-    switch record.event {
-    case .gap(let gap) where gap.last == head.sequence && gap.first <= gap.last:
-      // Told afterwards: the state has gone through what the journal lacks.
-      needsOpen = false
-    case .gap(let gap):
-      guard gap.first == expected, gap.last >= gap.first else {
-        throw .sequenceBroken(expected: expected, found: gap.first)
-      }
-      expected = gap.last.next
-      needsOpen = false
-    case .opened, .recovered: needsOpen = false
-    case .expired, .evicted, .touched: needsOpen = !head.hasOpened
-    default: break
-    }
-    try checkOrder(record.sequence, record.at, expected: expected, needsOpen: needsOpen)
-  }
-
-  private func checkOrder(
-    _ sequence: SequenceNumber, _ at: Timestamp, expected: SequenceNumber, needsOpen: Bool
-  ) throws(StateError) {
-    guard sequence == expected else {
-      throw .sequenceBroken(expected: expected, found: sequence)
-    }
-    guard at >= head.at else { throw .timeDecreased(last: head.at, found: at) }
-    if needsOpen, head.isClosed { throw .notOpen }
   }
 
   private mutating func applyOpened(

@@ -105,32 +105,34 @@ struct FrameReader {
     }
   }
 
-  /// Moves behind something bad, to the next whole header of this segment.
-  /// - Returns: whether there is one.
-  mutating func skipDamage() throws(StorageError) -> Bool {
+  /// Moves behind something bad, to the next whole header of this segment, or of any where the reader has no
+  /// salt.
+  /// - Returns: `nil`: there is none.
+  mutating func skipDamage() throws(StorageError) -> FrameHeader? {
     let count = Format.frameHeaderByteCount
     var at = offset + 1
     while try bytes(at: at, count: count).count == count {
       let end = buffer.count - count
       for start in Int(at - bufferOffset)...end
-      where buffer[start] == UInt8(truncatingIfNeeded: Format.frameMagic) && isHeader(start) {
+      where buffer[start] == UInt8(truncatingIfNeeded: Format.frameMagic) {
+        guard let header = header(at: start) else { continue }
         offset = bufferOffset + UInt64(start)
         previousChecksum = nil
-        return true
+        return header
       }
       at = bufferOffset + UInt64(end) + 1
     }
-    return false
+    return nil
   }
 
-  /// Whether a whole header of this segment begins there in the buffer.
-  private func isHeader(_ start: Int) -> Bool {
-    guard buffer.fixed(start, as: UInt32.self) == Format.frameMagic else { return false }
+  /// The whole header that begins there in the buffer, if one does.
+  private func header(at start: Int) -> FrameHeader? {
+    guard buffer.fixed(start, as: UInt32.self) == Format.frameMagic else { return nil }
     do throws(FormatError) {
-      return try FrameHeader([UInt8](buffer[start..<start + Format.frameHeaderByteCount])).salt
-        == salt
+      let header = try FrameHeader([UInt8](buffer[start..<start + Format.frameHeaderByteCount]))
+      return salt.map { $0 == header.salt } ?? true ? header : nil
     } catch {
-      return false  // Chance bytes that look like a beginning.
+      return nil  // Chance bytes that look like a beginning.
     }
   }
 
@@ -146,17 +148,11 @@ struct FrameReader {
   /// Looks behind a bad place for whole headers of this segment.
   func aftermath() throws(StorageError) -> Aftermath {
     var found = Aftermath()
-    var at = offset + 1
-    let end = try file.size()
-    while at < end {
-      let window = try file.read(at: at, count: Self.readAhead + Format.frameHeaderByteCount)
-      guard window.count >= Format.frameHeaderByteCount else { break }
-      for start in 0...(window.count - Format.frameHeaderByteCount)
-      where window[start] == UInt8(truncatingIfNeeded: Format.frameMagic) {
-        guard window.fixed(start, as: UInt32.self) == Format.frameMagic else { continue }
-        found.note([UInt8](window[start..<start + Format.frameHeaderByteCount]), salt)
-      }
-      at += UInt64(window.count - Format.frameHeaderByteCount + 1)
+    var reader = self
+    reader.readAhead = Self.readAhead
+    while let header = try reader.skipDamage() {
+      found.durable = max(found.durable, header.durable)
+      found.highest = max(found.highest, header.last)
     }
     return found
   }
@@ -186,18 +182,5 @@ struct FrameReader {
     }
     let start = Int(offset - bufferOffset)
     return [UInt8](buffer[start..<min(start + count, buffer.count)])
-  }
-}
-
-extension FrameReader.Aftermath {
-  fileprivate mutating func note(_ bytes: [UInt8], _ salt: UInt64?) {
-    do throws(FormatError) {
-      let header = try FrameHeader(bytes)
-      guard salt == nil || header.salt == salt else { return }
-      durable = max(durable, header.durable)
-      highest = max(highest, header.last)
-    } catch {
-      // Chance bytes that look like a beginning.
-    }
   }
 }

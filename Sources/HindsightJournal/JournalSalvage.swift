@@ -126,15 +126,11 @@ struct JournalSalvage {
   ) throws(StorageError) -> ReplayEnd? {
     do throws(DamageError) {
       let end = try JournalReplay(directory).run(from: .newest, stopsAtDamage: true, into: sink)
-      guard case .state(let file, _, _)? = end.damage else { return end }
-      // An event that can't be has spoilt the sink: once more, up to the frame before it. A checkpoint over
-      // a gap that can't be is not gone to at all.
-      let isBridge = directory.checkpoints.contains { FileName.checkpoint($0) == file }
-      let limited = LimitedSink(sink, through: end.last)
+      guard case .state? = end.damage else { return end }
+      // An event that can't be, or a checkpoint over a gap, has spoilt the sink: once more, up to the frame
+      // before it.
       var again = try JournalReplay(directory).run(
-        from: .newest, through: isBridge && end.last > .zero ? end.last : nil, stopsAtDamage: true,
-        crossesGaps: !isBridge || end.last > .zero, into: limited)
-      if limited.hasEnded { again.damage = end.damage }
+        from: .newest, through: end.last, stopsAtDamage: true, into: sink)
       again.damage = again.damage ?? end.damage
       return again
     } catch {
@@ -335,36 +331,5 @@ extension RecoveryReport {
     recordCount = end.recordCount
     frameCount = end.frameCount
     bootTime = end.bootTime
-  }
-}
-
-/// Passes on what comes up to an event, and ends the replay there.
-private final class LimitedSink: ReplaySink {
-  private let sink: any ReplaySink
-  private let last: SequenceNumber
-  /// Whether it has ended the replay: what that then gives as damage is nobody's.
-  private(set) var hasEnded = false
-
-  init(_ sink: any ReplaySink, through last: SequenceNumber) {
-    self.sink = sink
-    self.last = last
-  }
-
-  func begin() { sink.begin() }
-  func restore(_ head: StateHead) { sink.restore(head) }
-  var hashSeed: UInt64 { sink.hashSeed }
-  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
-    try sink.restore(image, value: value)
-  }
-  func finishRestore(digest: UInt64) throws(StateError) { try sink.finishRestore(digest: digest) }
-  func apply(_ record: Record) throws(StateError) {
-    guard record.sequence <= last else {
-      hasEnded = true
-      throw .sequenceBroken(expected: last, found: record.sequence)
-    }
-    try sink.apply(record)
-  }
-  func endFrame(at position: JournalPosition) throws(StateError) {
-    try sink.endFrame(at: position)
   }
 }

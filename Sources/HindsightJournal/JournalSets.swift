@@ -114,7 +114,7 @@ extension JournalDirectory.Segment {
       switch try reader.next() {
       case .end: return
       case .bad:
-        guard try reader.skipDamage() else { return }
+        guard try reader.skipDamage() != nil else { return }
         // What continues a run that lacks a frame would give other bytes.
         decoder = BodyDecoder()
       case .frame(let frame):

@@ -6,8 +6,7 @@ import HindsightJournal
 final class FrameWalk: ReplaySink {
   private let places: CheckpointPlaces
   private var budget: ReplayBudget
-  private var last = SequenceNumber.zero
-  private var at = Timestamp.zero
+  private var head = StateHead(sequence: .zero, at: .zero, opened: nil, isClosed: false)
 
   init(_ limits: ReplayLimits, _ places: CheckpointPlaces) {
     (budget, self.places) = (ReplayBudget(limits), places)
@@ -50,41 +49,25 @@ final class FrameWalk: ReplaySink {
 
   func begin() {}
   func spend(_ work: ReplayWork) throws(StateError) { try budget.spend(work) }
-  func restore(_ head: StateHead) { (last, at) = (head.sequence, head.at) }
+  func restore(_ head: StateHead) { self.head = head }
   var takesEntries: Bool { false }
   var hashSeed: UInt64 { 0 }
   func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {}
   func finishRestore(digest: UInt64) throws(StateError) {}
 
   func apply(_ record: Record) throws(StateError) {
-    var expected = last.next
-    // One that is told afterwards has been gone through already.
-    if case .gap(let gap) = record.event, gap.last != last {
-      guard gap.first == expected, gap.last >= gap.first else {
-        throw .sequenceBroken(expected: expected, found: gap.first)
-      }
-      expected = gap.last.next
-    }
-    try check(record.sequence, record.at, expected: expected)
+    try head.checkOrder(record)
+    (head.sequence, head.at) = (record.sequence, record.at)
   }
 
   var takesLentSets: Bool { true }
   func apply(_ set: LentSet) throws(StateError) {
-    try check(set.fact.sequence, set.fact.at, expected: last.next)
-  }
-
-  private func check(
-    _ sequence: SequenceNumber, _ at: Timestamp, expected: SequenceNumber
-  ) throws(StateError) {
-    guard sequence == expected else {
-      throw .sequenceBroken(expected: expected, found: sequence)
-    }
-    guard at >= self.at else { throw .timeDecreased(last: self.at, found: at) }
-    (last, self.at) = (sequence, at)
+    try head.checkOrder(set.fact.sequence, set.fact.at, needsOpen: true)
+    (head.sequence, head.at) = (set.fact.sequence, set.fact.at)
   }
 
   func endFrame(at position: JournalPosition) {}
   func endFrame(at position: JournalPosition, headerChecksum: UInt32) {
-    places.frameEnded(with: last, at: position, headerChecksum: headerChecksum)
+    places.frameEnded(with: head.sequence, at: position, headerChecksum: headerChecksum)
   }
 }
