@@ -75,36 +75,6 @@ struct Assembly: ~Copyable {
     return state
   }
 
-  /// Whether memory is to have a value that is still to be gathered.
-  borrowing func lacksMemoryValue(of backlog: Backlog) -> Bool {
-    var isLacking = false
-    core.forEachResident(in: .memory) { slot in
-      let origin = core.origin(of: slot)
-      if origin > backlog.applied, origin <= backlog.end, core.payload(slot).bytes == nil {
-        isLacking = true
-      }
-    }
-    return isLacking
-  }
-
-  /// What was gathered at once comes before all other rows, its values are at hand.
-  mutating func take(gathered: consuming Projection) {
-    var start = 0
-    while let (rows, next) = gathered.insertions(from: start, count: EngineBounds.pinSliceCount) {
-      for row in rows {
-        guard let slot = core.find(origin: row.origin), core.isResident(slot, in: .store) else {
-          continue
-        }
-        core.updatePayload(slot) {
-          $0.isPinned = true
-          if $0.isEmpty { $0.set(row.value) }
-        }
-      }
-      start = next
-    }
-    projection.gathered(gathered)
-  }
-
   private borrowing func timeline(_ reading: ClockReading) -> Timeline {
     let head = core.head
     let isSameBoot = opened.bootID != 0 && head.opened?.bootID == opened.bootID

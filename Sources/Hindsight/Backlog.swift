@@ -3,16 +3,15 @@ import HindsightJournal
 import HindsightStore
 import Synchronization
 
-/// What the store lacks at an opening that begins with a checkpoint after that: the events after `applied`
-/// and up to `end`, the last one.
+/// What the store lacks at an opening that begins with a checkpoint after that: the events after what it has
+/// applied, and up to `end`, the last one.
 ///
 /// An index needs no values of the store's, and so an opening doesn't wait for these. The projector
-/// gathers the rows with a replay of its own, before it does anything else; until the store has
-/// them, a lookup reads its value where the `set` stands in the journal.
+/// gathers the rows with a replay of its own, before it does anything else, a part at a time; until the
+/// store has them, a lookup reads its value where the `set` stands in the journal.
 final class Backlog: Sendable {
-  let applied: SequenceNumber
   let end: SequenceNumber
-  private let storage: any JournalStorage
+  fileprivate let storage: any JournalStorage
   private let state = Mutex(State())
 
   private struct State {
@@ -22,25 +21,9 @@ final class Backlog: Sendable {
     var isOver = false
   }
 
-  init(_ storage: any JournalStorage, applied: SequenceNumber, end: SequenceNumber) {
+  init(_ storage: any JournalStorage, end: SequenceNumber) {
     self.storage = storage
-    self.applied = applied
     self.end = end
-  }
-
-  /// The rows, in the order of their events.
-  /// - Throws: `DamageError` where the journal doesn't give them.
-  func gather() throws(DamageError) -> Projection {
-    let directory = try JournalDirectory(storage, forWriting: false)
-    let sink = RecoverySink(hashSeed: CacheKey.hashSeed, applied: applied, keepsValues: false)
-    let reached = try JournalReplay(directory).run(
-      from: .notAfter(applied), through: end, crossesGaps: false, into: sink)
-    guard reached.last == end else {
-      throw .structure(
-        file: reached.position.segmentName,
-        "the journal ends at event \(reached.last), and the cache was opened at \(end)")
-    }
-    return sink.projection
   }
 
   /// The value that the `set` at `origin` made, read from the journal. To be called by the reader
@@ -80,6 +63,69 @@ final class Backlog: Sendable {
       state.sets = nil
       state.isOver = true
     }
+  }
+}
+
+/// How much of a backlog is in memory at a time: a frame may exceed it.
+struct PartLimits {
+  var rowCount: Int
+  /// Of values.
+  var byteCount: UInt64
+}
+
+extension PartLimits {
+  /// Others wait in the same queues meanwhile.
+  init(_ configuration: CacheConfiguration) {
+    let queues = configuration.queues
+    rowCount = min(configuration.transactionRowCountMax, queues.pendingRowCountMax)
+    byteCount = UInt64(max(queues.pinnedByteCountMax / 2, 1))
+  }
+}
+
+/// Gathers the rows of a backlog, in the order of their events. For use by one owner.
+struct BacklogGathering {
+  private let backlog: Backlog
+  private let limits: PartLimits
+  /// Where it goes on.
+  private var underWay: Walk?
+
+  private typealias Walk = (replay: JournalReplay, sink: RecoverySink, end: ReplayEnd)
+
+  init(_ backlog: Backlog, _ limits: PartLimits) {
+    (self.backlog, self.limits) = (backlog, limits)
+  }
+
+  /// The rows of the events after `applied`, and up to the one that is told.
+  /// - Parameter applied: what the store has by now.
+  /// - Throws: `DamageError` where the journal doesn't give them. The next call begins anew.
+  mutating func next(
+    after applied: SequenceNumber
+  ) throws(DamageError) -> (rows: Projection, last: SequenceNumber) {
+    let walk = try walk(after: applied)
+    let last = walk.end.last
+    if walk.sink.takesMore, last != backlog.end {
+      throw .structure(
+        file: walk.end.position.segmentName,
+        "the journal ends at event \(last), and the cache was opened at \(backlog.end)")
+    }
+    underWay = last == backlog.end ? nil : walk
+    return (walk.sink.takeRows(), last)
+  }
+
+  /// Goes on, or begins with a checkpoint, until the sink is full or everything is in.
+  private mutating func walk(after applied: SequenceNumber) throws(DamageError) -> Walk {
+    let before = underWay
+    // One that has failed isn't gone on with.
+    underWay = nil
+    if let before, before.end.last == applied {
+      let end = try before.replay.run(on: before.end, into: before.sink)
+      return (before.replay, before.sink, end)
+    }
+    let replay = JournalReplay(try JournalDirectory(backlog.storage, forWriting: false))
+    let sink = RecoverySink(hashSeed: CacheKey.hashSeed, applied: applied, part: limits)
+    let end = try replay.run(
+      from: .notAfter(applied), through: backlog.end, crossesGaps: false, into: sink)
+    return (replay, sink, end)
   }
 }
 

@@ -180,8 +180,9 @@ enum EngineBounds {
   /// somebody waits for it.
   static let longProjectionRowCount = 32_768
   static let transactionInterval = Microseconds(rawValue: 500_000)
-  /// Rows in one transaction of an opening that compares row by row.
+  /// Rows in one transaction of an opening that compares row by row, and bytes of their values.
   static let reconciliationRowCount = 2_000
+  static let reconciliationByteCount = 8 << 20
   /// A WAL of this size is checkpointed into the database …
   static let walByteCount: UInt64 = 16 << 20
   /// … or after this time: retention drops only what the store has synced.

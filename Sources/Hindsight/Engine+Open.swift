@@ -165,7 +165,7 @@ private struct Opening {
     attempt.comparesRows = configuration.comparesRows
     let (recovered, sink) = try attempt.run(salvages: configuration.corruption == .salvage) {
       RecoverySink(
-        hashSeed: CacheKey.hashSeed, applied: $0, keepsValues: false, collectsRows: $1)
+        hashSeed: CacheKey.hashSeed, applied: $0, collectsRows: $1)
     }
     note(recovered.report)
     var assembly = Assembly(opened, configuration, sink, recovered, clock)
@@ -175,8 +175,11 @@ private struct Opening {
     if store != nil {
       if attempt.needsReconciling {
         try reconcile(&store!, &assembly, values)
-      } else {
-        backlog = try self.backlog(sink, &store!, storage, &assembly, values)
+      } else if !sink.collectsRows {
+        // The projector's work, once the cache is open.
+        let end = assembly.core.head.sequence
+        backlog = Backlog(storage, end: end)
+        assembly.projection.awaitBacklog(through: end)
       }
     }
     var promoted = PromotedValues()
@@ -187,29 +190,6 @@ private struct Opening {
       writer: recovered.writer, storage: storage, id: recovered.writer.journalID)
     let state = try assembly.open(journal)
     return try start(began, state, journal, store, lock, backlog)
-  }
-
-  /// Leaves for later what the store lacks, where the replay didn't collect it; but where memory is to have
-  /// values of that, it is gathered at once.
-  private mutating func backlog(
-    _ sink: RecoverySink, _ store: inout OpenedStore, _ storage: any JournalStorage,
-    _ assembly: inout Assembly, _ values: HistoricValues
-  ) throws(CacheError) -> Backlog? {
-    guard !sink.collectsRows else { return nil }
-    let backlog = Backlog(
-      storage, applied: assembly.projection.applied, end: assembly.core.head.sequence)
-    guard assembly.lacksMemoryValue(of: backlog) else {
-      assembly.projection.awaitBacklog(through: backlog.end)
-      return backlog
-    }
-    do throws(DamageError) {
-      assembly.take(gathered: try backlog.gather())
-    } catch {
-      if let failure = error.storageFailure { throw CacheError(storage: failure) }
-      summary.damage.append("\(error)")
-      try reconcile(&store, &assembly, values)
-    }
-    return nil
   }
 
   private mutating func note(_ report: RecoveryReport) {
@@ -280,8 +260,7 @@ private struct Opening {
 
   private func assembly(of store: OpenedStore?) -> Assembly {
     let sink = RecoverySink(
-      hashSeed: CacheKey.hashSeed, applied: store?.mark?.applied ?? .zero,
-      keepsValues: false)
+      hashSeed: CacheKey.hashSeed, applied: store?.mark?.applied ?? .zero)
     return Assembly(opened, configuration, sink, nil, configuration.clock)
   }
 

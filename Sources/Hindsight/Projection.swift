@@ -58,8 +58,11 @@ struct Projection {
   var logTrouble: CacheError?
   /// The last event of what is gathered from the journal after an opening, while the store lacks it.
   private(set) var backlogEnd: SequenceNumber?
-  /// What was gathered; it comes before `pending`. `nil`: not yet there.
+  /// What was gathered, a part of it at a time; it comes before `pending`. `nil`: the next part is not yet
+  /// there.
   private var backlog: ChunkedQueue<Pending>? = ChunkedQueue()
+  /// The last event of that part.
+  private var partEnd = SequenceNumber.zero
   private var pending = ChunkedQueue<Pending>()
   /// Without a journal: whether the projector knows that there are rows.
   private var isTold = false
@@ -79,11 +82,20 @@ struct Projection {
     backlog = nil
   }
 
-  /// The rows that `awaitBacklog` spoke of, in another projection's queue.
-  mutating func gathered(_ other: consuming Projection) {
+  /// After which event the next part of the backlog begins; `nil`: none is to be gathered now.
+  var lacksPart: SequenceNumber? { backlog == nil ? applied : nil }
+
+  /// The next of the rows that `awaitBacklog` spoke of, in another projection's queue: those of the events up
+  /// to `last`.
+  mutating func gathered(_ other: consuming Projection, through last: SequenceNumber) {
     pinnedByteCount += other.pinnedByteCount
     backlog = other.pending
+    partEnd = last
     trouble = nil
+  }
+
+  func isFull(_ limits: PartLimits) -> Bool {
+    pending.count >= limits.rowCount || pinnedByteCount >= limits.byteCount
   }
 
   /// Whether the row of `origin` may not be in the store yet, and its value nowhere but in the
@@ -139,13 +151,16 @@ struct Projection {
   /// What the next transaction is made of; it stays pending until `committed`, so that a failed one
   /// is simply taken again.
   mutating func next(durable: SequenceNumber) -> Waiting? {
-    guard backlog != nil, applied < durable || hasRows(durable: durable) else {
+    guard let backlog, applied < durable || hasRows(durable: durable) else {
       isTold = false
       return nil
     }
+    let gathered = backlog.prefix(backlog.count)
+    if let end = backlogEnd, partEnd < end {
+      return Waiting(applied: applied, durable: partEnd, slices: gathered)
+    }
     return Waiting(
-      applied: applied, durable: durable,
-      slices: (backlog?.prefix(backlog?.count ?? 0) ?? []) + pending.prefix(pending.count))
+      applied: applied, durable: durable, slices: gathered + pending.prefix(pending.count))
   }
 
   /// A transaction of what `next` gave is committed.
@@ -155,7 +170,8 @@ struct Projection {
     backlog?.removeFirst(fromBacklog)
     pending.removeFirst(batch.taken - fromBacklog)
     applied = batch.applied
-    if let end = backlogEnd, applied >= end { backlogEnd = nil }
+    guard let end = backlogEnd else { return }
+    if applied >= end { backlogEnd = nil } else if applied >= partEnd { backlog = nil }
   }
 }
 

@@ -10,7 +10,7 @@ final class Projector {
   private let writer: any StoreWriter
   private let journalID: JournalID
   /// What is to be gathered first.
-  private var backlog: Backlog?
+  private var backlog: BacklogGathering?
   /// Why it can't be, ever.
   private var backlogDamage: StoreError?
   // What the opening found may not be synced.
@@ -38,7 +38,9 @@ final class Projector {
   init(engine: Engine, writer: any StoreWriter, journalID: JournalID) {
     self.engine = engine
     self.writer = writer
-    backlog = engine.store?.backlog
+    backlog = engine.store?.backlog.map {
+      BacklogGathering($0, PartLimits(engine.configuration))
+    }
     self.journalID = journalID
     lastSync = engine.clock.reading().boot
   }
@@ -47,16 +49,16 @@ final class Projector {
   func step() -> BackgroundWait {
     rest()
     // In one look: once the journal has ended, what waits is all there will be.
-    let (waiting, isClosing, isLast) = engine.locked { state in
+    let (lacking, waiting, isClosing, isLast) = engine.locked { state in
       (
-        state.projection.next(durable: state.commit.durable), state.phase == .closing,
-        state.closing.isJournalEnded
+        state.projection.lacksPart, state.projection.next(durable: state.commit.durable),
+        state.phase == .closing, state.closing.isJournalEnded
       )
     }
     noteDamage()
     do throws(StoreError) {
-      if let backlog {
-        try gather(backlog)
+      if let lacking {
+        try gather(after: lacking)
         return .again
       }
       if let doubtful {
@@ -98,16 +100,16 @@ final class Projector {
   private var isUrgent: Bool {
     engine.locked { state in
       state.phase != .open || !state.settleWaiters.isEmpty || !state.roomWaiters.isEmpty
-        || state.projection.isLong(state.queues)
+        || state.projection.isLong(state.queues) || state.projection.lacksPart != nil
     }
   }
 
-  /// Has the rows that the store lacks come before all others, and their values at hand.
-  private func gather(_ backlog: Backlog) throws(StoreError) {
+  /// Has the next part of the rows that the store lacks come before all others, and their values at hand.
+  private func gather(after applied: SequenceNumber) throws(StoreError) {
     if let backlogDamage { throw backlogDamage }
-    let gathered: Projection
+    let gathered: (rows: Projection, last: SequenceNumber)?
     do throws(DamageError) {
-      gathered = try backlog.gather()
+      gathered = try backlog?.next(after: applied)
     } catch {
       let failure = error.asStoreError(.apply)
       guard error.storageFailure == nil else { throw failure }
@@ -115,13 +117,14 @@ final class Projector {
       backlogDamage = failure
       throw failure
     }
+    guard let gathered else { preconditionFailure("a backlog that nobody gathers") }
+    let part = gathered.rows
     var start = 0
-    while let (rows, next) = gathered.insertions(from: start, count: EngineBounds.pinSliceCount) {
+    while let (rows, next) = part.insertions(from: start, count: EngineBounds.pinSliceCount) {
       engine.locked { state in for row in rows { state.pin(row) } }
       start = next
     }
-    engine.locked { state in state.projection.gathered(gathered) }
-    self.backlog = nil
+    engine.locked { state in state.projection.gathered(part, through: gathered.last) }
   }
 
   /// Marks the store as nobody's: the next opening compares row by row, puts aside what is damaged, and knows

@@ -11,6 +11,8 @@ struct Reconciliation {
   private(set) var deletedCount = 0
   private(set) var insertedCount = 0
   private var operations: [RowOperation] = []
+  /// Bytes of values in them.
+  private var byteCount = 0
 
   init(_ writer: any StoreWriter) { self.writer = writer }
 
@@ -27,16 +29,25 @@ struct Reconciliation {
         missing.append(slot)
       }
     }
+    var wanted: [SequenceNumber: UInt64] = [:]
     for slot in missing {
-      let image = assembly.core.image(of: slot)
-      let kept = assembly.core.payload(slot).bytes
-      guard
-        let value = kept != nil ? kept : try values.value(image.origin, hash: image.valueHash)
-      else {
-        assembly.lost.append((image.origin, .store))
+      guard let value = assembly.core.payload(slot).bytes else {
+        wanted[assembly.core.origin(of: slot)] = assembly.core.valueHash(of: slot)
         continue
       }
+      let image = assembly.core.image(of: slot)
       try Self.wrap { () throws(StoreError) in try insert(image, value) }
+    }
+    var found: Set<SequenceNumber> = []
+    try values.forEach(wanted) { (origin, value) throws(CacheError) in
+      guard let slot = assembly.core.find(origin: origin) else { return }
+      let image = assembly.core.image(of: slot)
+      try Self.wrap { () throws(StoreError) in try insert(image, value[...]) }
+      found.insert(origin)
+    }
+    for slot in missing {
+      let origin = assembly.core.origin(of: slot)
+      if wanted[origin] != nil, !found.contains(origin) { assembly.lost.append((origin, .store)) }
     }
     let applied = assembly.core.head.sequence
     assembly.projection = Projection(applied: applied)
@@ -57,6 +68,7 @@ struct Reconciliation {
 
   private mutating func insert(_ image: EntryImage, _ value: Bytes) throws(StoreError) {
     insertedCount += 1
+    byteCount += value.count
     try add(
       .insert(
         StoredRow(
@@ -90,7 +102,8 @@ struct Reconciliation {
 
   private mutating func add(_ operation: RowOperation) throws(StoreError) {
     operations.append(operation)
-    if operations.count >= EngineBounds.reconciliationRowCount { try flush() }
+    let isFull = byteCount >= EngineBounds.reconciliationByteCount
+    if isFull || operations.count >= EngineBounds.reconciliationRowCount { try flush() }
   }
 
   private mutating func flush() throws(StoreError) {
@@ -98,6 +111,7 @@ struct Reconciliation {
     try writer.apply(
       operations, mark: StoreMark(journalID: .nobody, applied: .zero))
     operations.removeAll(keepingCapacity: true)
+    byteCount = 0
   }
 }
 

@@ -7,11 +7,10 @@ final class RecoverySink: ReplaySink {
   let hashSeed: UInt64
   /// What the store has applied: later events become row operations.
   private let applied: SequenceNumber
-  /// Whether values of store residents are kept although the store should have them: for a store
-  /// that is to be compared row by row.
-  private let keepsValues: Bool
   /// Whether what the store lacks is collected; if not, somebody gathers it afterwards.
   let collectsRows: Bool
+  /// For a sink that gathers rows: so many at a time, and no values beside them.
+  private let part: PartLimits?
   // Unchecked: one thread has the sink, and nothing that a method of it calls calls it back. Checked, each
   // use of a field in a class takes 80 instructions, an eighth of a replay's.
   @exclusivity(unchecked) private(set) var state: CacheState
@@ -24,12 +23,12 @@ final class RecoverySink: ReplaySink {
   private var read: UInt32 = 0
 
   init(
-    hashSeed: UInt64, applied: SequenceNumber, keepsValues: Bool, collectsRows: Bool = true
+    hashSeed: UInt64, applied: SequenceNumber, collectsRows: Bool = true, part: PartLimits? = nil
   ) {
     self.hashSeed = hashSeed
     self.applied = applied
-    self.keepsValues = keepsValues
     self.collectsRows = collectsRows
+    self.part = part
     state = CacheState(hashSeed: hashSeed)
     projection = Projection(applied: applied)
   }
@@ -52,7 +51,7 @@ final class RecoverySink: ReplaySink {
     let isInMemory = image.numbers.memoryExpiry != nil
     guard !isInMemory || value != nil else { throw .impossibleResidency(image.numbers.origin) }
     // A checkpoint may have more values than are needed here.
-    guard isInMemory || keepsValues else { return }
+    guard part == nil, isInMemory else { return }
     if let value { state.give(Payload(bytes: Array(value), isPinned: false), to: slot) }
   }
 
@@ -104,14 +103,17 @@ final class RecoverySink: ReplaySink {
     fresh.removeAll(keepingCapacity: true)
   }
 
+  var takesMore: Bool { part.map { !projection.isFull($0) } ?? true }
+
+  /// Hands the rows over that were gathered so far.
+  func takeRows() -> Projection {
+    defer { projection = Projection(applied: applied) }
+    return projection
+  }
+
   /// Hands the state over.
   func take() -> CacheState {
     state.handOver()
-  }
-
-  /// The value that the `set` at `origin` made, where it is at hand.
-  func value(_ origin: SequenceNumber) -> Bytes? {
-    state.find(origin: origin).flatMap { state.payload($0).bytes }
   }
 
   /// What an effect other than an insertion comes to.
@@ -119,10 +121,10 @@ final class RecoverySink: ReplaySink {
     switch effect {
     case .inserted, .memoryBegan: break
     case .memoryEnded(let slot, _):
-      dropUnneeded(slot, isStoreResident: state.isResident(slot, in: .store))
+      dropUnneeded(slot)
     case .storeEnded(let slot, let origin, _):
       state.unpinPayload(slot)
-      dropUnneeded(slot, isStoreResident: false)
+      dropUnneeded(slot)
       if lacks(sequence) { projection.append(.delete(origin: origin), at: sequence) }
     case .removed(let slot, _, _): state.changePayload(slot) { $0 = Payload() }
     case .removedAll:
@@ -155,13 +157,13 @@ final class RecoverySink: ReplaySink {
   private func insert(_ slot: Slot, _ set: LentSet, isLentOn: Bool) {
     let fact = set.fact
     let isLacking = fact.storeExpiry != nil && lacks(fact.sequence)
-    guard isLacking || keepsValues || !isLentOn else {
-      if fact.memoryExpiry != nil { fresh.append((slot, set)) }
+    guard isLacking || !isLentOn else {
+      if fact.memoryExpiry != nil, part == nil { fresh.append((slot, set)) }
       return
     }
-    guard isLacking || keepsValues || fact.memoryExpiry != nil else { return }
+    guard isLacking || fact.memoryExpiry != nil else { return }
     let bytes = Array(set.value)
-    state.give(Payload(bytes: bytes, isPinned: isLacking), to: slot)
+    if part == nil { state.give(Payload(bytes: bytes, isPinned: isLacking), to: slot) }
     guard isLacking, let expiry = fact.storeExpiry else { return }
     projection.append(
       .insert(
@@ -171,8 +173,8 @@ final class RecoverySink: ReplaySink {
   }
 
   /// Drops the value of an entry that is not memory resident, unless the store lacks it.
-  private func dropUnneeded(_ slot: Slot, isStoreResident: Bool) {
-    if keepsValues && isStoreResident || state.isResident(slot, in: .memory) { return }
+  private func dropUnneeded(_ slot: Slot) {
+    if state.isResident(slot, in: .memory) { return }
     state.changePayload(slot) { if !$0.isPinned { $0 = Payload() } }
   }
 }

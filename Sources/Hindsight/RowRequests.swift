@@ -80,6 +80,10 @@ extension Engine {
     do throws(StoreError) {
       return try answer.get()
     } catch {
+      // The store may have it by now, and the journal no longer.
+      if stored.isInJournal, !locked({ state in state.projection.lacks(stored.origin) }) {
+        return .missing
+      }
       noteDamage(error)
       throw CacheError(store: error)
     }

@@ -84,10 +84,11 @@ extension JournalDirectory {
 
   /// Calls `body` with the `set` events after `first` and up to `last`, in their order, as far as their
   /// frames can be decoded: of what is damaged nothing else is lost than the run that it is in.
+  /// - Parameter body: returns whether to go on. The value keeps its frame.
   /// - Throws: `DamageError.storage` where something can't be read.
   public func forEachWholeSet(
     after first: SequenceNumber, through last: SequenceNumber,
-    _ body: (SequenceNumber, Bytes) -> Void
+    _ body: (SequenceNumber, Bytes) -> Bool
   ) throws(DamageError) {
     guard first < last, var index = segmentIndex(after: first) ?? segments.indices.first else {
       return
@@ -95,9 +96,10 @@ extension JournalDirectory {
     while index < segments.count, segments[index].header.follows < last {
       let successor = index + 1 < segments.count ? segments[index + 1].header.follows : last
       let events = (first, min(last, successor))
-      try DamageError.wrap { () throws(StorageError) in
+      let goesOn = try DamageError.wrap { () throws(StorageError) in
         try segments[index].forEachWholeSet(of: events, body)
       }
+      guard goesOn else { return }
       index += 1
     }
   }
@@ -106,19 +108,19 @@ extension JournalDirectory {
 extension JournalDirectory.Segment {
   fileprivate func forEachWholeSet(
     of events: (after: SequenceNumber, through: SequenceNumber),
-    _ body: (SequenceNumber, Bytes) -> Void
-  ) throws(StorageError) {
+    _ body: (SequenceNumber, Bytes) -> Bool
+  ) throws(StorageError) -> Bool {
     var reader = FrameReader(self)
     var decoder = BodyDecoder()
     while true {
       switch try reader.next() {
-      case .end: return
+      case .end: return true
       case .bad:
-        guard try reader.skipDamage() != nil else { return }
+        guard try reader.skipDamage() != nil else { return true }
         // What continues a run that lacks a frame would give other bytes.
         decoder = BodyDecoder()
       case .frame(let frame):
-        guard frame.header.first <= events.through else { return }
+        guard frame.header.first <= events.through else { return true }
         do throws(FormatError) {
           let raw = try frame.header.body(frame.stored, decoder)
           guard frame.header.last > events.after else { continue }
@@ -128,7 +130,7 @@ extension JournalDirectory.Segment {
             guard case .set(let set) = record.event, record.sequence > events.after,
               record.sequence <= events.through
             else { continue }
-            body(record.sequence, set.value)
+            guard body(record.sequence, set.value) else { return false }
           }
         } catch {
           decoder = BodyDecoder()

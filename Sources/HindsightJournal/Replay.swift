@@ -61,6 +61,25 @@ public struct JournalReplay {
     return end
   }
 
+  /// Goes on where the sink took no more, with the same sink, which is not told to begin again.
+  /// - Parameter end: how the replay ended that is gone on with, of the same directory.
+  public func run(
+    on end: ReplayEnd, into sink: any ReplaySink
+  ) throws(DamageError) -> ReplayEnd {
+    var end = end
+    end.isStopped = false
+    let number = end.position.segment
+    guard let index = directory.segments.firstIndex(where: { $0.header.number == number }) else {
+      return end
+    }
+    // What continues a run can be decoded only behind what came before it.
+    let run = end.frames.last { $0.encoding == .begins }
+    end.resumption = JournalPosition(
+      segment: number, byteOffset: run?.offset ?? end.position.byteOffset)
+    try replay(from: index, stopsAtDamage: false, crossesGaps: false, sink, &end)
+    return end
+  }
+
   /// Replays from a segment's beginning up to the first damage, whatever comes before it: for a sink that
   /// needs no state. It is told where that is as if a checkpoint were restored.
   /// - Parameters:
@@ -269,11 +288,14 @@ public struct JournalReplay {
     }
   }
 
-  /// A reader at the checkpoint's place, or at the segment's beginning.
+  /// A reader at the checkpoint's place, where a replay goes on, or at the segment's beginning.
   /// - Throws: `DamageError` where the segment ends before the checkpoint's place.
   private func reader(
     _ segment: JournalDirectory.Segment, _ end: ReplayEnd
   ) throws(DamageError) -> FrameReader {
+    if let place = end.resumption, place.segment == segment.header.number {
+      return FrameReader(segment, offset: place.byteOffset)
+    }
     if end.frameCount == 0, end.checkpoint != nil, segment.goesOn(at: end.position, after: end.last)
     {
       let size = try DamageError.wrap { () throws(StorageError) in try segment.file.size() }
@@ -342,6 +364,7 @@ public struct JournalReplay {
     end.storedByteCount += frame.end - frame.offset
     end.rawByteCount += UInt64(frame.header.rawByteCount)
     end.bootTime = frame.header.bootTime
+    end.isStopped = !sink.takesMore
     return true
   }
 

@@ -46,7 +46,12 @@ public struct ReplayEnd: Sendable {
   var frames: [FramePlace] = []
   /// The event that was to be the last one.
   var through: SequenceNumber?
-  var isThrough: Bool { through.map { last >= $0 } ?? false }
+  /// The sink takes no more for now.
+  var isStopped = false
+  /// Whether the replay ends here.
+  var isThrough: Bool { isStopped || through.map { last >= $0 } ?? false }
+  /// Where a replay that goes on begins to read.
+  var resumption: JournalPosition?
 
   /// The first frame that nothing proves to be durable.
   var firstUnproven: Int? { frames.firstIndex { $0.first > proven } }

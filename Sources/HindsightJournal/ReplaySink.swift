@@ -36,6 +36,8 @@ public protocol ReplaySink: AnyObject {
   func endFrame(at position: JournalPosition) throws(StateError)
   /// The same, for a sink that wants to know the checksum of the frame's header.
   func endFrame(at position: JournalPosition, headerChecksum: UInt32) throws(StateError)
+  /// Whether the replay goes on behind the frame that has ended.
+  var takesMore: Bool { get }
 }
 
 extension ReplaySink {
@@ -43,6 +45,7 @@ extension ReplaySink {
   public func spend(_ work: ReplayWork) throws(StateError) {}
   public func willRestore(_ filings: borrowing Span<Filing>) {}
   public var takesLentSets: Bool { false }
+  public var takesMore: Bool { true }
   public func apply(_ set: LentSet) throws(StateError) {
     preconditionFailure("this sink takes no lent sets")
   }

@@ -4,6 +4,7 @@ import HindsightJournal
 import HindsightReplay
 import HindsightStore
 import HindsightTesting
+import Logging
 import Testing
 
 /// A store that is far behind the newest checkpoint: the cache opens from that, and the rows are
@@ -137,13 +138,67 @@ struct BacklogTests {
     }
   }
 
-  @Test("what was promoted since the checkpoint is gathered at once")
+  @Test("it is gathered in parts that the queues have room for, whatever happens in between")
+  func parts() async throws {
+    let directory = try TemporaryDirectory()
+    try await makeBehind(directory.cache)
+    let store = try GatedStore(directory: directory.cache)
+    store.allowTransactions(0)
+    let cache = try await Cache<[UInt8]>.open(
+      at: .custom(try PosixStorage(path: directory.cache), store), coder: .bytes,
+      configuration: configuration(clock: clock, memory: 5, store: 1_000) {
+        $0.backlogByteCountMin = 0
+        $0.queues.pinnedByteCountMax = 40_000
+      }, logger: Logger(label: "test"))
+    var expected = expected
+    let last = cache.statistics.lastSequence
+    var parts = 0
+    while cache.statistics.appliedSequence < last, parts < 100 {
+      try await eventually { cache.statistics.pinnedByteCount > 0 }
+      parts += 1
+      // Half of what may wait, and a frame of one value.
+      #expect(cache.statistics.pinnedByteCount <= 20_000 + 2_000)
+      if parts == 3 {
+        // While some have come to the store, and others haven't.
+        for number in 0..<200 {
+          #expect(try await cache.get(key(number)) == expected[number], "\(number)")
+        }
+        let copy = directory.path + "/killed"
+        try FileManager.default.copyItem(atPath: directory.cache, toPath: copy)
+        #expect(try verify(copy).isSound)
+        let again = try await open(copy)
+        try await checkValues(again)
+        try await again.close()
+        #expect(try verify(copy).isSound)
+        for number in [0, 2, 140, 199] {
+          try await cache.set([1], for: key(number), acknowledgement: .enqueued)
+          expected[number] = [1]
+        }
+        try await cache.invalidate(key(150))
+        expected[150] = nil
+      }
+      let applied = cache.statistics.appliedSequence
+      store.allowTransactions(1)
+      try await eventually { cache.statistics.appliedSequence > applied }
+    }
+    #expect(parts > 5 && parts < 100)
+    store.allowTransactions(nil)
+    try await cache.settle()
+    for number in 0..<200 {
+      #expect(try await cache.get(key(number)) == expected[number], "\(number)")
+    }
+    try await cache.close()
+    let verified = try verify(directory.cache)
+    #expect(verified.isSound && verified.rows == expected.count, "\(verified.problems)")
+  }
+
+  @Test("what was promoted since the checkpoint is in memory at once, and nothing else")
   func promoted() async throws {
     let directory = try TemporaryDirectory()
     try await makeBehind(directory.cache, promotes: true)
     scheduler.holds("projector", true)
     let cache = try await open(directory.cache)
-    #expect(cache.recovery.lostValues == 0)
+    #expect(cache.recovery.lostValues == 0 && cache.statistics.pinnedByteCount == 0)
     #expect(cache.memoryValue(for: try key(150)) == expected[150])
     try await checkValues(cache)
     scheduler.holds("projector", false)

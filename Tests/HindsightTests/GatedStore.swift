@@ -14,6 +14,8 @@ final class GatedStore: StoreBackend {
     /// So many of them; the next one waits.
     var transactionsMax = Int.max
     var rows = 0
+    /// Bytes of values in the transaction that had the most.
+    var byteCountMax = 0
   }
 
   private let store: SQLiteStore
@@ -89,6 +91,7 @@ final class GatedStore: StoreBackend {
       owner.gate.withLock { gate in
         gate.transactions += 1
         gate.rows += operations.count
+        gate.byteCountMax = max(gate.byteCountMax, operations.reduce(0) { $0 + $1.valueByteCount })
       }
     }
 
@@ -104,5 +107,11 @@ final class GatedStore: StoreBackend {
     func rowCount() throws(StoreError) -> UInt64 { try writer.rowCount() }
     func quickCheck() throws(StoreError) -> [String] { try writer.quickCheck() }
     func close() { writer.close() }
+  }
+}
+
+extension RowOperation {
+  fileprivate var valueByteCount: Int {
+    if case .insert(let row) = self { row.value.count } else { 0 }
   }
 }

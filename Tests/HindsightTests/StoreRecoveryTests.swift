@@ -4,6 +4,7 @@ import HindsightJournal
 import HindsightReplay
 import HindsightStore
 import HindsightTesting
+import Logging
 import Testing
 
 /// A store that isn't what the journal says: lost, damaged, foreign, behind, ahead.
@@ -68,6 +69,32 @@ struct StoreRecoveryTests {
     try await fill(directory.cache)
     try removeStore(directory.cache)
     try await check(directory.cache, .new)
+  }
+
+  @Test("lost, with long values: so many of them are in memory as a transaction takes")
+  func lostLongValues() async throws {
+    let directory = try TemporaryDirectory()
+    let byteCount = 3 << 20
+    func value(_ number: Int) -> [UInt8] {
+      [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: byteCount)
+    }
+    let cache = try await Cache<[UInt8]>.open(
+      at: directory.cache, coder: .bytes,
+      configuration: configuration(clock: clock, memory: 2, store: 1_000))
+    for number in 0..<20 { try await cache.set(value(number), for: CacheKey("k:\(number % 10)")) }
+    try await cache.close()
+    try removeStore(directory.cache)
+    let store = try GatedStore(directory: directory.cache)
+    let again = try await Cache<[UInt8]>.open(
+      at: .custom(try PosixStorage(path: directory.cache), store), coder: .bytes,
+      configuration: configuration(clock: clock, memory: 2, store: 1_000),
+      logger: Logger(label: "test"))
+    #expect(again.recovery.insertedRows == 10 && again.recovery.lostValues == 0)
+    #expect(store.gate.withLock { $0.byteCountMax } <= (8 << 20) + byteCount)
+    for number in 10..<20 {
+      #expect(try await again.get(CacheKey("k:\(number - 10)")) == value(number), "\(number)")
+    }
+    try await again.close()
   }
 
   /// Pages that only reads meet: nothing writes to them, so only a read can tell.
