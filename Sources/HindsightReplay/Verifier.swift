@@ -380,13 +380,6 @@ public struct Verifier {
   }
 }
 
-extension EntryImage {
-  fileprivate func matches(_ row: RowImage) -> Bool {
-    key == row.key && coder == row.coder && setAt == row.createdAt && storeExpiry == row.expiry
-      && valueByteCount == row.valueByteCount && valueHash == row.valueHash
-  }
-}
-
 extension Verification.Problem {
   package init(_ error: DamageError) {
     switch error {
