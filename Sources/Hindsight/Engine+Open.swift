@@ -253,7 +253,7 @@ private struct Opening {
     } catch {
       throw CacheError(storage: error)
     }
-    guard let name = names.sorted().first(where: { $0.hasSuffix(".journal") }) else { return }
+    guard let name = names.sorted().first(where: JournalDirectory.isSegment) else { return }
     throw CacheError(
       .invalidConfiguration,
       "the cache has a journal (\(name)): open it with usesJournal, or move all *.journal and "

@@ -80,7 +80,9 @@ func verification(
 ) throws -> Verification {
   let storage = try readOnlyStorage(directory)
   return Verifier(storage, limits: limits) { () throws(StoreError) in
-    guard FileManager.default.fileExists(atPath: directory + "/store.sqlite") else { return nil }
+    guard FileManager.default.fileExists(atPath: directory + "/" + StoreBounds.fileName) else {
+      return nil
+    }
     return try StoreInspector(directory: directory)
   }.run(progress: progress)
 }
@@ -98,7 +100,7 @@ func readOnlyStorage(_ directory: String) throws -> PosixStorage {
   } catch {
     throw CacheError(.system, "\(error)")
   }
-  guard names.contains(where: { $0.hasSuffix(".journal") || $0.hasSuffix(".checkpoint") }) else {
+  guard names.contains(where: JournalDirectory.isJournalFile) else {
     throw CacheError(.system, "\(directory): there is no journal in it")
   }
   return storage

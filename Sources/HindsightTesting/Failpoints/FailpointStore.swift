@@ -114,6 +114,6 @@ extension Failpoints {
     guard let code = pass("store." + name) else { return }
     throw StoreError(
       code: code == .noSpace || code == .diskQuotaExceeded ? .full : .ioError,
-      operation: operation, message: "failpoint store.\(name): \(code)", path: "store.sqlite")
+      operation: operation, message: "failpoint store.\(name): \(code)", path: StoreBounds.fileName)
   }
 }
