@@ -9,7 +9,7 @@ public import HindsightStore
 #endif
 
 /// Verifies a journal and its store: checksums, contiguous sequences, non-decreasing time, INV016
-/// and INV017 at every event, checkpoint digests equal to the replayed state, and the store's rows
+/// and INV017 wherever an event could break them, checkpoint digests equal to the replayed state, and the store's rows
 /// equal to the projection at its applied sequence.
 ///
 /// It changes nothing, may run beside a writer, and goes on behind damage where a checkpoint lets it.

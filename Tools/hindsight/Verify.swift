@@ -10,7 +10,7 @@ struct Verify: ParsableCommand {
     abstract: "Check a cache's journal and store, beside a writer if need be.",
     discussion: """
       Checks every checksum, contiguous sequences, non-decreasing time, INV016 (TTLs) and INV017 \
-      (limits) at every event, checkpoint digests against the replayed state, and the store's \
+      (limits) wherever an event could break them, checkpoint digests against the replayed state, and the store's \
       rows against the projection at its applied sequence. Changes nothing. Exit code 1 if \
       something is wrong, 3 if there is no journal, or something can't be read.
 
