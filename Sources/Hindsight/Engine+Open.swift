@@ -213,7 +213,7 @@ private struct Opening {
   }
 
   private mutating func note(_ report: RecoveryReport) {
-    summary.journal = RecoverySummary.Journal(rawValue: report.outcome.rawValue) ?? .unclean
+    summary.journal = RecoverySummary.Journal(report.outcome)
     summary.lastSequence = report.last.rawValue
     summary.replayedEvents = report.recordCount
     summary.checkpoint = report.checkpoint
@@ -321,5 +321,17 @@ private struct Opening {
     }
     summary.log(to: logger)
     return engine
+  }
+}
+
+extension RecoverySummary.Journal {
+  fileprivate init(_ outcome: RecoveryReport.Outcome) {
+    switch outcome {
+    case .new: self = .new
+    case .clean: self = .clean
+    case .unclean: self = .unclean
+    case .tornTail: self = .tornTail
+    case .salvaged: self = .salvaged
+    }
   }
 }
