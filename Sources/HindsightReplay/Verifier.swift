@@ -189,7 +189,7 @@ public struct Verifier {
   ) -> String {
     if let digest = sink.digest { return hexadecimal(digest) }
     guard last > .zero else { return hexadecimal(CacheState(hashSeed: 0).digest) }
-    let again = ResolvingSink(limits) { _ in }
+    let again = ResolvingSink(limits)
     do throws(DamageError) {
       let end = try JournalReplay(directory)
         .run(from: .notAfter(last), through: last, stopsAtDamage: true, into: again)
@@ -229,7 +229,7 @@ public struct Verifier {
       let verdict = try RecoveryVerdict(of: directory, last, store: store)
       if verdict == .clean || verdict == .unclean { return (last, verdict) }
     }
-    return try directory.judge(from: .newest, store: store, into: ResolvingSink(limits) { _ in })
+    return try directory.judge(from: .newest, store: store, into: ResolvingSink(limits))
   }
 
   private func say(

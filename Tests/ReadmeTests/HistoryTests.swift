@@ -26,6 +26,15 @@ struct HistoryTests {
     let end = try EventStream(directory: path).replay { events.append("\($0.record.event)") }
     #expect(end.tail == .end)
     #expect(events.contains { $0.contains("asked") }, "\(events)")
+    struct Enough: Error {}
+    events = []
+    #expect(throws: Enough.self) {
+      _ = try EventStream(directory: path).replay {
+        events.append("\($0.record.event)")
+        if events.count == 2 { throw Enough() }
+      }
+    }
+    #expect(events.count == 2)
     let verified = try Verifier(directory: path).run()
     #expect(verified.isSound && verified.rows == 1, "\(verified.problems)")
   }
