@@ -1,8 +1,15 @@
 public import HindsightCore
 public import HindsightJournal
 
-// What a program meets in the answers; the modules themselves are no products.
+// What a program meets in answers and errors; the modules themselves are no products.
+@_exported public import typealias HindsightCore.Bytes
+@_exported public import enum HindsightCore.Event
+@_exported public import struct HindsightCore.Record
+@_exported public import enum HindsightCore.StateError
+@_exported public import enum HindsightJournal.DamageError
+@_exported public import enum HindsightJournal.FormatError
 @_exported public import struct HindsightJournal.ReplayEnd
+@_exported public import struct HindsightJournal.StorageError
 
 /// An event with the keys that it is about, which later events leave out.
 public struct ResolvedEvent: Sendable {
