@@ -175,6 +175,9 @@ public struct CacheState: ~Copyable, Sendable {
   /// Everything about the entry in `slot`, its key copied.
   public func image(of slot: Slot) -> EntryImage { entries.image(of: slot) }
 
+  /// Bytes of the encoded value of the entry in `slot`.
+  public func valueByteCount(of slot: Slot) -> UInt32 { entries[slot].valueByteCount }
+
   /// Calls `body` for every entry, the most recent first.
   public func forEachSlot<E: Error>(_ body: (Slot) throws(E) -> Void) throws(E) {
     var slot = entries.older(than: noSlot)

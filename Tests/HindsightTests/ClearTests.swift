@@ -52,7 +52,7 @@ struct ClearTests {
       at: directory.cache, coder: .bytes, configuration: configuration)
     let counting = Task {
       while !Task.isCancelled {
-        #expect(cache.statistics.registries.values.reduce(0) { $0 + $1.entries } <= 20_000)
+        #expect(cache.registryStatistics().values.reduce(0) { $0 + $1.entries } <= 20_000)
         try await Task.sleep(for: .milliseconds(1))
       }
     }
