@@ -249,7 +249,7 @@ extension CacheState {
   /// Tells the order of use since the last time, where the access log records it.
   public mutating func decideTouches(at now: Timestamp, into decision: inout Decision) {
     guard recency.untold != noSlot else { return }
-    guard head.opened?.accessLog != .off else { return recency.allTold() }
+    guard head.tellsOrder else { return recency.allTold() }
     guard orderIsTold else { return }  // `decideOrder` tells it.
     tellOrder(from: recency.untold, entryCountMax: .max, at: now, into: &decision)
   }

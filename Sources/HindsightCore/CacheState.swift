@@ -164,7 +164,7 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// Whether the order of use has changed in a way that an event is to tell.
   public var hasUntoldTouches: Bool {
-    recency.untold != noSlot && head.opened?.accessLog != .off
+    recency.untold != noSlot && head.tellsOrder
   }
 
   /// Whether so many entries were touched since the last telling, or came in since the first of them was,

@@ -262,7 +262,7 @@ final class ResolvingSink: ReplaySink {
 
   func begin() { state = CacheState(hashSeed: .random(in: 0 ... .max)) }
   func restore(_ head: StateHead) {
-    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+    state.restore(head)
   }
   var hashSeed: UInt64 { state.hashSeed }
   func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {

@@ -284,7 +284,7 @@ public struct Verifier {
     }
     var state = CacheState(hashSeed: .random(in: 0 ... .max))
     let head = reader.header.head
-    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+    state.restore(head)
     try reader.forEachEntry(
       hashSeed: state.hashSeed,
       read: { (count) throws(StateError) in try budget.spend(ReplayWork(storedByteCount: count)) },

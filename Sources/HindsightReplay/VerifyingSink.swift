@@ -63,7 +63,7 @@ final class VerifyingSink: ReplaySink {
 
   func restore(_ head: StateHead) {
     isVoid = true
-    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+    state.restore(head)
   }
 
   var hashSeed: UInt64 { state.hashSeed }
