@@ -16,10 +16,7 @@ public struct PosixStorage: JournalStorage {
   /// Uses the directory at `path`, creating it (its parent must exist).
   /// - Throws: `StorageError` where it can't be created, or is no directory, or a symbolic link.
   public init(path given: String) throws(StorageError) {
-    // A slash at its end would have the system follow a symbolic link in the directory's place.
-    var path = given
-    while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
-    self.path = path
+    path = Self.withoutSlashes(given)
     if mkdir(path, 0o700) == 0 {
       // mkdir(2) subtracts the umask; the mode is part of our promise.
       guard chmod(path, 0o700) == 0 else { throw Self.failure("set mode of", path) }
@@ -46,8 +43,15 @@ public struct PosixStorage: JournalStorage {
   /// Uses the directory at `path`, which must be there.
   /// - Throws: `StorageError` where it isn't, or is no directory, or a symbolic link.
   public init(reading path: String) throws(StorageError) {
-    self.path = path
-    places = try FileGuard(directory: path)
+    self.path = Self.withoutSlashes(path)
+    places = try FileGuard(directory: self.path)
+  }
+
+  /// A slash at its end would have the system follow a symbolic link in the directory's place.
+  private static func withoutSlashes(_ given: String) -> String {
+    var path = given
+    while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
+    return path
   }
 
   /// Of a path that doesn't end with a slash.

@@ -1,7 +1,5 @@
 import Hindsight
-import HindsightJournal
 import HindsightReplay
-import HindsightStore
 import HindsightTesting
 import Testing
 
@@ -74,9 +72,7 @@ struct ClearTests {
     try await cache.settle()
     try await cache.close()
     let path = directory.cache
-    let verified = Verifier(try PosixStorage(path: path)) { () throws(StoreError) in
-      try StoreInspector(directory: path)
-    }.run()
+    let verified = try Verifier(directory: path).run()
     #expect(verified.isSound, "\(verified.problems)")
     #expect(verified.rows == 100)
   }

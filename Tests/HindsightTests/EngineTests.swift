@@ -46,9 +46,7 @@ struct EngineTests {
     }
     #expect(cache.count.memory <= 10)
     try await cache.close()
-    let verified = Verifier(try PosixStorage(path: directory.cache)) { () throws(StoreError) in
-      try StoreInspector(directory: directory.cache)
-    }.run()
+    let verified = try Verifier(directory: directory.cache).run()
     #expect(verified.isSound && verified.rows > 0, "\(verified.problems)")
   }
 

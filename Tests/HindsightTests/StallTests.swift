@@ -167,9 +167,7 @@ struct StallTests {
       if case .gap = event.record.event { gaps += 1 }
     }
     #expect(gaps == (hasGap ? 1 : 0))
-    let verified = Verifier(try PosixStorage(path: directory)) { () throws(StoreError) in
-      try StoreInspector(directory: directory)
-    }.run()
+    let verified = try Verifier(directory: directory).run()
     #expect(verified.isSound, "\(verified.problems)")
     let again = try await Cache.open(at: directory, coder: .bytes)
     #expect(try await again.get(key(100)) == [7])

@@ -56,9 +56,7 @@ struct StoreRecoveryTests {
     }
     try await cache.settle()
     try await cache.close()
-    let verified = Verifier(try PosixStorage(path: path)) { () throws(StoreError) in
-      try StoreInspector(directory: path)
-    }.run()
+    let verified = try Verifier(directory: path).run()
     #expect(verified.isSound && verified.rows == count, "\(verified.problems)")
   }
 

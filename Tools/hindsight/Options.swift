@@ -101,9 +101,7 @@ struct DirectoryOptions: ParsableArguments {
 
 extension DirectoryOptions {
   private func checkCache() throws {
-    guard FileManager.default.fileExists(atPath: directory) else {
-      throw CacheError(.system, "\(directory): there is no such directory")
-    }
+    try checkDirectory(directory)
     let names: [String]
     do {
       names = try FileManager.default.contentsOfDirectory(atPath: directory)
@@ -135,7 +133,7 @@ extension CacheConfiguration {
     }
     guard has("") else { return }
     do {
-      guard let opened = try LastOpened.read(try PosixStorage(path: directory)) else {
+      guard let opened = try LastOpened.read(try PosixStorage(reading: directory)) else {
         // A journal whose beginning is damaged is one, too: opening it tells, and refuses.
         let names = try FileManager.default.contentsOfDirectory(atPath: directory)
         if has(StoreBounds.fileName), !names.contains(where: JournalDirectory.isJournalFile) {

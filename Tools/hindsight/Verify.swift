@@ -3,7 +3,6 @@ import Foundation
 import Hindsight
 import HindsightJournal
 import HindsightReplay
-import HindsightStore
 
 struct Verify: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -78,24 +77,21 @@ func verification(
   of directory: String, limits: ReplayLimits = ReplayLimits(),
   progress: @escaping (Int) -> Void = { _ in }
 ) throws -> Verification {
-  let storage = try readOnlyStorage(directory)
-  return Verifier(storage, limits: limits) { () throws(StoreError) in
-    guard FileManager.default.fileExists(atPath: directory + "/" + StoreBounds.fileName) else {
-      return nil
-    }
-    return try StoreInspector(directory: directory)
-  }.run(progress: progress)
+  _ = try readOnlyStorage(directory)
+  do throws(DamageError) {
+    return try Verifier(directory: directory, limits: limits).run(progress: progress)
+  } catch {
+    throw CacheError(.system, "\(error)")
+  }
 }
 
 /// The storage of a directory that must be there already, with a journal in it, or what is left of one.
 func readOnlyStorage(_ directory: String) throws -> PosixStorage {
-  guard FileManager.default.fileExists(atPath: directory) else {
-    throw CacheError(.system, "\(directory): there is no such directory")
-  }
+  try checkDirectory(directory)
   let storage: PosixStorage
   let names: [String]
   do throws(StorageError) {
-    storage = try PosixStorage(path: directory)
+    storage = try PosixStorage(reading: directory)
     names = try storage.list()
   } catch {
     throw CacheError(.system, "\(error)")
@@ -104,4 +100,11 @@ func readOnlyStorage(_ directory: String) throws -> PosixStorage {
     throw CacheError(.system, "\(directory): there is no journal in it")
   }
   return storage
+}
+
+/// - Throws: `CacheError.Code.system` where there is no such directory.
+func checkDirectory(_ directory: String) throws(CacheError) {
+  guard FileManager.default.fileExists(atPath: directory) else {
+    throw CacheError(.system, "\(directory): there is no such directory")
+  }
 }
