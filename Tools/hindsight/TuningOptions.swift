@@ -84,7 +84,8 @@ enum FailpointPlace {
   }
 }
 
-/// Opens a cache at a place, whose values are JSON text, or what else a program keeps there; runs `body`, closes it on every way out.
+/// Opens a cache at a place, whose values are JSON text, or what else a program keeps there; runs `body`,
+/// closes it on every way out.
 func withTextCache<R>(
   _ place: Place, _ configuration: CacheConfiguration,
   _ body: nonisolated(nonsending) (TextCache) async throws -> R
