@@ -71,7 +71,7 @@ let package = Package(
       name: "HindsightCLI",
       dependencies: [
         "Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay", "HindsightStore",
-        "HindsightTesting", "CHindsightMalloc", "CHindsightSQLite", "CHindsightZlib",
+        "HindsightTesting", "CHindsightMalloc", "CHindsightSQLite",
         .product(name: "Histogram", package: "hdrhistogram-swift"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
@@ -87,14 +87,14 @@ let package = Package(
     .executableTarget(
       name: "crash-test",
       dependencies: [
-        "Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay", "HindsightStore",
-        "HindsightTesting", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "Hindsight", "HindsightJournal", "HindsightReplay", "HindsightStore", "HindsightTesting",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Tools/crash-test", exclude: ["powerloss.c"], swiftSettings: settings),
     .executableTarget(
       name: "soak",
       dependencies: [
-        "Hindsight", "HindsightJournal", "HindsightReplay", "HindsightStore", "HindsightTesting",
+        "Hindsight", "HindsightReplay", "HindsightTesting",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -130,10 +130,11 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "HindsightJournalTests",
-      dependencies: ["HindsightJournal", "HindsightTesting", "CHindsightZlib"],
+      dependencies: ["HindsightCore", "HindsightJournal", "HindsightTesting", "CHindsightZlib"],
       swiftSettings: exercised),
     .testTarget(
-      name: "HindsightStoreTests", dependencies: ["HindsightStore", "HindsightTesting"],
+      name: "HindsightStoreTests",
+      dependencies: ["HindsightCore", "HindsightStore", "HindsightTesting", "CHindsightSQLite"],
       swiftSettings: settings),
     .testTarget(
       name: "HindsightTests",
@@ -156,7 +157,8 @@ let package = Package(
     .testTarget(
       name: "HindsightReplayTests",
       dependencies: [
-        "Hindsight", "HindsightJournal", "HindsightReplay", "HindsightStore", "HindsightTesting",
+        "Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay", "HindsightStore",
+        "HindsightTesting",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

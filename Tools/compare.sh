@@ -7,12 +7,12 @@
 # table has their medians.
 # Installs what is missing from Debian and, into a folder of its own, from PyPI; a peer that can't be
 # had is left out. Everything made is under ${TMPDIR:-/tmp}/hindsight-compare; Redis runs there as a
-# private server. Exit code 64: wrong usage.
+# private server. Two runs at a time are refused. Exit code 2: wrong usage.
 set -eu
 usage() { sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$0"; }
 refuse() {
     echo "compare: $*; Tools/compare.sh --help says what it takes" >&2
-    exit 64
+    exit 2
 }
 for argument in "$@"; do
     case "$argument" in
@@ -25,11 +25,28 @@ plot=${1:-comparison.svg} rounds=${2:-3} seconds=${3:-1}
 case "$rounds" in
 "" | *[!0-9]* | 0*) refuse "ROUNDS must be a number from 1 on, not '$rounds'" ;;
 esac
+case "$seconds" in
+*[!0-9.]* | *.*.*) refuse "SECONDS must be a number, not '$seconds'" ;;
+*[1-9]*) ;;
+*) refuse "SECONDS must be above 0, not '$seconds'" ;;
+esac
+folder=$(dirname -- "$plot")
+[ -d "$folder" ] && [ -w "$folder" ] || refuse "PLOT.svg: $folder is no folder that can be written"
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 work=${TMPDIR:-/tmp}/hindsight-compare
 # Streams are made again when what makes them has changed.
 sum=$(cksum <"$root/Tools/compare/streams.py")
 streams="$work/streams-${sum%% *}"
+# A folder that somebody else has put there isn't used: programs are run from it.
+mkdir -m 700 "$work" 2>/dev/null || { [ -d "$work" ] && [ ! -L "$work" ] && [ -O "$work" ]; } || {
+    echo "compare: $work can't be made, or isn't yours" >&2
+    exit 1
+}
+exec 9>"$work/lock"
+flock -n 9 || {
+    echo "compare: another run is at work in $work" >&2
+    exit 1
+}
 mkdir -p "$work/run" "$work/classes"
 
 sudo=""

@@ -7,6 +7,10 @@ command -v swift >/dev/null 2>&1 || {
     echo "swift is not on the PATH: install Swift 6.2 or later (https://swift.org/install)" >&2
     exit 1
 }
+command -v dpkg >/dev/null 2>&1 || {
+    echo "no Debian: SQLite's and zlib's headers are needed, and not looked for" >&2
+    exit 0
+}
 missing=""
 for package in libsqlite3-dev zlib1g-dev; do
     dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"

@@ -5,11 +5,20 @@
 # thread   ThreadSanitizer; Mutex is told to it (Sources/HindsightCore/SanitizedMutex.swift)
 #
 # A report fails the run, but for those of Tools/sanitize-*.supp, which give the reasons. Each has a
-# build directory of its own.
+# build directory of its own. Exit code 2: wrong usage.
 set -eu
+usage() { sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$0"; }
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 which=${1:-all}
 [ $# -eq 0 ] || shift
+case "$which" in
+address | thread | all) ;;
+-h | --help) usage && exit 0 ;;
+*)
+    usage >&2
+    exit 2
+    ;;
+esac
 
 run() {
     sanitizer=$1 flag=$2
@@ -21,9 +30,9 @@ run() {
     if [ "$sanitizer" = address ]; then export HINDSIGHT_TEST_OPTIMIZED=1; fi
     reports="$scratch/report"
     rm -f "$reports".*
-    build="swift build --build-tests --package-path $root --scratch-path $scratch --sanitize=$sanitizer"
     # Said outright: within `run … || …`, set -e doesn't end it.
-    $build -Xswiftc "$flag" || { echo "$sanitizer: NOT built"; return 1; }
+    swift build --build-tests --package-path "$root" --scratch-path "$scratch" \
+        --sanitize="$sanitizer" -Xswiftc "$flag" || { echo "$sanitizer: NOT built"; return 1; }
     # The tests start processes of their own: what those report goes to files, too, and counts.
     export ASAN_OPTIONS="detect_leaks=1:log_path=$reports"
     export LSAN_OPTIONS="use_unaligned=1:print_suppressions=0"
@@ -45,16 +54,12 @@ run() {
 
 "$root/Tools/prepare.sh"
 case "$which" in
-    address) run address -DHINDSIGHT_ASAN "$@" ;;
-    thread) run thread -DHINDSIGHT_TSAN "$@" ;;
-    all)
-        failed=0
-        run address -DHINDSIGHT_ASAN "$@" || failed=1
-        run thread -DHINDSIGHT_TSAN "$@" || failed=1
-        exit "$failed"
-        ;;
-    *)
-        echo "usage: Tools/sanitize.sh [address|thread|all] [arguments of swift test]" >&2
-        exit 2
-        ;;
+address) run address -DHINDSIGHT_ASAN "$@" ;;
+thread) run thread -DHINDSIGHT_TSAN "$@" ;;
+all)
+    failed=0
+    run address -DHINDSIGHT_ASAN "$@" || failed=1
+    run thread -DHINDSIGHT_TSAN "$@" || failed=1
+    exit "$failed"
+    ;;
 esac

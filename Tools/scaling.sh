@@ -5,24 +5,34 @@
 #   Tools/scaling.sh --help
 # --update writes the documentation's page instead: Sources/Hindsight/Hindsight.docc/Scaling.md.
 # 10000000 entries need about 8 GiB of memory. Everything else should be quiet: the page says what
-# the load was. Exit code 64: wrong usage.
+# the load was. Exit code 2: wrong usage.
 set -eu
+refuse() {
+    echo "scaling: $*; Tools/scaling.sh --help says what it takes" >&2
+    exit 2
+}
 case "${1:-}" in
 --update) ;;
 -h | --help)
     sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$0"
     exit 0
     ;;
--*)
-    echo "scaling: unknown option $1; Tools/scaling.sh --help says what it takes" >&2
-    exit 64
-    ;;
+-*) refuse "unknown option $1" ;;
 esac
 root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 page="$root/.build/scaling"
 [ "${1:-}" != --update ] || { page="$root/Sources/Hindsight/Hindsight.docc" && shift; }
 most=${1:-1000000}
 seconds=${2:-20}
+[ $# -le 2 ] || refuse "more than MOST_ENTRIES and SECONDS_OF_PAUSES"
+case "$most" in
+"" | *[!0-9]* | 0*) refuse "MOST_ENTRIES must be a number from 1 on, not '$most'" ;;
+esac
+case "$seconds" in
+*[!0-9.]* | *.*.*) refuse "SECONDS_OF_PAUSES must be a number, not '$seconds'" ;;
+*[1-9]*) ;;
+*) refuse "SECONDS_OF_PAUSES must be above 0, not '$seconds'" ;;
+esac
 "$root/Tools/prepare.sh"
 command -v python3 >/dev/null 2>&1 || {
     echo "python3 is missing: apt-get install python3" >&2

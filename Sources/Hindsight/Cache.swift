@@ -226,8 +226,14 @@ public final class Cache<Value: Sendable>: Sendable {
   /// Values per tier that are not past their expiry.
   public var count: TierCounts { engine.count }
 
-  /// Numbers about the cache. O(entries), in slices.
+  /// Numbers about the cache. O(1).
   public var statistics: CacheStatistics { engine.statistics }
+
+  /// Entries and bytes per registry now, each entry counted once, also where it is past its expiry and not yet
+  /// removed; keys without `:` under "".
+  ///
+  /// O(entries), in slices: what changes meanwhile may be counted or not.
+  public func registryStatistics() -> [String: RegistryStatistics] { engine.registryStatistics() }
 
   /// What opening found and did.
   public var recovery: RecoverySummary { engine.recovery }

@@ -214,17 +214,15 @@ extension CacheConfiguration {
     let hasStore = usesStore && hasDirectory
     if hasStore {
       try check(storeLimit, "store")
-      guard storeLimit.entryCountMax >= memoryLimit.entryCountMax,
-        storeLimit.byteCountMax ?? .max >= memoryLimit.byteCountMax ?? 0
-      else {
-        throw CacheError(
-          .invalidConfiguration,
-          "the store's limit (\(storeLimit.entryCountMax) entries) must not be below the memory "
-            + "tier's (\(memoryLimit.entryCountMax)); raise the one or lower the other")
-      }
+      try check(storeLimit.entryCountMax, holds: memoryLimit.entryCountMax, "entries")
+      try check(storeLimit.byteCountMax ?? .max, holds: memoryLimit.byteCountMax ?? 0, "bytes")
     }
-    guard (segmentByteCountMin...1 << 30).contains(segmentByteCount) else {
-      throw CacheError(.invalidConfiguration, "segments must have 64 KiB to 1 GiB")
+    let segmentByteCounts = segmentByteCountMin...1 << 30
+    guard segmentByteCounts.contains(segmentByteCount) else {
+      throw CacheError(
+        .invalidConfiguration,
+        "segmentByteCount is \(segmentByteCount); it must be \(segmentByteCounts.lowerBound) to "
+          + "\(segmentByteCounts.upperBound) bytes")
     }
     try check(queues)
     for (name, interval) in [("sweepInterval", sweepInterval), ("syncInterval", syncInterval)] {
@@ -240,6 +238,16 @@ extension CacheConfiguration {
       memoryLimit: memoryLimit, storeLimit: hasStore ? storeLimit : nil,
       memoryTTL: try memoryTTL.asTTL(), storeTTL: try storeTTL.asTTL(), accessLog: accessLog,
       formatVersion: journalFormatVersion, softwareVersion: softwareVersion, bootID: clock.bootID)
+  }
+
+  private func check(
+    _ most: UInt64, holds memory: UInt64, _ unit: String
+  ) throws(CacheError) {
+    guard most < memory else { return }
+    throw CacheError(
+      .invalidConfiguration,
+      "the store's limit (\(most) \(unit)) must not be below the memory tier's (\(memory)); raise the "
+        + "one or lower the other")
   }
 
   private func check(_ queues: QueueLimits) throws(CacheError) {
@@ -287,8 +295,7 @@ extension Duration {
     guard attoseconds >= 0, microseconds / 1_000_000 <= Bounds.ttlMax.rawValue / 1_000_000 else {
       throw CacheError(
         .invalidTTL,
-        "a TTL must be 0 to \(Int64(Bounds.ttlMax.seconds)) seconds; this one is "
-          + "\(components.seconds)")
+        "a TTL must be 0 to \(Int64(Bounds.ttlMax.seconds)) seconds; this one is \(self)")
     }
     return Microseconds(rawValue: min(microseconds, Bounds.ttlMax.rawValue))
   }

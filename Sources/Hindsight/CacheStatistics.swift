@@ -20,8 +20,6 @@ public struct CacheStatistics: Sendable, Hashable, Codable {
   public var entries = TierCounts(memory: 0, store: 0)
   /// Bytes of keys and encoded values now, per tier.
   public var bytes = TierCounts(memory: 0, store: 0)
-  /// Entries and bytes per registry, each entry counted once; keys without `:` under "".
-  public var registries: [String: RegistryStatistics] = [:]
   /// The last event.
   public var lastSequence: UInt64 = 0
   /// The last event that survives a killed process.
@@ -55,7 +53,7 @@ public struct CacheStatistics: Sendable, Hashable, Codable {
   public var storeTrouble: String?
 }
 
-/// What one registry holds.
+/// What one registry holds: entries, and bytes of their keys and encoded values.
 public struct RegistryStatistics: Sendable, Hashable, Codable {
   public var entries = 0
   public var bytes = 0

@@ -121,7 +121,8 @@ extension EngineState {
       return Obstacle(
         error: CacheError(
           .backpressure,
-          "\(frame.byteCount) bytes of events wait to be written; wait, or write less"),
+          "\(frame.byteCount) bytes of events wait to be written; wait, write less, or raise "
+            + "queues.unwrittenByteCountMax (\(queues.unwrittenByteCountMax))"),
         mayPass: true)
     }
     if hasJournal, commit.trouble == nil,
@@ -130,16 +131,23 @@ extension EngineState {
       return Obstacle(
         error: CacheError(
           .backpressure,
-          "\(commit.unsyncedByteCount) bytes of the journal wait for the disk; wait, or write less"),
+          "\(commit.unsyncedByteCount) bytes of events wait for the disk; wait, write less, or raise "
+            + "queues.unsyncedByteCountMax (\(queues.unsyncedByteCountMax))"),
         mayPass: true)
     }
     guard hasStore, projection.exceeds(queues) else { return nil }
     if let trouble = projection.trouble ?? commit.trouble?.error {
       return Obstacle(error: trouble, mayPass: false)
     }
+    let hasManyBytes = projection.pinnedByteCount > UInt64(queues.pinnedByteCountMax)
     return Obstacle(
       error: CacheError(
         .backpressure,
-        "\(projection.rowCount) rows wait for the store; wait, or write less"), mayPass: true)
+        (hasManyBytes
+          ? "\(projection.pinnedByteCount) bytes of values" : "\(projection.rowCount) rows")
+          + " wait for the store; wait, write less, or raise queues."
+          + (hasManyBytes
+            ? "pinnedByteCountMax (\(queues.pinnedByteCountMax))"
+            : "pendingRowCountMax (\(queues.pendingRowCountMax))")), mayPass: true)
   }
 }

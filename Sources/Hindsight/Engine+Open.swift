@@ -193,7 +193,7 @@ private struct Opening {
   }
 
   private mutating func note(_ report: RecoveryReport) {
-    summary.journal = RecoverySummary.Journal(rawValue: report.outcome.rawValue) ?? .unclean
+    summary.journal = RecoverySummary.Journal(report.outcome)
     summary.lastSequence = report.last.rawValue
     summary.replayedEvents = report.recordCount
     summary.checkpoint = report.checkpoint
@@ -233,7 +233,7 @@ private struct Opening {
     } catch {
       throw CacheError(storage: error)
     }
-    guard let name = names.sorted().first(where: { $0.hasSuffix(".journal") }) else { return }
+    guard let name = names.sorted().first(where: JournalDirectory.isSegment) else { return }
     throw CacheError(
       .invalidConfiguration,
       "the cache has a journal (\(name)): open it with usesJournal, or move all *.journal and "
@@ -300,5 +300,17 @@ private struct Opening {
     }
     summary.log(to: logger)
     return engine
+  }
+}
+
+extension RecoverySummary.Journal {
+  fileprivate init(_ outcome: RecoveryReport.Outcome) {
+    switch outcome {
+    case .new: self = .new
+    case .clean: self = .clean
+    case .unclean: self = .unclean
+    case .tornTail: self = .tornTail
+    case .salvaged: self = .salvaged
+    }
   }
 }

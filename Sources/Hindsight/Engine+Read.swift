@@ -149,7 +149,10 @@ extension Engine {
     guard !stored.isInJournal else {
       // The entry may be another one meanwhile, or its row have come to the store.
       guard locked({ state in state.isInJournal(key, stored.origin) }) else { return nil }
-      throw CacheError(.storeUnavailable, "the journal doesn't give the value just now")
+      throw CacheError(
+        .storeUnavailable,
+        "the journal doesn't give the value of \(key), set as event \(stored.origin), just now; try "
+          + "again")
     }
     failedReads += 1
     // A row that isn't there may be in a newer snapshot; a wrong one stays wrong.

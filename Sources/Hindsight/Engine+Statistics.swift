@@ -12,12 +12,18 @@ extension Engine {
   }
 
   var statistics: CacheStatistics {
-    var (result, slotEnd) = locked { state in (state.snapshotCounters(), state.core.slotEnd) }
+    var result = locked { state in state.snapshotCounters() }
     result.count(journal?.writer.journalByteCount, store.map { Int($0.readers.queryCount) })
+    return result
+  }
+
+  func registryStatistics() -> [String: RegistryStatistics] {
+    var result: [String: RegistryStatistics] = [:]
+    let slotEnd = locked { state in state.core.slotEnd }
     var slot: Slot = 1
     while slot < slotEnd {
       let end = min(slot + 4_096, slotEnd)
-      locked { state in state.core.addRegistries(slots: slot..<end, to: &result.registries) }
+      locked { state in state.core.addRegistries(slots: slot..<end, to: &result) }
       slot = end
     }
     return result
@@ -57,6 +63,13 @@ extension EngineState {
   }
 }
 
+extension RegistryStatistics {
+  fileprivate mutating func add(_ entryByteCount: Int) {
+    entries += 1
+    bytes += entryByteCount
+  }
+}
+
 extension CacheState {
   /// Adds the entries of a slice of slots to the statistics of their registries.
   fileprivate func addRegistries(
@@ -67,10 +80,9 @@ extension CacheState {
       let (name, bytes) = withKey(of: slot) { key in
         let colon = key.firstIndex(of: UInt8(ascii: ":"))
         let name = colon.map { String(decoding: key[..<$0], as: UTF8.self) } ?? ""
-        return (name, key.count + Int(image(of: slot).valueByteCount))
+        return (name, key.count + Int(valueByteCount(of: slot)))
       }
-      registries[name, default: RegistryStatistics()].entries += 1
-      registries[name, default: RegistryStatistics()].bytes += bytes
+      registries[name, default: RegistryStatistics()].add(bytes)
     }
   }
 }

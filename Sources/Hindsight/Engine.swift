@@ -5,7 +5,7 @@ import Logging
 import Synchronization
 
 /// The version that `opened` events name.
-let hindsightVersion = "0.1.0"
+package let hindsightVersion = "0.1.0"
 
 /// The live cache without its value type: one lock around memory state, and the background work
 /// that writes, syncs, projects and keeps up.

@@ -55,8 +55,18 @@ extension CacheError {
   }
 
   init(store error: StoreError) {
-    self.init(
-      error.code == .closed ? .closed : .storeUnavailable, "\(error)", underlying: error)
+    guard error.code != .closed else {
+      self.init(.closed, "\(error)", underlying: error)
+      return
+    }
+    let advice =
+      switch error.remedy {
+      case .retry: "try again"
+      case .makeRoom: "free some space and try again"
+      case .reconcile, .rebuild: "open the cache again, or run 'hindsight repair', to mend it"
+      case .report: "look at the file's permissions, and at the disk and its mount"
+      }
+    self.init(.storeUnavailable, "\(error); \(advice)", underlying: error)
   }
 
   init(journal error: JournalError) {

@@ -2,8 +2,8 @@ import HindsightCore
 import HindsightStore
 
 /// Makes a store that can't simply go on the projection of the journal again, row by row: rows that
-/// are no store resident's are deleted, missing ones inserted from the journal, and a value that is
-/// found nowhere is lost.
+/// are no store resident's are deleted, missing ones inserted from the journal, those that differ but in
+/// their values made anew, and a value that is found nowhere is lost.
 ///
 /// Until the last transaction the store is marked as nobody's, so that a crash begins it again.
 struct Reconciliation {
@@ -69,11 +69,7 @@ struct Reconciliation {
   private mutating func insert(_ image: EntryImage, _ value: Bytes) throws(StoreError) {
     insertedCount += 1
     byteCount += value.count
-    try add(
-      .insert(
-        StoredRow(
-          origin: image.origin, key: image.key, value: value, coder: image.coder,
-          createdAt: image.setAt, expiry: image.storeExpiry ?? .zero)))
+    try add(.insert(image.row(value)))
   }
 
   /// Deletes every row that is not exactly a store resident's.
@@ -88,7 +84,10 @@ struct Reconciliation {
       guard let end = rows.last else { break }
       last = end.origin
       for row in rows {
-        if core.holds(row) {
+        let image = core.storeResident(row.origin)
+        if let image, image.matches(row) {
+          present.insert(row.origin)
+        } else if let image, try replace(row, image) {
           present.insert(row.origin)
         } else {
           deletedCount += 1
@@ -100,8 +99,22 @@ struct Reconciliation {
     return present
   }
 
-  private mutating func add(_ operation: RowOperation) throws(StoreError) {
-    operations.append(operation)
+  /// Makes a row anew whose value is whole: the journal may have it no more.
+  private mutating func replace(_ row: RowImage, _ image: EntryImage) throws(StoreError) -> Bool {
+    guard image.hasKeyAndValue(of: row) else { return false }
+    let before = SequenceNumber(row.origin.rawValue - 1)
+    let found = try writer.rows(after: before, limit: 1, detail: .values).first
+    guard let found, found.origin == row.origin, let value = found.value else { return false }
+    deletedCount += 1
+    insertedCount += 1
+    byteCount += value.count
+    // In one transaction.
+    try add(.delete(origin: row.origin), .insert(image.row(value)))
+    return true
+  }
+
+  private mutating func add(_ some: RowOperation...) throws(StoreError) {
+    operations += some
     let isFull = byteCount >= EngineBounds.reconciliationByteCount
     if isFull || operations.count >= EngineBounds.reconciliationRowCount { try flush() }
   }
@@ -115,13 +128,19 @@ struct Reconciliation {
   }
 }
 
+extension EntryImage {
+  fileprivate func row(_ value: Bytes) -> StoredRow {
+    StoredRow(
+      origin: origin, key: key, value: value, coder: coder, createdAt: setAt,
+      expiry: storeExpiry ?? .zero)
+  }
+}
+
 extension CacheState {
-  /// Whether a row is exactly what a store resident's should be.
-  fileprivate func holds(_ row: RowImage) -> Bool {
-    guard let slot = find(origin: row.origin) else { return false }
-    let image = image(of: slot)
-    return image.key == row.key && image.storeExpiry == row.expiry && image.coder == row.coder
-      && image.valueHash == row.valueHash && image.valueByteCount == row.valueByteCount
+  /// The store resident whose row has this origin.
+  fileprivate func storeResident(_ origin: SequenceNumber) -> EntryImage? {
+    guard let slot = find(origin: origin), isResident(slot, in: .store) else { return nil }
+    return image(of: slot)
   }
 }
 

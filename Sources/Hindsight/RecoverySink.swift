@@ -43,7 +43,7 @@ final class RecoverySink: ReplaySink {
   }
 
   func restore(_ head: StateHead) {
-    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+    state.restore(head)
   }
 
   func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {

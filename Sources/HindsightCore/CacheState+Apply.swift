@@ -211,7 +211,7 @@ extension CacheState {
 
   private mutating func noteTold(_ count: Int) {
     recency.allTold()
-    guard !orderIsTold, head.opened?.accessLog != .off else { return }
+    guard !orderIsTold, head.tellsOrder else { return }
     toldCount += count
     orderIsTold = toldCount == entryCount
   }

@@ -49,29 +49,6 @@ public struct SetFact: Sendable {
   }
 }
 
-/// What `decideSet` is asked to do, and what becomes a record of its decision.
-public struct SetCommand: Sendable {
-  public var key: Bytes
-  public var value: Bytes
-  public var coder: UInt8
-  /// `nil`: the cache's own TTL for that tier.
-  public var memoryTTL: Microseconds?
-  public var storeTTL: Microseconds?
-  public var reason: String?
-
-  public init(
-    key: Bytes, value: Bytes, coder: UInt8, memoryTTL: Microseconds?, storeTTL: Microseconds?,
-    reason: String?
-  ) {
-    self.key = key
-    self.value = value
-    self.coder = coder
-    self.memoryTTL = memoryTTL
-    self.storeTTL = storeTTL
-    self.reason = reason
-  }
-}
-
 /// Why a `set` was refused before anything happened.
 public enum SetRefusal: Error, Equatable, Sendable {
   /// Key and value together exceed the limit by bytes of every tier that the cache has.
@@ -113,27 +90,6 @@ extension CacheState {
       preconditionFailure("our own decision can't be applied: \(error)")
     }
     return fact
-  }
-
-  /// S042, with the event among the decision's records.
-  /// - Throws: as the other one.
-  public mutating func decideSet(
-    _ command: SetCommand, at now: Timestamp, into decision: inout Decision
-  ) throws(SetRefusal) {
-    let valueHash = XXH64.hash(command.value)
-    let fact = try command.key.withUnsafeBytes { key in
-      Result { () throws(SetRefusal) in
-        try decideSet(
-          LentValue(
-            key: key, keyHash: hash(of: key), coder: command.coder,
-            valueByteCount: UInt32(command.value.count), valueHash: valueHash),
-          memoryTTL: command.memoryTTL, storeTTL: command.storeTTL, at: now, into: &decision)
-      }
-    }.get()
-    let event = ValueSet(
-      key: command.key, value: command.value, coder: command.coder,
-      memoryExpiry: fact.memoryExpiry, storeExpiry: fact.storeExpiry, reason: command.reason)
-    decision.records.append(Record(sequence: fact.sequence, at: now, event: .set(event)))
   }
 
   /// S043: invalidates a key. What is past its expiry counts as absent.
@@ -252,7 +208,7 @@ extension CacheState {
     at now: Timestamp, entryCountMax: Int = Bounds.originsPerEvent, into decision: inout Decision
   ) {
     guard recency.untold != noSlot else { return }
-    guard head.opened?.accessLog != .off else { return recency.allTold() }
+    guard head.tellsOrder else { return recency.allTold() }
     guard orderIsTold else { return }  // `decideOrder` tells it.
     while recency.untold != noSlot {
       tellOrder(from: recency.untold, entryCountMax: entryCountMax, at: now, into: &decision)

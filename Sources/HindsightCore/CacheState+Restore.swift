@@ -1,5 +1,10 @@
 extension CacheState {
   /// Begins a restore from a checkpoint. The state must be empty.
+  public mutating func restore(_ head: StateHead) {
+    restore(head, orderIsTold: head.tellsOrder)
+  }
+
+  /// Begins a restore of entries whose order is known from elsewhere, or isn't.
   public mutating func restore(_ head: StateHead, orderIsTold: Bool) {
     precondition(entryCount == 0, "a restore needs an empty state")
     self.head = head

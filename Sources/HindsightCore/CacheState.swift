@@ -164,7 +164,7 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// Whether the order of use has changed in a way that an event is to tell.
   public var hasUntoldTouches: Bool {
-    recency.untold != noSlot && head.opened?.accessLog != .off
+    recency.untold != noSlot && head.tellsOrder
   }
 
   /// Whether so many entries were touched since the last telling, or came in since the first of them was,
@@ -174,6 +174,9 @@ public struct CacheState: ~Copyable, Sendable {
 
   /// Everything about the entry in `slot`, its key copied.
   public func image(of slot: Slot) -> EntryImage { entries.image(of: slot) }
+
+  /// Bytes of the encoded value of the entry in `slot`.
+  public func valueByteCount(of slot: Slot) -> UInt32 { entries[slot].valueByteCount }
 
   /// Calls `body` for every entry, the most recent first.
   public func forEachSlot<E: Error>(_ body: (Slot) throws(E) -> Void) throws(E) {

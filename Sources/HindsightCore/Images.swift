@@ -81,6 +81,9 @@ public struct StateHead: Equatable, Sendable {
     self.isClosed = isClosed
   }
 
+  /// Whether the journal tells the order of use, as far as is known.
+  public var tellsOrder: Bool { opened?.accessLog != .off }
+
   /// Whether a configuration has been in force. Asked of every event: comparing `opened` with `nil` copies it,
   /// and retains what is in it.
   var hasOpened: Bool { if case .none = opened { false } else { true } }

@@ -54,7 +54,8 @@ extension StateError: CustomStringConvertible {
       "entry \(origin) was evicted from the \(tier) tier where \(expected) was due"
     case .wrongClearCount(let tier, let stated, let counted):
       "a clear states \(stated) entries in the \(tier) tier, there were \(counted)"
-    case .keyPresent(let origin): "a miss was recorded for a key that entry \(origin) holds"
+    case .keyPresent(let origin):
+      "a miss, or an invalidation of nothing, was recorded for a key that entry \(origin) holds"
     case .keyLength(let count): "a key of \(count) bytes"
     case .duplicateKey(let origin): "entry \(origin) repeats a key or an origin"
     case .impossibleResidency(let origin): "entry \(origin) is in no tier that the cache has"

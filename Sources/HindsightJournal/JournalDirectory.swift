@@ -72,13 +72,21 @@ public struct JournalDirectory: Sendable {
     names.compactMap { FileName.number($0, suffix: ".checkpoint") }.sorted(by: >)
   }
 
+  /// Whether a file of this name is a segment: other files that end in `.journal` are none.
+  package static func isSegment(_ name: String) -> Bool {
+    FileName.number(name, suffix: ".journal") != nil
+  }
+
+  /// Whether a file of this name is a segment or a checkpoint.
+  package static func isJournalFile(_ name: String) -> Bool {
+    isSegment(name) || FileName.number(name, suffix: ".checkpoint") != nil
+  }
+
   /// Whether we give unfinished files such a name: others' are left alone.
   private static func isLeftover(_ name: String) -> Bool {
     guard name.hasSuffix(".tmp") else { return false }
     let whole = String(name.dropLast(4))
-    return FileName.number(whole, suffix: ".journal") != nil
-      || FileName.number(whole, suffix: ".checkpoint") != nil
-      || whole.hasSuffix(".quarantine")
+    return isJournalFile(whole) || whole.hasSuffix(".quarantine")
   }
 
   /// A part of a journal, for a salvage.

@@ -246,12 +246,13 @@ public final class JournalWriter: Sendable {
   /// A sync on its way.
   public struct SyncTicket: Sendable {
     fileprivate let file: any JournalFile
+    fileprivate let name: String
     fileprivate let last: SequenceNumber
     fileprivate let isPoisoned: Bool
 
     /// fdatasync(2): blocks.
     public func perform() throws(StorageError) {
-      guard !isPoisoned else { throw StorageError("sync", "a poisoned segment", .ioError) }
+      guard !isPoisoned else { throw StorageError("sync", name, .ioError) }
       try file.sync()
     }
   }
@@ -260,7 +261,8 @@ public final class JournalWriter: Sendable {
   /// it covers only what was written before.
   public func beginSync() -> SyncTicket {
     shared.withLock {
-      SyncTicket(file: $0.file, last: $0.written, isPoisoned: $0.isPoisoned)
+      SyncTicket(
+        file: $0.file, name: $0.position.segmentName, last: $0.written, isPoisoned: $0.isPoisoned)
     }
   }
 

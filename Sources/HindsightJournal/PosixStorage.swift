@@ -18,9 +18,7 @@ public struct PosixStorage: JournalStorage {
   /// Uses the directory at `path`, creating it (its parent must exist).
   /// - Throws: `StorageError` where it can't be created, or is no directory, or a symbolic link.
   public init(path given: String) throws(StorageError) {
-    // A slash at its end would have the system follow a symbolic link in the directory's place.
-    var path = given
-    while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
+    let path = Self.withoutSlashes(given)
     if mkdir(path, 0o700) == 0 {
       // mkdir(2) subtracts the umask; the mode is part of our promise.
       guard chmod(path, 0o700) == 0 else { throw Self.failure("set mode of", path) }
@@ -46,13 +44,21 @@ public struct PosixStorage: JournalStorage {
 
   /// Uses the directory at `path`, which must be there.
   /// - Throws: `StorageError` where it isn't, or is no directory, or a symbolic link.
-  public init(reading path: String) throws(StorageError) {
+  public init(reading given: String) throws(StorageError) {
+    let path = Self.withoutSlashes(given)
     // The path as it was given: a symbolic link in its place is refused, not followed.
     _ = try FileGuard(directory: path)
     guard let resolved = realpath(path, nil) else { throw Self.failure("resolve", path) }
     defer { free(resolved) }
     self.path = String(cString: resolved)
     places = try FileGuard(directory: self.path)
+  }
+
+  /// A slash at its end would have the system follow a symbolic link in the directory's place.
+  private static func withoutSlashes(_ given: String) -> String {
+    var path = given
+    while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
+    return path
   }
 
   /// Of a path that doesn't end with a slash.

@@ -202,7 +202,7 @@ public struct JournalReplay {
       hashSeed: sink.hashSeed, ahead: { sink.willRestore($0) },
       read: { (count) throws(StateError) in try sink.spend(ReplayWork(storedByteCount: count)) },
       body: { (image, value) throws(StateError) in try sink.restore(image, value: value) })
-    let isTold = header.head.opened?.accessLog != .off
+    let isTold = header.head.tellsOrder
     do throws(StateError) {
       try sink.finishRestore(digest: header.digest, computed: isTold ? digest : nil)
     } catch {

@@ -46,7 +46,7 @@ public struct JournalRetention {
     }
   }
 
-  /// Newest first; damaged ones are of no use.
+  /// Newest first; those that are damaged, or can't be read just now, are left out: then only more is kept.
   private func checkpoints(_ directory: JournalDirectory) -> [Checkpoint] {
     directory.checkpoints.compactMap { number in
       do throws(DamageError) {

@@ -1,8 +1,15 @@
 public import HindsightCore
 public import HindsightJournal
 
-// What a program meets in the answers; the modules themselves are no products.
+// What a program meets in answers and errors; the modules themselves are no products.
+@_exported public import typealias HindsightCore.Bytes
+@_exported public import enum HindsightCore.Event
+@_exported public import struct HindsightCore.Record
+@_exported public import enum HindsightCore.StateError
+@_exported public import enum HindsightJournal.DamageError
+@_exported public import enum HindsightJournal.FormatError
 @_exported public import struct HindsightJournal.ReplayEnd
+@_exported public import struct HindsightJournal.StorageError
 
 /// An event with the keys that it is about, which later events leave out.
 public struct ResolvedEvent: Sendable {
@@ -40,12 +47,23 @@ public struct EventStream {
   ///
   /// It blocks the calling thread until it is done: call it from a thread of your own, not from a task.
   /// - Returns: where it ended. The history is whole if `tail` is `.end`; events of its oldest segments that no
-  /// checkpoint leads to, as may be where retention stopped, are `unreached`. With `.bad`, what stands behind
+  ///   checkpoint leads to, as may be where retention stopped, are `unreached`. With `.bad`, what stands behind
   ///   `last` is no event: beside a writer at work that is its next frame, after a crash a torn one, and else
   ///   damage, which `Verifier` tells apart.
   /// - Throws: `DamageError` where a segment is missing, an event can't be what its journal says, or something
   ///   can't be read.
-  public func replay(_ body: @escaping (ResolvedEvent) -> Void) throws(DamageError) -> ReplayEnd {
+  public func replay(_ body: (ResolvedEvent) -> Void) throws(DamageError) -> ReplayEnd {
+    try withoutActuallyEscaping(body) { (body) throws(DamageError) in
+      try replay(while: { event in
+        body(event)
+        return true
+      })
+    }
+  }
+
+  private func replay(
+    while body: @escaping (ResolvedEvent) -> Bool
+  ) throws(DamageError) -> ReplayEnd {
     for _ in 1..<JournalDirectory.readingAttempts {
       let directory = try JournalDirectory(reading: storage)
       let sink = ResolvingSink(limits, body)
@@ -70,11 +88,19 @@ public struct EventStream {
   ///   - unreached: is told which events of the oldest segments no checkpoint leads to.
   /// - Returns: what is wrong with checkpoints that were passed over: events before those that were
   ///   taken in their place are missing.
-  /// - Throws: `DamageError` where something can't be read, or nothing can be replayed.
-  package func replay(
+  /// - Throws: `DamageError` where something can't be read, or nothing can be replayed; what `body` throws,
+  ///   which ends the replay.
+  package func replay<Failure: Error>(
     hole: (Verification.Problem) -> Void,
     unreached: (ClosedRange<SequenceNumber>) -> Void = { _ in },
-    _ body: @escaping (ResolvedEvent) -> Void
+    _ body: (ResolvedEvent) throws(Failure) -> Void
+  ) throws -> [Verification.Problem] {
+    try stoppable(body) { (body) throws(DamageError) in try crossing(hole, unreached, body) }
+  }
+
+  private func crossing(
+    _ hole: (Verification.Problem) -> Void, _ unreached: (ClosedRange<SequenceNumber>) -> Void,
+    _ body: @escaping (ResolvedEvent) -> Bool
   ) throws(DamageError) -> [Verification.Problem] {
     let isLive = try DamageError.wrap { () throws(StorageError) in try storage.isLocked() }
     for _ in 1..<JournalDirectory.readingAttempts {
@@ -90,7 +116,7 @@ public struct EventStream {
   /// - Returns: `nil` where retention removed what there was to begin with.
   private func pass(
     _ replay: CrossingReplay, mayBeginAgain: Bool, _ hole: (Verification.Problem) -> Void,
-    _ unreached: (ClosedRange<SequenceNumber>) -> Void, _ body: @escaping (ResolvedEvent) -> Void
+    _ unreached: (ClosedRange<SequenceNumber>) -> Void, _ body: @escaping (ResolvedEvent) -> Bool
   ) throws(DamageError) -> [Verification.Problem]? {
     let sink = ResolvingSink(limits, body)
     func isOutdated() throws(DamageError) -> Bool {
@@ -106,6 +132,7 @@ public struct EventStream {
     var beginsAgain = false
     do throws(DamageError) {
       try replay.run(into: sink) { (end, problem) throws(DamageError) in
+        if sink.isStopped { return false }
         if problem != nil { beginsAgain = try isOutdated() }
         if beginsAgain { return false }
         passedOver += end.damagedCheckpoints
@@ -126,6 +153,39 @@ public struct EventStream {
     for error in damage { hole(Verification.Problem(error)) }
     if let failure = passedOver.compactMap(\.storageFailure).first { throw .storage(failure) }
     return passedOver.filter(\.isOfContents).map { Verification.Problem($0) }
+  }
+}
+
+extension EventStream {
+  /// `replay(_:)` with a `body` that can end the replay: what it throws is thrown, and it isn't called again.
+  /// - Throws: what `body` throws; `DamageError` as the other one.
+  public func replay<Failure: Error>(
+    _ body: (ResolvedEvent) throws(Failure) -> Void
+  ) throws -> ReplayEnd {
+    try stoppable(body) { (body) throws(DamageError) in try replay(while: body) }
+  }
+
+  /// Calls `run` with a body that says whether to go on, which it does until `body` throws.
+  private func stoppable<R, Failure: Error>(
+    _ body: (ResolvedEvent) throws(Failure) -> Void,
+    _ run: (@escaping (ResolvedEvent) -> Bool) throws(DamageError) -> R
+  ) throws -> R {
+    try withoutActuallyEscaping(body) { (body) throws -> R in
+      var failure: Failure?
+      let result = Result { () throws(DamageError) in
+        try run { event in
+          do throws(Failure) {
+            try body(event)
+            return true
+          } catch {
+            failure = error
+            return false
+          }
+        }
+      }
+      if let failure { throw failure }
+      return try result.get()
+    }
   }
 }
 
@@ -189,17 +249,20 @@ final class ResolvingSink: ReplaySink {
   private var state = CacheState(hashSeed: .random(in: 0 ... .max))
   private var effects: [Effect] = []
   private(set) var eventCount = 0
+  /// Whether `body` has ended the replay.
+  private(set) var isStopped = false
   var digest: UInt64 { state.digest }
   private var budget: ReplayBudget
-  private let body: (ResolvedEvent) -> Void
+  private let body: (ResolvedEvent) -> Bool
 
-  init(_ limits: ReplayLimits, _ body: @escaping (ResolvedEvent) -> Void) {
+  /// - Parameter body: says whether to go on.
+  init(_ limits: ReplayLimits, _ body: @escaping (ResolvedEvent) -> Bool = { _ in true }) {
     (budget, self.body) = (ReplayBudget(limits), body)
   }
 
   func begin() { state = CacheState(hashSeed: .random(in: 0 ... .max)) }
   func restore(_ head: StateHead) {
-    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+    state.restore(head)
   }
   var hashSeed: UInt64 { state.hashSeed }
   func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
@@ -216,7 +279,10 @@ final class ResolvingSink: ReplaySink {
     effects.removeAll(keepingCapacity: true)
     try state.apply(record, into: &effects)
     eventCount += 1
-    body(resolved)
+    guard body(resolved) else {
+      isStopped = true
+      throw .beyondLimits("the reader wants no more events")
+    }
   }
 
   private func resolve(_ record: Record) -> ResolvedEvent {

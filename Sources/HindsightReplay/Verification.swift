@@ -28,11 +28,12 @@ public struct Verification: Codable, Sendable {
   /// compression.
   public var storedBytes: UInt64 = 0
   public var rawBytes: UInt64 = 0
-  /// Events applied, each checked for its sequence, its time, and both invariants.
+  /// Events applied, each checked for its sequence and its time, and for the invariants that it could break.
   public var events = 0
-  /// Checks of INV016: uses, promotions and expiries held against the entry's TTL.
+  /// Events held against INV016: uses, promotions, removals and expiries of entries, each against the entry's
+  /// expiry.
   public var ttlChecks = 0
-  /// Checks of INV017: sizes held against the limits, per tier and event.
+  /// Checks of INV017: a tier's size held against its limit, after an event that may have filled the tier.
   public var limitChecks = 0
   /// Checkpoints read whole whose digests fit their contents …
   public var checkpoints = 0

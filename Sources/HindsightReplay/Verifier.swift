@@ -9,7 +9,7 @@ public import HindsightStore
 #endif
 
 /// Verifies a journal and its store: checksums, contiguous sequences, non-decreasing time, INV016
-/// and INV017 at every event, checkpoint digests equal to the replayed state, and the store's rows
+/// and INV017 wherever an event could break them, checkpoint digests equal to the replayed state, and the store's rows
 /// equal to the projection at its applied sequence.
 ///
 /// It changes nothing, may run beside a writer, and goes on behind damage where a checkpoint lets it.
@@ -189,7 +189,7 @@ public struct Verifier {
   ) -> String {
     if let digest = sink.digest { return hexadecimal(digest) }
     guard last > .zero else { return hexadecimal(CacheState(hashSeed: 0).digest) }
-    let again = ResolvingSink(limits) { _ in }
+    let again = ResolvingSink(limits)
     do throws(DamageError) {
       let end = try JournalReplay(directory)
         .run(from: .notAfter(last), through: last, stopsAtDamage: true, into: again)
@@ -229,7 +229,7 @@ public struct Verifier {
       let verdict = try RecoveryVerdict(of: directory, last, store: store)
       if verdict == .clean || verdict == .unclean { return (last, verdict) }
     }
-    return try directory.judge(from: .newest, store: store, into: ResolvingSink(limits) { _ in })
+    return try directory.judge(from: .newest, store: store, into: ResolvingSink(limits))
   }
 
   private func say(
@@ -284,7 +284,7 @@ public struct Verifier {
     }
     var state = CacheState(hashSeed: .random(in: 0 ... .max))
     let head = reader.header.head
-    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+    state.restore(head)
     try reader.forEachEntry(
       hashSeed: state.hashSeed,
       read: { (count) throws(StateError) in try budget.spend(ReplayWork(storedByteCount: count)) },
@@ -377,13 +377,6 @@ public struct Verifier {
       result.note(
         .init(store: "the store ends at event \(applied), before what is left of the journal"))
     }
-  }
-}
-
-extension EntryImage {
-  fileprivate func matches(_ row: RowImage) -> Bool {
-    key == row.key && coder == row.coder && setAt == row.createdAt && storeExpiry == row.expiry
-      && valueByteCount == row.valueByteCount && valueHash == row.valueHash
   }
 }
 

@@ -63,7 +63,7 @@ final class VerifyingSink: ReplaySink {
 
   func restore(_ head: StateHead) {
     isVoid = true
-    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+    state.restore(head)
   }
 
   var hashSeed: UInt64 { state.hashSeed }
@@ -88,7 +88,9 @@ final class VerifyingSink: ReplaySink {
     isVoid = true
     try state.apply(record, into: &effects)
     isVoid = false
-    note(record.sequence, isHeldAgainstTTL: record.event.isHeldAgainstTTL)
+    if record.event.isHeldAgainstTTL { ttlChecks += 1 }
+    limitChecks += record.event.limitCheckCount
+    note(record.sequence)
     if case .gap(let gap) = record.event, let applied, (gap.first...gap.last).contains(applied) {
       isAppliedInGap = true
     }
@@ -102,17 +104,22 @@ final class VerifyingSink: ReplaySink {
     isVoid = true
     try state.apply(set, into: &effects)
     isVoid = false
-    note(set.fact.sequence, isHeldAgainstTTL: true)
+    limitChecks += residencyCount(set.fact.memoryExpiry, set.fact.storeExpiry)
+    note(set.fact.sequence)
   }
 
-  private func note(_ sequence: SequenceNumber, isHeldAgainstTTL: Bool) {
+  private func note(_ sequence: SequenceNumber) {
     first = first ?? sequence
     events += 1
-    limitChecks += 2
-    if isHeldAgainstTTL { ttlChecks += 1 }
+    if replacesEntry { ttlChecks += 1 }
     if events % 10_000 == 0 { progress(events) }
     noteDeletes()
     captureProjection()
+  }
+
+  /// Whether a set replaced an entry, which must not have been past its expiry.
+  private var replacesEntry: Bool {
+    effects.contains { if case .removed(_, _, .replaced) = $0 { true } else { false } }
   }
 
   func endFrame(at position: JournalPosition) {}
@@ -163,12 +170,31 @@ final class VerifyingSink: ReplaySink {
   }
 }
 
+/// In how many tiers an entry is.
+private func residencyCount(_ memoryExpiry: Timestamp?, _ storeExpiry: Timestamp?) -> Int {
+  (memoryExpiry == nil ? 0 : 1) + (storeExpiry == nil ? 0 : 1)
+}
+
 extension Event {
-  /// Whether INV016 has a say in it.
+  /// Whether the state machine held it against INV016. A set is, where it replaces an entry.
   fileprivate var isHeldAgainstTTL: Bool {
     switch self {
-    case .promoted, .expired, .evicted, .lookedUp, .invalidated, .cleared, .set: true
-    case .opened, .closed, .touched, .recovered, .gap: false
+    case .promoted, .expired, .cleared: true
+    case .evicted(_, _, let cause): cause == .limit
+    case .lookedUp(_, let outcome): outcome != .miss
+    case .invalidated(let it): if case .origin = it.subject { true } else { false }
+    case .set, .opened, .closed, .touched, .recovered, .gap: false
+    }
+  }
+
+  /// How many tiers the state machine held against their limits, INV017: those that it may have filled.
+  fileprivate var limitCheckCount: Int {
+    switch self {
+    case .set(let set): residencyCount(set.memoryExpiry, set.storeExpiry)
+    case .promoted: 1
+    case .opened(let opened): opened.storeLimit == nil ? 1 : 2
+    case .expired, .cleared, .evicted, .lookedUp, .invalidated, .closed, .touched, .recovered, .gap:
+      0
     }
   }
 }

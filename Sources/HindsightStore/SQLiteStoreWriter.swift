@@ -52,13 +52,5 @@ final class SQLiteStoreWriter: StoreWriter {
     }
   }
 
-  func rowCount() throws(StoreError) -> UInt64 {
-    try state.withLock { (state) throws(StoreError) in try state.open(.scan).scan.rowCount() }
-  }
-
-  func quickCheck() throws(StoreError) -> [String] {
-    try state.withLock { (state) throws(StoreError) in try state.open(.check).scan.quickCheck() }
-  }
-
   func close() { state.withLock { $0.connection.close() } }
 }

@@ -72,12 +72,6 @@ public protocol StoreWriter: AnyObject, Sendable {
     after origin: SequenceNumber, limit: Int, detail: RowDetail
   ) throws(StoreError) -> [RowImage]
 
-  /// The number of rows. Linear in it.
-  func rowCount() throws(StoreError) -> UInt64
-
-  /// What SQLite's `quick_check` finds: nothing in a healthy database. Linear in its size.
-  func quickCheck() throws(StoreError) -> [String]
-
   /// Closes the connection. Calls after that throw `closed`; closing again does nothing.
   func close()
 }

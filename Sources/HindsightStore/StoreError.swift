@@ -81,6 +81,7 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
   }
 
   public var description: String {
-    "store: \(operation.rawValue) failed (\(code.rawValue), \(extendedCode)): \(message) [\(path)]"
+    "\(operation.rawValue) failed (\(code.rawValue), \(extendedCode)): \(message)"
+      + (path.isEmpty ? "" : " [\(path)]")
   }
 }

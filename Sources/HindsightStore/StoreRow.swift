@@ -87,3 +87,17 @@ public struct RowImage: Equatable, Sendable {
     self.value = value
   }
 }
+
+extension EntryImage {
+  /// Whether a row, read with its value's hash, is exactly what this entry's row should be.
+  package func matches(_ row: RowImage) -> Bool {
+    hasKeyAndValue(of: row) && coder == row.coder && setAt == row.createdAt
+      && storeExpiry == row.expiry
+  }
+
+  /// Whether a row, read with its value's hash, is of this entry, and its key and value are whole.
+  package func hasKeyAndValue(of row: RowImage) -> Bool {
+    origin == row.origin && key == row.key && valueByteCount == row.valueByteCount
+      && valueHash == row.valueHash
+  }
+}

@@ -145,7 +145,8 @@ final class ScenarioTarget {
   private func verification() -> Verification {
     let path = directory.path
     let hasStore =
-      configuration.usesStore && FileManager.default.fileExists(atPath: path + "/store.sqlite")
+      configuration.usesStore
+      && FileManager.default.fileExists(atPath: path + "/" + StoreBounds.fileName)
     return Verifier(storage) { () throws(StoreError) in
       hasStore ? try StoreInspector(directory: path) : nil
     }.run()

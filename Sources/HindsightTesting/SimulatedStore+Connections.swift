@@ -100,16 +100,6 @@ final class SimulatedStoreWriter: StoreWriter {
     }
   }
 
-  func rowCount() throws(StoreError) -> UInt64 {
-    try connection.check(.rowCount, .scan)
-    return UInt64(connection.database.contents.withLock { $0.committed.rows.count })
-  }
-
-  func quickCheck() throws(StoreError) -> [String] {
-    try connection.check(.quickCheck, .check)
-    return []
-  }
-
   func close() { connection.close() }
 }
 

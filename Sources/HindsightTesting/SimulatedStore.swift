@@ -112,8 +112,7 @@ extension StoreCall {
     case .mark: .readMark
     case .apply: .apply
     case .checkpoint: .checkpoint
-    case .rows, .rowCount: .scan
-    case .quickCheck: .check
+    case .rows: .scan
     case .readInPlace, .read: .read
     }
   }

@@ -223,4 +223,18 @@ struct OpeningTests {
     #expect(try Command.run(["get", scratch.cache, "a:b"]).lines == ["1"])
     #expect(try !hasJournal(scratch.cache))
   }
+
+  @Test("a file that merely ends in .journal is no journal: no command takes it for one")
+  func foreignFile() throws {
+    let scratch = try Scratch()
+    try FileManager.default.createDirectory(
+      atPath: scratch.cache, withIntermediateDirectories: true)
+    try Data("notes".utf8).write(to: URL(fileURLWithPath: scratch.cache + "/notes.journal"))
+    for command in ["verify", "events", "count"] {
+      let result = try Command.run([command, scratch.cache])
+      #expect(result.status == 3 && result.errors.contains("there is no "), "\(result)")
+    }
+    let exec = ["exec", "--cache", scratch.cache, "--no-journal"]
+    #expect(try Command.run(exec, input: [#"{"op":"count"}"#]).status == 0)
+  }
 }

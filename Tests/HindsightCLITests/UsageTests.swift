@@ -17,8 +17,12 @@ struct UsageTests {
     for option in ["--ttl", "--memory-ttl", "--store-ttl"] {
       #expect(try refusal(["set", cache, "a:b", "1", option, "-5"]).contains("invalidTTL"))
     }
-    for option in ["--memory-ttl", "--store-ttl", "--sync-interval", "--sweep-interval"] {
+    for option in ["--memory-ttl", "--store-ttl"] {
       #expect(try refusal(["exec", "--cache", cache, option, "-5"]).contains("invalidTTL"))
+    }
+    for option in ["--sync-interval", "--sweep-interval"] {
+      let said = "invalidConfiguration: \(option) is -5.0; it must be 0, or 0.001 to 1e9 seconds"
+      #expect(try refusal(["exec", "--cache", cache, option, "-5"]).contains(said))
     }
     #expect(try refusal(["exec", "--cache", cache, "--writers", "-5"]).contains("1 to 1024"))
     for option in ["--memory-entries", "--store-entries", "--segment-bytes", "--retention-bytes"] {

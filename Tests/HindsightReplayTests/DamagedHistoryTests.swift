@@ -34,6 +34,23 @@ struct DamagedHistoryTests {
 
   // MARK: Events
 
+  @Test("events end where their reader wants no more, and tell nothing of what comes behind")
+  func stopped() async throws {
+    struct Enough: Error {}
+    let lab = try await Lab.ofThreeSegments()
+    lab.storage.delete(Self.last)
+    var sequences: [UInt64] = []
+    #expect(throws: Enough.self) {
+      _ = try EventStream(lab.storage).replay(
+        hole: { Issue.record("\($0)") },
+        { event in
+          sequences.append(event.record.sequence.rawValue)
+          if sequences.count == 3 { throw Enough() }
+        })
+    }
+    #expect(sequences == [1, 2, 3])
+  }
+
   @Test("events name the segment that is missing at the end")
   func missingLastSegment() async throws {
     let lab = try await Lab.ofThreeSegments()

@@ -158,7 +158,7 @@ struct StoreReaderTests {
     }
     readers.close()
     #expect(try writer.checkpoint(.truncate).walByteCount == 0)
-    #expect(try writer.quickCheck() == [])
+    #expect(try findings(directory) == [])
     writer.close()
   }
 }

@@ -13,7 +13,7 @@ struct StoreWriterTests {
       let writer = try SQLiteStore(directory: directory).openWriter()
       #expect(try writer.rowCount() == 0)
       #expect(try writer.mark() == nil)
-      #expect(try writer.quickCheck() == [])
+      #expect(try findings(directory) == [])
       writer.close()
       let again = try SQLiteStore(directory: directory).openWriter()
       #expect(try again.rowCount() == 0)

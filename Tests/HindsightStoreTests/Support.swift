@@ -75,6 +75,19 @@ func origins(_ writer: any StoreWriter) throws -> [UInt64] {
   return origins
 }
 
+extension StoreWriter {
+  func rowCount() throws(StoreError) -> Int {
+    var count = 0
+    try forEachRow(detail: .lengths) { _ in count += 1 }
+    return count
+  }
+}
+
+/// What SQLite's own check finds.
+func findings(_ directory: String) throws(StoreError) -> [String] {
+  try StoreInspector(directory: directory).quickCheck()
+}
+
 func path(_ directory: String, _ suffix: String = "") -> String {
   directory + "/" + StoreBounds.fileName + suffix
 }

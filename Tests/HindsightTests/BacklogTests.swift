@@ -1,8 +1,6 @@
 import Foundation
 import Hindsight
-import HindsightJournal
 import HindsightReplay
-import HindsightStore
 import HindsightTesting
 import Logging
 import Testing
@@ -90,9 +88,7 @@ struct BacklogTests {
   }
 
   private func verify(_ path: String) throws -> Verification {
-    Verifier(try PosixStorage(path: path)) { () throws(StoreError) in
-      try StoreInspector(directory: path)
-    }.run()
+    try Verifier(directory: path).run()
   }
 
   @Test("values come from the journal until the rows are gathered, then from the store")

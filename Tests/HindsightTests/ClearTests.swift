@@ -1,7 +1,5 @@
 import Hindsight
-import HindsightJournal
 import HindsightReplay
-import HindsightStore
 import HindsightTesting
 import Testing
 
@@ -52,7 +50,7 @@ struct ClearTests {
       at: directory.cache, coder: .bytes, configuration: configuration)
     let counting = Task {
       while !Task.isCancelled {
-        #expect(cache.statistics.registries.values.reduce(0) { $0 + $1.entries } <= 20_000)
+        #expect(cache.registryStatistics().values.reduce(0) { $0 + $1.entries } <= 20_000)
         try await Task.sleep(for: .milliseconds(1))
       }
     }
@@ -74,9 +72,7 @@ struct ClearTests {
     try await cache.settle()
     try await cache.close()
     let path = directory.cache
-    let verified = Verifier(try PosixStorage(path: path)) { () throws(StoreError) in
-      try StoreInspector(directory: path)
-    }.run()
+    let verified = try Verifier(directory: path).run()
     #expect(verified.isSound, "\(verified.problems)")
     #expect(verified.rows == 100)
   }

@@ -12,16 +12,16 @@ struct ConfigurationTests {
     ("memory limit", { $0.memoryLimit = TierLimit(entryCountMax: .max) }),
     ("memory limit", { $0.memoryLimit = TierLimit(entryCountMax: 1 << 31) }),
     ("memory limit", { $0.memoryLimit = TierLimit(entryCountMax: 1, byteCountMax: 0) }),
-    ("store's limit", { $0.storeLimit = TierLimit(entryCountMax: 999) }),
+    ("store's limit (999 entries)", { $0.storeLimit = TierLimit(entryCountMax: 999) }),
     (
-      "store's limit",
+      "store's limit (1999 bytes)",
       {
         $0.memoryLimit.byteCountMax = 2_000
         $0.storeLimit.byteCountMax = 1_999
       }
     ),
-    ("segments", { $0.segmentByteCount = 1 }),
-    ("segments", { $0.segmentByteCount = 2 << 30 }),
+    ("segmentByteCount is 1;", { $0.segmentByteCount = 1 }),
+    ("segmentByteCount", { $0.segmentByteCount = 2 << 30 }),
     ("unwrittenByteCountMax", { $0.queues.unwrittenByteCountMax = 0 }),
     ("unwrittenByteCountMax", { $0.queues.unwrittenByteCountMax = 64 << 20 }),
     ("unsyncedByteCountMax", { $0.queues.unsyncedByteCountMax = 0 }),
@@ -78,13 +78,15 @@ struct ConfigurationTests {
   func negativeTTL(isMemory: Bool) async throws {
     var configuration = CacheConfiguration()
     if isMemory {
-      configuration.memoryTTL = .seconds(-1)
+      configuration.memoryTTL = .milliseconds(-500)
     } else {
-      configuration.storeTTL = .seconds(-1)
+      configuration.storeTTL = .milliseconds(-500)
     }
     await #expect {
       _ = try await Cache<[UInt8]>.open(at: nil, coder: .bytes, configuration: configuration)
-    } throws: { ($0 as? CacheError)?.code == .invalidTTL }
+    } throws: {
+      ($0 as? CacheError)?.code == .invalidTTL && "\($0)".hasSuffix("this one is -0.5 seconds")
+    }
   }
 
   @Test("a duration in microseconds is exact, rounded up, and kept within what fits")

@@ -383,11 +383,11 @@ struct ConformanceTests {
       try await cache.set(Package(name: "b"), for: try pypi("b"))
       try await cache.set(Package(name: "a"), for: try CacheKey(registry: "npm", package: "a"))
       try await cache.set(Package(name: "a"), for: try CacheKey("plain"))
-      let before = cache.statistics.registries
+      let before = cache.registryStatistics()
       #expect(before.mapValues(\.entries) == ["pypi": 2, "npm": 1, "": 1])
       #expect(before.values.allSatisfy { $0.bytes > $0.entries * 20 })
       #expect(try await cache.clear(registry: "PyPI") == TierCounts(memory: 2, store: 2))
-      #expect(cache.statistics.registries.mapValues(\.entries) == ["npm": 1, "": 1])
+      #expect(cache.registryStatistics().mapValues(\.entries) == ["npm": 1, "": 1])
     }
   }
 

@@ -104,8 +104,6 @@ final class GatedStore: StoreBackend {
     ) throws(StoreError) -> [RowImage] {
       try writer.rows(after: origin, limit: limit, detail: detail)
     }
-    func rowCount() throws(StoreError) -> UInt64 { try writer.rowCount() }
-    func quickCheck() throws(StoreError) -> [String] { try writer.quickCheck() }
     func close() { writer.close() }
   }
 }

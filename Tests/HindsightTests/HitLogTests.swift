@@ -17,12 +17,13 @@ struct HitLogTests {
       softwareVersion: "test", bootID: 1)
     let now = Timestamp(microseconds: 1)
     state.decideOpen(opened, at: now, into: &decision)
+    var effects: [Effect] = []
     for number in 0..<count {
-      let command = SetCommand(
-        key: Bytes("\(number)".utf8), value: [1], coder: 2, memoryTTL: nil, storeTTL: nil,
-        reason: nil)
-      try state.decideSet(command, at: now, into: &decision)
-      decision.removeAll()
+      let set = ValueSet(
+        key: Bytes("\(number)".utf8), value: [1], coder: 2, memoryExpiry: now.adding(.seconds(60)),
+        storeExpiry: nil, reason: nil)
+      try state.apply(
+        Record(sequence: state.head.sequence.next, at: now, event: .set(set)), into: &effects)
     }
     return state
   }

@@ -1,7 +1,5 @@
 import Foundation
-import HindsightJournal
 import HindsightReplay
-import HindsightStore
 import HindsightTesting
 import Synchronization
 import Testing
@@ -228,9 +226,7 @@ struct HitTests {
       try await group.waitForAll()
     }
     try await cache.close()
-    let verified = Verifier(try PosixStorage(path: directory.cache)) { () throws(StoreError) in
-      try StoreInspector(directory: directory.cache)
-    }.run()
+    let verified = try Verifier(directory: directory.cache).run()
     #expect(verified.isSound, "seed \(seed): \(verified.problems)")
   }
 

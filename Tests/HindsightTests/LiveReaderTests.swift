@@ -35,9 +35,7 @@ struct LiveReaderTests {
     var isTrimmed = false
     // Rounds, not time: the writer may get a thread late.
     for _ in 0..<4_000 where !isTrimmed || lastSequence < 300 {
-      let verified = Verifier(try PosixStorage(path: path)) { () throws(StoreError) in
-        try StoreInspector(directory: path)
-      }.run()
+      let verified = try Verifier(directory: path).run()
       #expect(verified.isSound, "\(verified.problems)")
       #expect(verified.lastSequence >= lastSequence)
       lastSequence = verified.lastSequence

@@ -35,9 +35,7 @@ struct LongClearTests {
     repeat {
       while store.transactions == seen { try await Task.sleep(for: .milliseconds(1)) }
       seen = store.transactions
-      verified = Verifier(try PosixStorage(path: directory.cache)) { () throws(StoreError) in
-        try StoreInspector(directory: directory.cache)
-      }.run()
+      verified = try Verifier(directory: directory.cache).run()
       // On a slow machine that one may have told of the events before.
       if verified.rows == 4_500 { store.allowTransactions(1) }
     } while verified.rows == 4_500

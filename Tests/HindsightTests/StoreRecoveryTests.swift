@@ -57,9 +57,7 @@ struct StoreRecoveryTests {
     }
     try await cache.settle()
     try await cache.close()
-    let verified = Verifier(try PosixStorage(path: path)) { () throws(StoreError) in
-      try StoreInspector(directory: path)
-    }.run()
+    let verified = try Verifier(directory: path).run()
     #expect(verified.isSound && verified.rows == count, "\(verified.problems)")
   }
 
@@ -279,6 +277,56 @@ struct StoreRecoveryTests {
     #expect(error?.code == .invalidConfiguration)
     #expect(error?.message.contains("00000001.journal") == true)
     try await check(directory.cache, .resumed)
+  }
+
+  @Test(
+    "a row whose time was changed differs for a repair, too, which keeps its value",
+    arguments: [true, false])
+  func changedTime(journalHasValue: Bool) async throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.cache
+    func open() async throws -> Cache<[UInt8]> {
+      try await Cache.open(
+        at: path, coder: .bytes,
+        configuration: configuration(clock: clock, memory: 2, store: 100) {
+          $0.segmentByteCount = 64 << 10
+          $0.comparesRows = true
+        })
+    }
+    let cache = try await open()
+    var random = SplitMix64(seed: 5)
+    for number in 0..<12 {
+      let noise = (0..<30_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+      try await cache.set(noise, for: try CacheKey("k:\(number)"), acknowledgement: .durable)
+    }
+    try await cache.settle()
+    try await cache.close()
+    try changeTime(of: "k:0", path)
+    if !journalHasValue {
+      try FileManager.default.removeItem(atPath: path + "/00000001.journal")
+    }
+    func problems() throws -> [Verification.Problem] {
+      try Verifier(directory: path).run().problems
+    }
+    #expect(try problems().map(\.file) == [StoreBounds.fileName])
+    let again = try await open()
+    #expect(again.recovery.deletedRows == 1 && again.recovery.insertedRows == 1)
+    #expect(again.recovery.lostValues == 0)
+    #expect(try await again.get(try CacheKey("k:0"))?.count == 30_000)
+    try await again.close()
+    #expect(try problems() == [])
+  }
+
+  private func changeTime(of key: String, _ path: String) throws {
+    let writer = try SQLiteStore(directory: path).openWriter()
+    defer { writer.close() }
+    let rows = try writer.rows(after: .zero, limit: 1, detail: .values)
+    let row = try #require(rows.first { $0.key.elementsEqual(key.utf8) })
+    let changed = StoredRow(
+      origin: row.origin, key: row.key, value: try #require(row.value), coder: row.coder,
+      createdAt: Timestamp(microseconds: row.createdAt.rawValue - 5_000_000), expiry: row.expiry)
+    let mark = try #require(try writer.mark())
+    try writer.apply([.delete(origin: row.origin), .insert(changed)], mark: mark)
   }
 
   @Test("without a journal the index comes from the rows")

@@ -26,8 +26,37 @@ struct HistoryTests {
     let end = try EventStream(directory: path).replay { events.append("\($0.record.event)") }
     #expect(end.tail == .end)
     #expect(events.contains { $0.contains("asked") }, "\(events)")
+    struct Enough: Error {}
+    events = []
+    #expect(throws: Enough.self) {
+      _ = try EventStream(directory: path).replay {
+        events.append("\($0.record.event)")
+        if events.count == 2 { throw Enough() }
+      }
+    }
+    #expect(events.count == 2)
     let verified = try Verifier(directory: path).run()
     #expect(verified.isSound && verified.rows == 1, "\(verified.problems)")
+  }
+
+  @Test("what a history and its errors consist of can be named")
+  func names() {
+    func key(_ record: Record) -> Bytes? {
+      if case Event.set(let set) = record.event { set.key } else { nil }
+    }
+    var (storage, format, state): (StorageError?, FormatError?, StateError?)
+    do throws(DamageError) {
+      let end = try EventStream(directory: "/nowhere").replay { event in _ = key(event.record) }
+      Issue.record("\(end)")
+    } catch {
+      switch error {
+      case .storage(let error): storage = error
+      case .format(_, _, let error): format = error
+      case .state(_, _, let error): state = error
+      case .structure: break
+      }
+    }
+    #expect(storage?.file == "/nowhere" && format == nil && state == nil)
   }
 
   @Test("an error says what it is, however it is asked")

@@ -1,6 +1,7 @@
 import Foundation
 import HindsightJournal
 import HindsightReplay
+import HindsightStore
 import HindsightTesting
 
 extension Laboratory {
@@ -66,12 +67,12 @@ extension Laboratory {
     let isDamage = failpoint.hasPrefix("store.quarantine")
     guard isDamage || failpoint.hasPrefix("store.rows") else { return }
     for suffix in ["", "-wal", "-shm"] {
-      let path = directory + "/store.sqlite" + suffix
+      let path = directory + "/" + StoreBounds.fileName + suffix
       if FileManager.default.fileExists(atPath: path) { remove(path) }
     }
     if isDamage {
       try Data(repeating: 0x5A, count: 8_192).write(
-        to: URL(fileURLWithPath: directory + "/store.sqlite"))
+        to: URL(fileURLWithPath: directory + "/" + StoreBounds.fileName))
     }
   }
 

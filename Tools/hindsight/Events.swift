@@ -63,7 +63,7 @@ struct Events: ParsableCommand {
     let isJSON = output.json
     let (from, to) = (from, to)
     let holes = Holes()
-    do throws(DamageError) {
+    do {
       let limits = noLimits ? ReplayLimits.none : ReplayLimits()
       holes.passedOver = try EventStream(storage, limits: limits).replay(
         hole: { holes.pending.append($0) },
@@ -72,20 +72,15 @@ struct Events: ParsableCommand {
             "hindsight: events \(events.lowerBound) to \(events.upperBound) are in the journal, but no "
               + "checkpoint leads to them, so they are not shown")
         },
-        { event in
+        { (event) throws(StreamFailure) in
           holes.goOn(with: event.record.sequence)
           guard from.map({ !$0.isAfter(event.record) }) ?? true,
             to.map({ !$0.isBefore(event.record) }) ?? true,
             event.isAbout(wanted)
           else { return }
-          do throws(StreamFailure) {
-            try Output.line(isJSON ? event.json : event.text)
-          } catch {
-            // A replay can't be stopped from here, and nothing is open that must be closed.
-            Foundation.exit(HindsightCommand.report(error))
-          }
+          try Output.line(isJSON ? event.json : event.text)
         })
-    } catch {
+    } catch let error as DamageError {
       if let failure = error.storageFailure { throw CacheError(.system, "\(failure)") }
       holes.pending.append(Verification.Problem(error))
     }

@@ -25,7 +25,7 @@ struct HindsightCommand: AsyncParsableCommand {
       Exit codes: 0 fine; 1 a check failed, a write was refused, or standard input or output \
       failed; 2 wrong usage, or an input file can't be read; 3 the cache can't be opened or read.
       """,
-    version: "hindsight 0.1.0, journal format \(journalFormatVersion)",
+    version: "hindsight \(hindsightVersion), journal format \(journalFormatVersion)",
     subcommands: [
       Get.self, SetCommand.self, Invalidate.self, Clear.self, Count.self, Stats.self, Exec.self,
       Run.self,

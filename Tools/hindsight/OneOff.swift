@@ -160,13 +160,17 @@ struct Stats: AsyncParsableCommand {
 
   private struct Report: Encodable {
     var statistics: CacheStatistics
+    var registries: [String: RegistryStatistics]
     var recovery: RecoverySummary
   }
 
   func run() async throws {
     let report = try await withTextCache(
       .directory(options.directory), try options.configuration()
-    ) { Report(statistics: $0.statistics, recovery: $0.recovery) }
+    ) {
+      Report(
+        statistics: $0.statistics, registries: $0.registryStatistics(), recovery: $0.recovery)
+    }
     let json = try Output.json(report)
     if options.output.json { return try Output.line(json) }
     let (statistics, recovery) = (report.statistics, report.recovery)
@@ -184,7 +188,7 @@ struct Stats: AsyncParsableCommand {
       let column = name.padding(toLength: 10, withPad: " ", startingAt: 0)
       try Output.line(column + Output.printable(text))
     }
-    for (name, registry) in statistics.registries.sorted(by: { $0.key < $1.key }) {
+    for (name, registry) in report.registries.sorted(by: { $0.key < $1.key }) {
       try Output.line(
         "registry  \(name.isEmpty ? "(none)" : Output.printable(name)): "
           + "\(registry.entries) entries, \(registry.bytes) bytes")

@@ -101,9 +101,7 @@ struct DirectoryOptions: ParsableArguments {
 
 extension DirectoryOptions {
   private func checkCache() throws {
-    guard FileManager.default.fileExists(atPath: directory) else {
-      throw CacheError(.system, "\(directory): there is no such directory")
-    }
+    try checkDirectory(directory)
     let names: [String]
     do {
       names = try FileManager.default.contentsOfDirectory(atPath: directory)
@@ -111,14 +109,12 @@ extension DirectoryOptions {
       // Opening it says what is wrong.
       return
     }
-    guard names.contains(where: { $0 == "store.sqlite" || $0.isJournalFile }) else {
+    guard
+      names.contains(where: { $0 == StoreBounds.fileName || JournalDirectory.isJournalFile($0) })
+    else {
       throw CacheError(.system, "\(directory): there is no cache in it")
     }
   }
-}
-
-extension String {
-  fileprivate var isJournalFile: Bool { hasSuffix(".journal") || hasSuffix(".checkpoint") }
 }
 
 extension CacheConfiguration {
@@ -137,10 +133,10 @@ extension CacheConfiguration {
     }
     guard has("") else { return }
     do {
-      guard let opened = try LastOpened.read(try PosixStorage(path: directory)) else {
+      guard let opened = try LastOpened.read(try PosixStorage(reading: directory)) else {
         // A journal whose beginning is damaged is one, too: opening it tells, and refuses.
         let names = try FileManager.default.contentsOfDirectory(atPath: directory)
-        if has("store.sqlite"), !names.contains(where: \.isJournalFile) {
+        if has(StoreBounds.fileName), !names.contains(where: JournalDirectory.isJournalFile) {
           try adoptStore(in: directory)
         }
         return
@@ -167,7 +163,7 @@ extension CacheConfiguration {
   private static func journalByteCount(in directory: String) throws -> UInt64 {
     let files = FileManager.default
     return try files.contentsOfDirectory(atPath: directory)
-      .filter { $0.hasSuffix(".journal") }
+      .filter(JournalDirectory.isSegment)
       .reduce(0) { sum, name in
         let size = try files.attributesOfItem(atPath: "\(directory)/\(name)")[.size] as? UInt64
         return sum + (size ?? 0)

@@ -40,13 +40,22 @@ struct TuningOptions: ParsableArguments {
     if let segmentBytes { configuration.segmentByteCount = segmentBytes }
     if let retentionBytes { configuration.retention.byteCountMax = retentionBytes }
     if let syncInterval {
-      configuration.syncInterval = syncInterval == 0 ? nil : try .ttl(seconds: syncInterval)
+      configuration.syncInterval = try Self.interval(syncInterval, "--sync-interval")
     }
     if let sweepInterval {
-      configuration.sweepInterval = sweepInterval == 0 ? nil : try .ttl(seconds: sweepInterval)
+      configuration.sweepInterval = try Self.interval(sweepInterval, "--sweep-interval")
     }
     if continueInMemory { configuration.journalFailure = .continueInMemory }
     if failWhenFull { configuration.backpressure = .fail }
+  }
+
+  private static func interval(_ seconds: Double, _ option: String) throws -> Duration? {
+    if seconds == 0 { return nil }
+    guard (0.001...1e9).contains(seconds) else {
+      throw CacheError(
+        .invalidConfiguration, "\(option) is \(seconds); it must be 0, or 0.001 to 1e9 seconds")
+    }
+    return .seconds(seconds)
   }
 }
 
@@ -75,7 +84,8 @@ enum FailpointPlace {
   }
 }
 
-/// Opens a cache at a place, whose values are JSON text, or what else a program keeps there; runs `body`, closes it on every way out.
+/// Opens a cache at a place, whose values are JSON text, or what else a program keeps there; runs `body`,
+/// closes it on every way out.
 func withTextCache<R>(
   _ place: Place, _ configuration: CacheConfiguration,
   _ body: nonisolated(nonsending) (TextCache) async throws -> R

@@ -3,14 +3,13 @@ import Foundation
 import Hindsight
 import HindsightJournal
 import HindsightReplay
-import HindsightStore
 
 struct Verify: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Check a cache's journal and store, beside a writer if need be.",
     discussion: """
       Checks every checksum, contiguous sequences, non-decreasing time, INV016 (TTLs) and INV017 \
-      (limits) at every event, checkpoint digests against the replayed state, and the store's \
+      (limits) wherever an event could break them, checkpoint digests against the replayed state, and the store's \
       rows against the projection at its applied sequence. Changes nothing. Exit code 1 if \
       something is wrong, 3 if there is no journal, or something can't be read.
 
@@ -78,28 +77,34 @@ func verification(
   of directory: String, limits: ReplayLimits = ReplayLimits(),
   progress: @escaping (Int) -> Void = { _ in }
 ) throws -> Verification {
-  let storage = try readOnlyStorage(directory)
-  return Verifier(storage, limits: limits) { () throws(StoreError) in
-    guard FileManager.default.fileExists(atPath: directory + "/store.sqlite") else { return nil }
-    return try StoreInspector(directory: directory)
-  }.run(progress: progress)
+  _ = try readOnlyStorage(directory)
+  do throws(DamageError) {
+    return try Verifier(directory: directory, limits: limits).run(progress: progress)
+  } catch {
+    throw CacheError(.system, "\(error)")
+  }
 }
 
 /// The storage of a directory that must be there already, with a journal in it, or what is left of one.
 func readOnlyStorage(_ directory: String) throws -> PosixStorage {
-  guard FileManager.default.fileExists(atPath: directory) else {
-    throw CacheError(.system, "\(directory): there is no such directory")
-  }
+  try checkDirectory(directory)
   let storage: PosixStorage
   let names: [String]
   do throws(StorageError) {
-    storage = try PosixStorage(path: directory)
+    storage = try PosixStorage(reading: directory)
     names = try storage.list()
   } catch {
     throw CacheError(.system, "\(error)")
   }
-  guard names.contains(where: { $0.hasSuffix(".journal") || $0.hasSuffix(".checkpoint") }) else {
+  guard names.contains(where: JournalDirectory.isJournalFile) else {
     throw CacheError(.system, "\(directory): there is no journal in it")
   }
   return storage
+}
+
+/// - Throws: `CacheError.Code.system` where there is no such directory.
+func checkDirectory(_ directory: String) throws(CacheError) {
+  guard FileManager.default.fileExists(atPath: directory) else {
+    throw CacheError(.system, "\(directory): there is no such directory")
+  }
 }

@@ -1,8 +1,6 @@
 import Foundation
 import Hindsight
-import HindsightJournal
 import HindsightReplay
-import HindsightStore
 
 /// What a soak did, and how near it came to its limits.
 struct SoakReport: Codable {
@@ -92,8 +90,8 @@ struct SoakReport: Codable {
 extension Verification {
   /// What is wrong with the cache in a directory.
   static func problems(in directory: String) throws -> [String] {
-    Verifier(try PosixStorage(path: directory)) { () throws(StoreError) in
-      try StoreInspector(directory: directory)
-    }.run().problems.map { "\($0.file) \($0.offset ?? 0): \($0.message)" }
+    try Verifier(directory: directory).run().problems.map {
+      "\($0.file) \($0.offset ?? 0): \($0.message)"
+    }
   }
 }

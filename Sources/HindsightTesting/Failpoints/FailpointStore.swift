@@ -71,8 +71,6 @@ private final class FailpointWriter: StoreWriter {
   }
 
   var walByteCount: UInt64 { writer.walByteCount }
-  func rowCount() throws(StoreError) -> UInt64 { try writer.rowCount() }
-  func quickCheck() throws(StoreError) -> [String] { try writer.quickCheck() }
 
   func close() {
     // Closing can't fail: an error asked for here has no effect.
@@ -114,6 +112,6 @@ extension Failpoints {
     guard let code = pass("store." + name) else { return }
     throw StoreError(
       code: code == .noSpace || code == .diskQuotaExceeded ? .full : .ioError,
-      operation: operation, message: "failpoint store.\(name): \(code)", path: "store.sqlite")
+      operation: operation, message: "failpoint store.\(name): \(code)", path: StoreBounds.fileName)
   }
 }

@@ -4,7 +4,7 @@ import SystemPackage
 /// A call of the store, as `StoreBackend` and its connections have them.
 public enum StoreCall: String, CaseIterable, Sendable, Hashable {
   case openWriter, openReader, quarantine
-  case mark, apply, checkpoint, rows, rowCount, quickCheck
+  case mark, apply, checkpoint, rows
   case readInPlace, read
 }
 

@@ -72,7 +72,7 @@ private final class SoundSink: ReplaySink {
 
   func begin() { state = CacheState(hashSeed: 1) }
   func restore(_ head: StateHead) {
-    state.restore(head, orderIsTold: head.opened?.accessLog != .off)
+    state.restore(head)
   }
   var hashSeed: UInt64 { state.hashSeed }
   func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {

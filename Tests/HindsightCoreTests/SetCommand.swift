@@ -1,0 +1,34 @@
+@testable import HindsightCore
+
+/// What a test sets.
+struct SetCommand {
+  var key: Bytes
+  var value: Bytes
+  var coder: UInt8
+  /// `nil`: the cache's own TTL for that tier.
+  var memoryTTL: Microseconds?
+  var storeTTL: Microseconds?
+  var reason: String?
+}
+
+extension CacheState {
+  /// Sets a value, with the event among the decision's records.
+  mutating func decideSet(
+    _ command: SetCommand, at now: Timestamp, into decision: inout Decision
+  ) throws(SetRefusal) {
+    let valueHash = XXH64.hash(command.value)
+    let fact = try command.key.withUnsafeBytes { key in
+      Result { () throws(SetRefusal) in
+        try decideSet(
+          LentValue(
+            key: key, keyHash: hash(of: key), coder: command.coder,
+            valueByteCount: UInt32(command.value.count), valueHash: valueHash),
+          memoryTTL: command.memoryTTL, storeTTL: command.storeTTL, at: now, into: &decision)
+      }
+    }.get()
+    let event = ValueSet(
+      key: command.key, value: command.value, coder: command.coder,
+      memoryExpiry: fact.memoryExpiry, storeExpiry: fact.storeExpiry, reason: command.reason)
+    decision.records.append(Record(sequence: fact.sequence, at: now, event: .set(event)))
+  }
+}
