@@ -1,5 +1,6 @@
 import Foundation
 import Hindsight
+import HindsightJournal
 import HindsightReplay
 import HindsightTesting
 import Logging
