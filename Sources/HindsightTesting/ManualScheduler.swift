@@ -76,6 +76,8 @@ public final class ManualScheduler: BackgroundScheduler {
   /// Runs an operation, and background work beside it for as long as it takes.
   /// - Parameter whenIdle: is called when nothing has had anything to do for a while, though the
   ///   operation has not ended: to let time pass, for instance.
+  /// - Throws: what the operation throws; `CancellationError` where this task is cancelled, and with it
+  ///   the operation is.
   @discardableResult
   public func run<R: Sendable>(
     whenIdle: () -> Void = {}, _ operation: @escaping @Sendable () async throws -> R
@@ -102,6 +104,7 @@ public final class ManualScheduler: BackgroundScheduler {
         whenIdle()
         idleRounds = 0
       }
+      try Task.checkCancellation()
       await Task.yield()
     }
   }
