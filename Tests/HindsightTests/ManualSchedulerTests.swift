@@ -1,8 +1,17 @@
+import Glibc
 import HindsightTesting
 import Testing
 
 @Suite("The scheduler of tests that decide every step")
 struct ManualSchedulerTests {
+  @Test("an operation that takes its time isn't taken for one that waits")
+  func slow() async throws {
+    var idleCount = 0
+    let work: @Sendable () async -> Void = { usleep(100_000) }
+    try await ManualScheduler().run(whenIdle: { idleCount += 1 }, work)
+    #expect(idleCount == 0)
+  }
+
   @Test("whoever waits for an operation that hangs can be cancelled", .timeLimit(.minutes(1)))
   func cancelled() async throws {
     let (ends, end) = AsyncStream<Void>.makeStream()
