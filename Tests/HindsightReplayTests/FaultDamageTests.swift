@@ -59,6 +59,8 @@ struct FaultDamageTests {
     #expect(mayBeInvisible || !problems.isEmpty, "\(what): not seen by verify")
     if let refused = await trial.open() {
       #expect(refused.code == .journalCorrupt, "\(what): \(refused)")
+      // The journal reaches back behind every checkpoint.
+      #expect(damage.file.hasSuffix(".journal"), "\(what): \(refused)")
       #expect(
         refused.message.contains(".journal") || refused.message.contains(".checkpoint"),
         "\(what): \(refused)")
