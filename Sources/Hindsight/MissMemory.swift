@@ -40,6 +40,9 @@ struct MissMemory: Sendable {
     return place == 0 ? .unknown : ring[place - 1].reason
   }
 
+  /// How many keys are filed: those that are remembered.
+  var filedCount: Int { cells.count { $0.place != 0 } }
+
   /// Where the hash is filed, or the empty cell where it would be.
   private func find(_ keyHash: UInt64) -> Int {
     let tag = UInt16(truncatingIfNeeded: keyHash)

@@ -73,25 +73,32 @@ public final class ManualScheduler: BackgroundScheduler {
     for entry in all { entry.activity.forget() }
   }
 
-  /// Runs an operation, and background work beside it for as long as it takes.
+  /// Runs an operation, and background work beside it for as long as it takes. Both run by turns on the
+  /// caller's thread: what the operation does must not block it.
   /// - Parameter whenIdle: is called when nothing has had anything to do for a while, though the
   ///   operation has not ended: to let time pass, for instance.
+  /// - Throws: what the operation throws; `CancellationError` where this task is cancelled, and with it
+  ///   the operation is.
   @discardableResult
   public func run<R: Sendable>(
     whenIdle: () -> Void = {}, _ operation: @escaping @Sendable () async throws -> R
   ) async throws -> R {
     let answer = Answer<R>()
-    let task = Task {
+    let lane = Lane()
+    let task = Task(executorPreference: lane) {
       do {
         answer.set(.success(try await operation()))
       } catch {
         answer.set(.failure(error))
       }
     }
-    defer { task.cancel() }
+    defer {
+      task.cancel()
+      lane.giveAway()
+    }
     var idleRounds = 0
     while true {
-      let hasRun = runOne() != nil
+      let hasRun = lane.run() > 0 || runOne() != nil
       runUntilIdle()
       if let result = answer.result {
         runUntilIdle()
@@ -102,7 +109,54 @@ public final class ManualScheduler: BackgroundScheduler {
         whenIdle()
         idleRounds = 0
       }
+      try Task.checkCancellation()
       await Task.yield()
+    }
+  }
+
+  /// Where an operation runs. On a thread of its own it could be without a processor for a while, and
+  /// would look as if it waited.
+  private final class Lane: TaskExecutor {
+    private struct Waiting {
+      var jobs: [UnownedJob] = []
+      /// Whether nobody runs it any more.
+      var isGivenAway = false
+    }
+
+    private let waiting = Mutex(Waiting())
+
+    func enqueue(_ job: consuming ExecutorJob) {
+      let job = UnownedJob(job)
+      let isKept = waiting.withLock { waiting in
+        if !waiting.isGivenAway { waiting.jobs.append(job) }
+        return !waiting.isGivenAway
+      }
+      if !isKept { runElsewhere([job]) }
+    }
+
+    /// Runs what is there, and what that leads to.
+    /// - Returns: how many jobs there were.
+    func run() -> Int {
+      var count = 0
+      while let job = waiting.withLock({ $0.jobs.isEmpty ? nil : $0.jobs.removeFirst() }) {
+        job.runSynchronously(on: asUnownedTaskExecutor())
+        count += 1
+      }
+      return count
+    }
+
+    /// What is left of an operation that is given up ends on the threads of everybody.
+    func giveAway() {
+      let jobs = waiting.withLock { waiting in
+        defer { waiting = Waiting(isGivenAway: true) }
+        return waiting.jobs
+      }
+      runElsewhere(jobs)
+    }
+
+    private func runElsewhere(_ jobs: [UnownedJob]) {
+      let executor = asUnownedTaskExecutor()
+      for job in jobs { Task.detached { job.runSynchronously(on: executor) } }
     }
   }
 

@@ -11,8 +11,10 @@ struct CommandTests {
     #expect(set.status == 0 && set.lines == ["set as event 2"])
     let get = try Command.run(["get", scratch.cache, "pypi:my-package"])
     #expect(get.status == 0 && get.lines == [#"{"n":1}"#])
-    let said = /memory hit, set \d+\.\d{3} s ago as event 2, expires in \d+\.\d{3} s\n/
-    #expect(get.errors.wholeMatch(of: said) != nil, "\(get.errors)")
+    let said = /memory hit, set (\d+\.\d{3}) s ago as event 2, expires in (\d+\.\d{3}) s\n/
+    let times = try #require(try said.wholeMatch(in: get.errors), "\(get.errors)")
+    let (age, life) = (try #require(Double(times.1)), try #require(Double(times.2)))
+    #expect(age > 0 && abs(age + life - 3_600) < 0.01, "\(get.errors)")
     let value = try json(
       try Command.run(["get", scratch.cache, "pypi:my-package", "--json"]).output)
     #expect(value["hit"] as? Bool == true && value["tier"] as? String == "memory")

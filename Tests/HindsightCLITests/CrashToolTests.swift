@@ -212,7 +212,8 @@ struct CrashToolTests {
     let scratch = try Scratch()
     let command = try Command(
       ["--minutes", "0.05", "--seed", "5", "--cache", scratch.cache, "--json"], tool: "soak")
-    let report = try json(try command.end().output)
+    let result = try command.end()
+    let report = try json(result.output)
     let peaks = try #require(report["peaks"] as? [[String: Any]])
     #expect(peaks.count == 10)
     for peak in peaks {
@@ -222,5 +223,6 @@ struct CrashToolTests {
     // So short a run may bring about too little, but nothing wrong.
     let problems = try #require(report["problems"] as? [String])
     #expect(problems.allSatisfy { $0.contains("brought about no") }, "\(problems)")
+    #expect(result.status == (problems.isEmpty ? 0 : 1), "\(result.errors)")
   }
 }

@@ -8,7 +8,9 @@ import Testing
 @Suite("How the command line opens a cache")
 struct OpeningTests {
   /// Leaves a cache behind as a crash does that tore the last frame.
-  private func tear(_ cache: String) throws {
+  /// - Returns: how many bytes that has.
+  @discardableResult
+  private func tear(_ cache: String) throws -> Int {
     let options = ["--no-store", "--sync-interval", "0"]
     let command = try Command(["exec", "--cache", cache] + options)
     for key in ["a:b", "a:c"] {
@@ -22,6 +24,8 @@ struct OpeningTests {
     let last = try #require(bytes.lastIndex { $0 != 0 })
     bytes[last] ^= 1
     try bytes.write(to: segment)
+    let frame = try #require(bytes.range(of: Data("HFRM".utf8), options: .backwards))
+    return last + 1 - frame.lowerBound
   }
 
   /// Whether a directory has a journal.
@@ -169,19 +173,20 @@ struct OpeningTests {
   @Test("what an opening dropped is said once: on standard error, or by stats")
   func saysWhatWasDropped() throws {
     let scratch = try Scratch()
-    try tear(scratch.cache)
+    let byteCount = try tear(scratch.cache)
     let count = try Command.run(["count", scratch.cache])
     #expect(count.status == 0 && count.lines == ["memory 1, store 0"])
-    let said = /hindsight: opening the cache: dropped \d+ bytes; aside \S+\.quarantine\S*\n/
-    #expect(count.errors.wholeMatch(of: said) != nil, "\(count.errors)")
+    let said = /hindsight: opening the cache: dropped (\d+) bytes; aside \S+\.quarantine\S*\n/
+    let dropped = try #require(try said.wholeMatch(in: count.errors), "\(count.errors)")
+    #expect(dropped.1 == "\(byteCount)")
     #expect(try Command.run(["count", scratch.cache]).errors.isEmpty)
 
     let other = try Scratch()
-    try tear(other.cache)
+    let otherByteCount = try tear(other.cache)
     let stats = try Command.run(["stats", other.cache])
     #expect(stats.status == 0 && stats.errors.isEmpty, "\(stats.errors)")
     #expect(
-      stats.output.contains(/\ndropped   \d+ bytes\naside     \S+\.quarantine/), "\(stats.output)")
+      stats.output.contains("\ndropped   \(otherByteCount) bytes\naside "), "\(stats.output)")
     #expect(!(try Command.run(["stats", other.cache]).output.contains("dropped")))
   }
 

@@ -37,7 +37,8 @@ struct OutputTests {
     let command = try Command(
       ["exec", "--cache", scratch.cache], inputBlocks: false)
     // Nothing is there yet when it looks first.
-    usleep(300_000)
+    while access(scratch.cache + "/lock", F_OK) != 0, command.process.isRunning { usleep(10_000) }
+    usleep(100_000)
     try command.send([#"{"op":"set","key":"a:b","value":1}"#])
     #expect(command.receive(1) == [#"{"ok":true,"sequence":2}"#])
     try command.send([#"{"op":"count"}"#])

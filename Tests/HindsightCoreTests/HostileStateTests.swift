@@ -66,6 +66,40 @@ struct HostileStateTests {
     }
   }
 
+  @Test("a checkpoint's entry is in a tier that the cache has, within its limits and possible")
+  func entries() {
+    func refusal(_ opened: Opened, _ change: (inout EntryImage) -> Void) -> StateError? {
+      var state = CacheState()
+      state.restore(
+        StateHead(sequence: SequenceNumber(9), at: .zero, opened: opened, isClosed: true),
+        orderIsTold: true)
+      var entry = image(1, key: 1)
+      change(&entry)
+      do throws(StateError) {
+        try state.restore(entry)
+        return nil
+      } catch {
+        return error
+      }
+    }
+    var memoryOnly = opened(store: 1)
+    memoryOnly.storeLimit = nil
+    let impossible = StateError.impossibleResidency(SequenceNumber(1))
+    #expect(refusal(opened(store: 1)) { _ in } == nil)
+    #expect(refusal(memoryOnly) { _ in } == impossible)
+    #expect(refusal(opened(store: 1)) { $0.numbers.storeExpiry = nil } == impossible)
+    let longest = UInt32(Bounds.valueByteCountMax)
+    #expect(refusal(opened(store: 1)) { $0.numbers.valueByteCount = longest } == nil)
+    #expect(refusal(opened(store: 1)) { $0.numbers.valueByteCount = longest + 1 } == impossible)
+    #expect(
+      refusal(opened(store: 1)) { $0.numbers.origin = SequenceNumber(10) }
+        == .duplicateKey(SequenceNumber(10)))
+    #expect(refusal(opened(store: 1)) { $0.key = [] } == .keyLength(0))
+    var small = opened(store: 1)
+    small.storeLimit?.byteCountMax = 7
+    #expect(refusal(small) { _ in } == .limitExceeded(.store))
+  }
+
   @Test(
     "a checkpoint with the same key or origin twice: the second is refused, and nothing else changes"
   )

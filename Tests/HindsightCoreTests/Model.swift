@@ -73,18 +73,38 @@ struct Model {
     )
   }
 
+  mutating func reopen(_ opened: Opened, at now: Timestamp) {
+    expire(now)
+    self.opened = opened
+    for tier in Tier.allCases {
+      makeRoom(in: tier, entryCount: 0, 0, opened.limit(of: tier) ?? TierLimit(entryCountMax: 0))
+    }
+    dropAbsent()
+  }
+
+  mutating func lose(_ key: Bytes, _ tier: Tier, at now: Timestamp) {
+    expire(now)
+    guard let at = entries.firstIndex(where: { $0.key == key }) else { return }
+    if tier == .memory { entries[at].memoryExpiry = nil } else { entries[at].storeExpiry = nil }
+    dropAbsent()
+  }
+
   func count(_ tier: Tier) -> Int {
     entries.count { tier == .memory ? $0.memoryExpiry != nil : $0.storeExpiry != nil }
   }
 
-  private mutating func makeRoom(in tier: Tier, _ byteCount: UInt64, _ limit: TierLimit) {
+  private mutating func makeRoom(
+    in tier: Tier, entryCount: UInt64 = 1, _ byteCount: UInt64, _ limit: TierLimit
+  ) {
     func isIn(_ entry: Entry) -> Bool {
       tier == .memory ? entry.memoryExpiry != nil : entry.storeExpiry != nil
     }
     while true {
       let residents = entries.filter(isIn)
       let bytes = residents.reduce(byteCount) { $0 + $1.byteCount }
-      if UInt64(residents.count) + 1 <= limit.entryCountMax, bytes <= limit.byteCountMax ?? .max {
+      if UInt64(residents.count) + entryCount <= limit.entryCountMax,
+        bytes <= limit.byteCountMax ?? .max
+      {
         return
       }
       let victim = entries.lastIndex(where: isIn)!

@@ -50,7 +50,9 @@ struct StateTests {
 
     mutating func step(_ what: String) throws {
       now = now.adding(Microseconds(rawValue: Int64.random(in: 0...3_000_000, using: &random)))
-      switch Int.random(in: 0..<10, using: &random) {
+      switch Int.random(in: 0..<12, using: &random) {
+      case 10: reopen()
+      case 11: lose()
       case 0..<4: try set(what)
       case 4..<7: get(what)
       case 7: invalidate(what)
@@ -115,6 +117,25 @@ struct StateTests {
         "\(what): invalidate")
     }
 
+    /// Closes it, and opens it with another configuration.
+    private mutating func reopen() {
+      live.decideClose(at: now, into: &decision)
+      let opened = StateTests.configuration(&random)
+      while live.decideShrink(to: opened, at: now, into: &decision) {}
+      live.decideOpen(opened, at: now, entryCountMax: 3, into: &decision)
+      while live.decideOrder(at: now, entryCountMax: 3, into: &decision) {}
+      model.reopen(opened, at: now)
+    }
+
+    /// A tier turns out not to have a value.
+    private mutating func lose() {
+      let key = key()
+      let tier = Tier.allCases.randomElement(using: &random)!
+      guard let slot = live.find(key), live.isLive(slot, in: tier, at: now) else { return }
+      live.decideLost(slot, tier, at: now, into: &decision)
+      model.lose(key, tier, at: now)
+    }
+
     private mutating func check(_ what: String) throws {
       live.checkInvariants()
       if Int.random(in: 0..<4, using: &random) == 0 {
@@ -143,9 +164,11 @@ struct StateTests {
     /// The same events give the same state and digest, whatever the seed of the hash.
     private mutating func replay(_ what: String) throws {
       var effects: [Effect] = []
-      for record in decision.records { try replica.apply(record, into: &effects) }
+      for record in decision.records {
+        try replica.apply(record, into: &effects)
+        replica.checkInvariants()
+      }
       decision.removeAll()
-      replica.checkInvariants()
       #expect(replica.digest == live.digest, "\(what): digest")
     }
   }
@@ -299,6 +322,11 @@ struct StateTests {
         .opened(opened()), set("a", memory: nil, at: 2),
         .promoted(origin: origin, memoryExpiry: Timestamp(microseconds: 23_000_000)),
       ]) == .promotedBeyondStore(origin))
+    let replacing = set("a", at: 3)
+    #expect(refusal(base + [replacing]) == .expiredServed(origin, .memory))
+    #expect(
+      refusal([.opened(opened()), set("a", memory: nil, store: 1, at: 2), replacing])
+        == .expiredServed(origin, .store))
   }
 
   @Test("INV017: a tier can't hold more than its limit, and the victim is the least recent")
@@ -310,6 +338,55 @@ struct StateTests {
         == .wrongVictim(SequenceNumber(3), .memory, expected: SequenceNumber(2)))
     #expect(
       refusal(two + [.evicted(origin: SequenceNumber(2), tier: .memory, cause: .limit)]) == nil)
+    let promoted = Event.promoted(
+      origin: SequenceNumber(2), memoryExpiry: Timestamp(microseconds: 9_000_000))
+    #expect(
+      refusal(
+        [.opened(opened()), set("a", memory: nil, at: 2)] + [
+          set("b", at: 3), set("c", at: 4), promoted,
+        ]) == .limitExceeded(.memory))
+    let stored = [Event.opened(opened())] + (2...4).map { set("\($0)", memory: nil, at: $0) }
+    #expect(refusal(stored + [set("d", memory: nil, at: 5)]) == .limitExceeded(.store))
+    #expect(
+      refusal(stored + [.evicted(origin: SequenceNumber(3), tier: .store, cause: .limit)])
+        == .wrongVictim(SequenceNumber(3), .store, expected: SequenceNumber(2)))
+    var smaller = opened()
+    smaller.memoryLimit.entryCountMax = 1
+    #expect(refusal(two + [.closed(clean: true), .opened(smaller)]) == .limitExceeded(.memory))
+    smaller = opened()
+    smaller.storeLimit = nil
+    #expect(refusal(two + [.closed(clean: true), .opened(smaller)]) == .limitExceeded(.store))
+    #expect(
+      refusal([.opened(smaller), set("a", at: 2)]) == .impossibleResidency(SequenceNumber(2)))
+    #expect(refusal([.opened(smaller), set("a", store: nil, at: 2)]) == nil)
+  }
+
+  @Test("an entry is in the tier that an event says, and in no other")
+  func residency() {
+    let origin = SequenceNumber(2)
+    func refusal(memory: Int64?, store: Int64? = 20, _ event: Event) -> StateError? {
+      self.refusal([.opened(opened()), set("a", memory: memory, store: store, at: 2), event])
+    }
+    let expiry = Timestamp(microseconds: 9_000_000)
+    #expect(
+      refusal(memory: 10, .promoted(origin: origin, memoryExpiry: expiry))
+        == .alreadyResident(origin, .memory))
+    #expect(refusal(memory: nil, .promoted(origin: origin, memoryExpiry: expiry)) == nil)
+    #expect(
+      refusal(memory: 10, store: nil, .promoted(origin: origin, memoryExpiry: expiry))
+        == .notResident(origin, .store))
+    for event in [
+      Event.expired(origin: origin, tier: .memory),
+      .evicted(origin: origin, tier: .memory, cause: .limit),
+      .evicted(origin: origin, tier: .memory, cause: .lost), .lookedUp(.origin(origin), .memoryHit),
+    ] {
+      #expect(refusal(memory: nil, event) == .notResident(origin, .memory), "\(event)")
+    }
+    #expect(
+      refusal(memory: 10, store: nil, .lookedUp(.origin(origin), .storeHit))
+        == .notResident(origin, .store))
+    let missed = Event.lookedUp(.key(Bytes("a".utf8)), .miss)
+    #expect(refusal(memory: 10, missed) == .keyPresent(origin))
   }
 
   @Test("sequences are contiguous, time doesn't decrease, origins exist, counts are true")
@@ -324,6 +401,10 @@ struct StateTests {
         .opened(opened()), set("a", at: 2),
         .invalidated(Invalidated(subject: .key(Bytes("a".utf8)), reason: nil)),
       ]) == .keyPresent(SequenceNumber(2)))
+    let gap = Gap(first: SequenceNumber(3), last: SequenceNumber(9), cause: .salvaged)
+    #expect(
+      refusal([.opened(opened()), .gap(gap)])
+        == .sequenceBroken(expected: SequenceNumber(2), found: SequenceNumber(3)))
     #expect(
       refusal([
         .opened(opened()), set("a", at: 2),

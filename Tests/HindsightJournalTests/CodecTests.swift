@@ -1,4 +1,5 @@
 import CHindsightZlib
+import Foundation
 import HindsightCore
 import HindsightTesting
 import Testing
@@ -304,6 +305,33 @@ struct CodecTests {
       #expect(throws: FormatError.lengthOutOfBounds(60 << 20)) { try decode([1, 2, 3], 60 << 20) }
       #expect(throws: FormatError.lengthOutOfBounds(65 << 20)) {
         try decode([UInt8](repeating: 0, count: 1 << 20), 65 << 20)
+      }
+    }
+  }
+
+  #if HINDSIGHT_ASAN || HINDSIGHT_TSAN
+    private static let isSanitized = true
+  #else
+    private static let isSanitized = false
+  #endif
+
+  @Test(
+    "a body that states more than its bytes can give needs no memory for that",
+    .disabled(if: isSanitized, "a sanitizer needs address space of its own"))
+  func bombInLittleMemory() async {
+    await #expect(processExitsWith: .success) {
+      // An arena of malloc's has room for less than the 64 MiB that are stated.
+      let pages = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(
+        separator: " ")
+      let size = UInt(pages[0])! * UInt(getpagesize())
+      var limit = rlimit()
+      getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
+      limit.rlim_cur = size + 32 << 20
+      guard setrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit) == 0 else { exit(2) }
+      for version in [UInt8(1), 2] {
+        #expect(throws: FormatError.lengthOutOfBounds(64 << 20)) {
+          try BodyDecoder().decode([1, 2, 3], .begins, version: version, count: 64 << 20)
+        }
       }
     }
   }

@@ -1,3 +1,4 @@
+import Hindsight
 import HindsightCore
 import HindsightJournal
 import HindsightReplay
@@ -50,6 +51,45 @@ struct CheckpointPlaceTests {
     if wrong == .beyond {
       let says = found.notes.contains { $0.contains("drops what follows event 3") }
       #expect(says, "\(found.notes)")
+    }
+  }
+
+  @Test(
+    "a verification compares a checkpoint with the replayed state, whatever its own digest says")
+  func state() throws {
+    for (limit, isRight) in [(UInt64(5), true), (6, false)] {
+      let journal = try CraftedJournal()
+      try journal.append([journal.opened(memory: 5)])
+      try journal.appendNothing(count: 2)
+      try journal.checkpoint(
+        number: 1, last: journal.last, journal.opened(memory: limit),
+        position: journal.writer.end.position,
+        previousChecksum: journal.writer.end.previousChecksum)
+      let found = Verifier(try journal.close()) { nil }.run()
+      #expect(found.checkpointsReplayed == (isRight ? 1 : 0))
+      #expect(found.isSound == isRight)
+      #expect(
+        found.problems.allSatisfy { "\($0)".contains("digest") }, "\(found.problems)")
+      #expect(found.events == 3 && found.limitChecks == 6 && found.ttlChecks == 2)
+    }
+  }
+
+  @Test("a journal whose numbers leave no room for another event is refused")
+  func noRoom() async throws {
+    for (isLast, last) in [(false, UInt64(1) << 61 - 3), (true, 1 << 61 - 2)] {
+      let journal = try CraftedJournal()
+      try journal.append([journal.opened(memory: 5)])
+      let gap = Gap(first: journal.last.next, last: SequenceNumber(last), cause: .storeAhead)
+      journal.skip(last - journal.last.rawValue)
+      try journal.append([.gap(gap), .closed(clean: true)])
+      let lab = Lab()
+      do {
+        try await lab.open(try journal.close())
+        #expect(!isLast)
+        try await lab.end()
+      } catch let error as CacheError {
+        #expect(isLast && error.code == .journalCorrupt && error.message.contains("no room"))
+      }
     }
   }
 

@@ -37,22 +37,30 @@ struct FaultDamageTests {
         let trial = try made.copy()
         guard let damage = trial.storage.damage(kind, seed: seed) else { continue }
         hits += 1
-        try await check(trial, damage, "\(damage), seed \(seed), closed: \(isClosed)", last)
+        try await check(
+          trial, damage, "\(damage), seed \(seed), closed: \(isClosed)", last, made.storage)
       }
     }
     #expect(hits >= 3, "\(kind) came in \(hits) times")
   }
 
-  private func check(_ trial: Trial, _ damage: Damage, _ what: String, _ last: UInt64) async throws
-  {
+  private func check(
+    _ trial: Trial, _ damage: Damage, _ what: String, _ last: UInt64, _ made: SimulatedStorage
+  ) async throws {
     let before = trial.storage.copy()
-    // What is missing at the end can't be seen: a checkpoint, the last frames, the last segment.
-    let mayBeInvisible = [.missingCheckpoint, .missingSegment, .cut, .zeroedRange]
-      .contains(damage.kind)
+    // What is missing at an end can't be seen: a checkpoint, the last frames, the first or last segment.
+    let segments = made.names.filter { $0.hasSuffix(".journal") }
+    let isAtEnd =
+      damage.file == segments.last || damage.kind == .missingSegment && damage.file == segments[0]
+    let mayBeInvisible =
+      damage.kind == .missingCheckpoint
+      || isAtEnd && [.missingSegment, .cut, .zeroedRange].contains(damage.kind)
     let problems = Verifier(before) { nil }.run().problems
     #expect(mayBeInvisible || !problems.isEmpty, "\(what): not seen by verify")
     if let refused = await trial.open() {
       #expect(refused.code == .journalCorrupt, "\(what): \(refused)")
+      // The journal reaches back behind every checkpoint.
+      #expect(damage.file.hasSuffix(".journal"), "\(what): \(refused)")
       #expect(
         refused.message.contains(".journal") || refused.message.contains(".checkpoint"),
         "\(what): \(refused)")

@@ -22,10 +22,11 @@ struct FuzzTests {
     for (name, bytes) in corpus { #expect(target.run(bytes) == nil, "\(name)") }
   }
 
-  @Test("mutations of the corpus", arguments: FuzzTarget.allCases)
-  func mutations(_ target: FuzzTarget) throws {
+  @Test(
+    "mutations of the corpus, the same ones and others each time", arguments: FuzzTarget.allCases,
+    [303, UInt64.random(in: 0 ... .max)])
+  func mutations(_ target: FuzzTarget, seed: UInt64) throws {
     let corpus = try Self.corpus(target).map(\.bytes)
-    let seed: UInt64 = 303
     var mutator = ByteMutator(seed: seed)
     let rounds = [.segment, .checkpoint, .directory].contains(target) ? 60 : 400
     for round in 0..<rounds {

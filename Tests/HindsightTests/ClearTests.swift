@@ -31,7 +31,6 @@ struct ClearTests {
     try await cache.set(Census.Member(census), for: keys[8])
     try await cache.settle()
     try await census.wait(for: 1)
-    #expect(census.count == 1)
     try await cache.close()
     let again = try await Cache<Census.Member>.open(
       at: directory.cache, coder: census.coder, configuration: configuration)

@@ -1,5 +1,4 @@
 import Foundation
-import Hindsight
 import HindsightJournal
 import HindsightReplay
 import HindsightStore
@@ -7,6 +6,8 @@ import HindsightTesting
 import Logging
 import Synchronization
 import Testing
+
+@testable import Hindsight
 
 @Suite("S040 the live cache")
 struct EngineTests {
@@ -238,7 +239,7 @@ struct EngineTests {
           "\($0)".contains("bytes of values wait") && "\($0)".contains("pinnedByteCountMax (65536)")
         }
       } else {
-        try await Task.sleep(for: .milliseconds(30))
+        try await eventually("it waits") { cache.engine.locked { !$0.roomWaiters.isEmpty } }
         #expect(cache.memoryValue(for: try CacheKey("k:late")) == nil)
       }
       #expect(cache.memoryValue(for: try CacheKey("k:3")) == value)
@@ -260,7 +261,7 @@ struct EngineTests {
     let value = [UInt8](repeating: 3, count: 8 << 10)
     for number in 0..<9 { try await cache.set(value, for: try CacheKey("k:\(number)")) }
     let writing = Task { try await cache.set([1], for: try CacheKey("k:late")) }
-    try await Task.sleep(for: .milliseconds(20))
+    try await eventually("it waits") { cache.engine.locked { !$0.roomWaiters.isEmpty } }
     writing.cancel()
     let error = await failure { _ = try await writing.value }
     #expect(error?.code == .cancelled)

@@ -28,7 +28,6 @@ struct HeldValueTests {
       }
       // Whoever has the engine last lets go of the rest.
       try await census.wait(for: 0)
-      #expect(census.count == 0)
     }
   }
 

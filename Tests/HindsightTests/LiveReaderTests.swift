@@ -22,10 +22,11 @@ struct LiveReaderTests {
         $0.syncInterval = .milliseconds(5)
       })
     let writing = Task {
+      var random = SplitMix64(seed: 28)
       var number = 0
       while !Task.isCancelled {
         // Another one each time: what repeats within a run of frames takes next to no space.
-        let noise = (0..<2_000).map { _ in UInt8.random(in: 0...255) }
+        let noise = (0..<2_000).map { _ in UInt8.random(in: 0...255, using: &random) }
         try await cache.set(noise, for: try CacheKey("k:\(number % 90)"), acknowledgement: .durable)
         number += 1
       }

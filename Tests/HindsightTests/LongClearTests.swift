@@ -33,7 +33,7 @@ struct LongClearTests {
     try await cache.flush()
     var verified: Verification
     repeat {
-      while store.transactions == seen { try await Task.sleep(for: .milliseconds(1)) }
+      try await eventually("a transaction is through") { store.transactions != seen }
       seen = store.transactions
       verified = try Verifier(directory: directory.cache).run()
       // On a slow machine that one may have told of the events before.

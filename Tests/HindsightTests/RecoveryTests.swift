@@ -71,7 +71,8 @@ struct RecoveryTests {
       $0.syncInterval = nil
       $0.segmentByteCount = 64 << 10
     }
-    let noise = (0..<70_000).map { _ in UInt8.random(in: 0...255) }
+    var random = SplitMix64(seed: 74)
+    let noise = (0..<70_000).map { _ in UInt8.random(in: 0...255, using: &random) }
     for number in 0..<2 {
       try await cache.set(noise, for: try CacheKey("k:\(number)"), acknowledgement: .enqueued)
     }
@@ -88,7 +89,8 @@ struct RecoveryTests {
       $0.segmentByteCount = 64 << 10
     }
     scheduler.holds("upkeep", true)
-    let noise = (0..<70_000).map { _ in UInt8.random(in: 0...255) }
+    var random = SplitMix64(seed: 74)
+    let noise = (0..<70_000).map { _ in UInt8.random(in: 0...255, using: &random) }
     try await cache.set(noise, for: try CacheKey("k"))
     try await cache.flush()
     async let closed: Void = cache.close()

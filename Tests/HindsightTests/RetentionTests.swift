@@ -162,7 +162,11 @@ struct RetentionTests {
     store.holdWrites(true)
     let applied = cache.statistics.appliedSequence
     try await fill(cache, 20)
-    try await Task.sleep(for: .milliseconds(100))
+    // Retention runs after each checkpoint.
+    try await eventually("there are two checkpoints") {
+      try FileManager.default.contentsOfDirectory(atPath: directory.cache)
+        .count { $0.hasSuffix(".checkpoint") } >= 2
+    }
     #expect(cache.statistics.appliedSequence == applied)
     #expect(try verify(directory.cache).firstSequence <= applied + 1)
     #expect(cache.statistics.journalByteCount > 500 << 10)

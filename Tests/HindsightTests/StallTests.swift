@@ -1,5 +1,4 @@
 import Foundation
-import Hindsight
 import HindsightJournal
 import HindsightReplay
 import HindsightTesting
@@ -7,6 +6,7 @@ import Logging
 import Synchronization
 import Testing
 
+@testable import Hindsight
 @testable import HindsightStore
 
 /// A disk that stalls, fills up and becomes free again: real threads, real files, failpoints.
@@ -75,7 +75,7 @@ struct StallTests {
       try await eventually("the queue is full") {
         cache.statistics.unsyncedByteCount > UInt64(limit)
       }
-      try await Task.sleep(for: .milliseconds(50))
+      try await eventually("it waits") { cache.engine.locked { !$0.roomWaiters.isEmpty } }
     }
     let statistics = cache.statistics
     #expect(statistics.unsyncedByteCount <= UInt64(limit + (66 << 10)))

@@ -67,4 +67,43 @@ struct ReadmeTests {
       #expect(table.contains("`\(field)`"), "\(field)")
     }
   }
+
+  @Test("its configuration table states the defaults")
+  func defaults() throws {
+    let it = CacheConfiguration()
+    func number(_ value: some BinaryInteger) -> String {
+      let digits = String(value)
+      return String(
+        digits.enumerated().flatMap { at, digit in
+          at > 0 && (digits.count - at) % 3 == 0 ? [",", digit] : [digit]
+        })
+    }
+    func seconds(_ duration: Duration?) throws -> String {
+      number(try #require(duration).components.seconds) + " s"
+    }
+    func mebibytes(_ count: some BinaryInteger) -> String { "\(count >> 20) MiB" }
+    let (memory, store) = (it.memoryLimit.entryCountMax, it.storeLimit.entryCountMax)
+    let queues = it.queues
+    let rows = [
+      ("memoryLimit", "\(number(memory)) and \(number(store)) entries"),
+      ("memoryTTL", "\(try seconds(it.memoryTTL)) and \(try seconds(it.storeTTL))"),
+      ("usesStore", it.usesStore && it.usesJournal ? "on, on" : "not both on"),
+      ("accessLog", "`.\(it.accessLog)`"), ("acknowledgement", "`.\(it.acknowledgement)`"),
+      ("syncInterval", try seconds(it.syncInterval)),
+      ("sweepInterval", try seconds(it.sweepInterval)),
+      ("segmentByteCount", mebibytes(it.segmentByteCount)), ("corruption", "`.\(it.corruption)`"),
+      ("journalFailure", "`.\(it.journalFailure)`"), ("backpressure", "`.\(it.backpressure)`"),
+      (
+        "queues",
+        [queues.unwrittenByteCountMax, queues.unsyncedByteCountMax, queues.pinnedByteCountMax]
+          .map(mebibytes).joined(separator: ", ") + ", \(number(queues.pendingRowCountMax)) rows"
+      ),
+    ]
+    #expect(it.retention == Retention(byteCountMax: 1 << 30, ageMax: nil))
+    let lines = try read("README.md").split(separator: "\n")
+    for (field, text) in rows + [("retention", "1 GiB, any age")] {
+      let row = lines.first { $0.hasPrefix("| `\(field)`") }?.split(separator: "|")
+      #expect(row?[1].trimmingCharacters(in: .whitespaces) == text, "\(field)")
+    }
+  }
 }

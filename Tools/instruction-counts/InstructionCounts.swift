@@ -10,7 +10,7 @@ struct InstructionCounts {
     else {
       let paths = HotPath.allCases.map(\.rawValue).joined(separator: "|")
       diagnose("usage: instruction-counts \(paths) COUNT DIRECTORY")
-      exit(2)
+      exit(64)
     }
     let runner = PathRunner(path: path, count: count, directory: arguments[3])
     do {
