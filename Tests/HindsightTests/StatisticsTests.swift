@@ -28,8 +28,8 @@ struct StatisticsTests {
     #expect(found.entries == TierCounts(memory: 2, store: 3))
     // b, c and d, of 2, 4 and 8 bytes, and 3 of each key.
     #expect(found.bytes == TierCounts(memory: 18, store: 23))
-    #expect(found.registries.mapValues(\.entries) == ["p": 1, "q": 2])
-    #expect(found.registries.mapValues(\.bytes) == ["p": 5, "q": 18])
+    #expect(cache.registryStatistics().mapValues(\.entries) == ["p": 1, "q": 2])
+    #expect(cache.registryStatistics().mapValues(\.bytes) == ["p": 5, "q": 18])
     #expect(found.projectionLag == 0 && found.pinnedByteCount == 0)
     #expect(found.lastSequence == settled.rawValue && found.durableSequence == settled.rawValue)
     #expect(found.appliedSequence == settled.rawValue)
