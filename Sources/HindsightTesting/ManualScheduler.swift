@@ -9,6 +9,8 @@ public final class ManualScheduler: BackgroundScheduler {
   private struct Entry {
     var activity: Activity
     var isRunnable = true
+    /// By a thread: signaled meanwhile, it runs again afterwards.
+    var isRunning = false
     /// Whether it asked to be run after a time, which `runTimers` then does.
     var isTimed = false
   }
@@ -25,29 +27,35 @@ public final class ManualScheduler: BackgroundScheduler {
     return activity
   }
 
-  /// Runs one activity that has something to do.
+  /// Runs one activity that has something to do; none that another thread is running.
   /// - Returns: its name; `nil` where none has.
   @discardableResult
   public func runOne() -> String? {
     let next = entries.withLock { entries -> Activity? in
-      guard let at = entries.firstIndex(where: { $0.isRunnable }) else { return nil }
+      guard let at = entries.firstIndex(where: { $0.isRunnable && !$0.isRunning }) else {
+        return nil
+      }
       var entry = entries.remove(at: at)
       entry.isRunnable = false
+      entry.isRunning = true
       entry.isTimed = false
       entries.append(entry)  // in turn
       return entry.activity
     }
     guard let next else { return nil }
     let wait = next.run()
-    entries.withLock { entries in
-      guard let at = entries.firstIndex(where: { $0.activity === next }) else { return }
+    let ended = entries.withLock { entries -> Entry? in
+      guard let at = entries.firstIndex(where: { $0.activity === next }) else { return nil }
+      entries[at].isRunning = false
       switch wait {
       case .again: entries[at].isRunnable = true
       case .signal: break
       case .after: entries[at].isTimed = true
-      case .finished: entries.remove(at: at).activity.forget()
+      case .finished: return entries.remove(at: at)
       }
+      return nil
     }
+    ended?.activity.forget()
     return next.name
   }
 

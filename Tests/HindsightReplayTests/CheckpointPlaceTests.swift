@@ -70,7 +70,7 @@ struct CheckpointPlaceTests {
       #expect(found.isSound == isRight)
       #expect(
         found.problems.allSatisfy { "\($0)".contains("digest") }, "\(found.problems)")
-      #expect(found.events == 3 && found.limitChecks == 6 && found.ttlChecks == 2)
+      #expect(found.events == 3 && found.limitChecks == 1 && found.ttlChecks == 0)
     }
   }
 
