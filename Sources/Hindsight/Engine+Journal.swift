@@ -216,6 +216,7 @@ extension Engine {
         state.widenGap(from: first)
         return state.endCapture(capture)
       }
+      journal.writer.withdrawBridge(number, to: segment)
       throw error
     }
     _ = locked { state in state.endCapture(capture) }

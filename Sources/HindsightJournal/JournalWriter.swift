@@ -230,6 +230,18 @@ public final class JournalWriter: Sendable {
     }
   }
 
+  /// Removes a checkpoint that was to bridge a gap which went on, where nothing was begun behind it: each attempt
+  /// would leave one. One that stays is passed over (`JournalDirectory.isOutdone`).
+  /// - Parameter segment: where it goes on.
+  public func withdrawBridge(_ number: UInt32, to segment: UInt32) {
+    let name = FileName.checkpoint(number)
+    do throws(StorageError) {
+      let names = try storage.list()
+      guard names.contains(name), !names.contains(FileName.segment(segment)) else { return }
+      try storage.remove(name)
+    } catch {}
+  }
+
   /// Gives back the space allocated ahead, syncs and closes.
   /// - Throws: `StorageError` where the end of the journal may not be durable.
   public func close() throws(StorageError) {

@@ -161,6 +161,7 @@ public struct JournalReplay {
         if case .after(let least) = start, sequence <= least { continue }
         // Retention drops segments first: the journal may begin after an old checkpoint.
         if !directory.isEmpty, directory.segmentIndex(after: sequence) == nil { continue }
+        if directory.isOutdone(reader.header) { continue }
         try restore(reader, sink, &end)
         return
       } catch {
@@ -387,6 +388,15 @@ public struct JournalReplay {
 }
 
 extension JournalDirectory {
+  /// Whether this checkpoint was to bridge a gap that went on: what follows another one stands in its segment's
+  /// place.
+  func isOutdone(_ checkpoint: CheckpointHeader) -> Bool {
+    guard checkpoint.gapFirst != nil,
+      let segment = segments.first(where: { $0.header.number == checkpoint.position.segment })
+    else { return false }
+    return segment.header.follows != checkpoint.head.sequence
+  }
+
   /// Whether a replay that begins with this checkpoint goes on inside a segment, at the place that it states.
   package func goesOnInside(_ checkpoint: CheckpointHeader) -> Bool {
     let last = checkpoint.head.sequence

@@ -28,7 +28,9 @@ public struct JournalRetention {
   ) throws(DamageError) -> [String] {
     let directory = try JournalDirectory(storage, forWriting: false)
     let checkpoints = self.checkpoints(directory)
-    let usable = checkpoints.filter { $0.header.head.sequence <= needed }
+    let usable = checkpoints.filter {
+      $0.header.head.sequence <= needed && !directory.isOutdone($0.header)
+    }
     guard usable.count >= 2 else { return [] }
     let keepFrom = usable[1].header.position.segment
     return try DamageError.wrap { () throws(StorageError) in
@@ -36,7 +38,9 @@ public struct JournalRetention {
         directory, keepFrom, byteCountMax, createdBefore, writer)
       let oldest = directory.segments.first { !removed.contains($0.name) }?.header.number ?? 0
       for checkpoint in checkpoints.dropFirst(2)
-      where !isUseful(checkpoint, oldest: oldest, usable.prefix(2).map(\.number)) {
+      where directory.isOutdone(checkpoint.header)
+        || !isUseful(checkpoint, oldest: oldest, usable.prefix(2).map(\.number))
+      {
         let name = FileName.checkpoint(checkpoint.number)
         try storage.remove(name)
         removed.append(name)

@@ -131,6 +131,74 @@ struct GapTests {
     #expect(lab.verify(lab.storage).isSound)
   }
 
+  @Test("an attempt to end a gap that fails leaves no checkpoint")
+  func widenedGap() async throws {
+    let lab = lab { $0.retention.byteCountMax = 1 }
+    try await lab.open()
+    try await setAll(lab, round: 1)
+    try await lab.attemptSync()
+    failWrites(lab)
+    try await setAll(lab, round: 2)
+    // The checkpoint is made, the segment behind it isn't.
+    let isBridged = Mutex(false)
+    lab.storage.inject { operation, file in
+      if operation == .rename, file.hasSuffix(".checkpoint.tmp") {
+        isBridged.withLock { $0 = true }
+      }
+      guard operation == .create, file.hasSuffix(".journal.tmp") else { return nil }
+      return isBridged.withLock { $0 } ? .ioError : nil
+    }
+    try await lab.recoverFromTrouble()
+    #expect(isBridged.withLock { $0 })
+    #expect(lab.cache?.statistics.journalTrouble != nil)
+    let checkpoints = lab.storage.names.filter { $0.hasSuffix(".checkpoint") }
+    #expect(checkpoints.count <= 1, "each attempt has left one: \(checkpoints)")
+    try await setAll(lab, round: 3)
+    lab.storage.inject(nil)
+    try await lab.recoverFromTrouble()
+    #expect(lab.cache?.statistics.journalTrouble == nil)
+    try await lab.attemptSync()
+    // Retention is looked at then, and leaves the segments on both sides of the gap.
+    try await lab.end()
+    let verified = lab.verify(lab.storage)
+    #expect(verified.isSound, "\(verified.problems)")
+    try await lab.open(lab.storage)
+    #expect(try await rounds(lab).suffix(4) == [3, 3, 3, 3])
+    try await lab.end()
+  }
+
+  @Test(
+    "a checkpoint over a gap that went on, and that nobody could remove, is begun with by nobody")
+  func outdoneBridge() async throws {
+    let journal = try CraftedJournal()
+    let opened = journal.opened(memory: 5)
+    try journal.append([opened])
+    try journal.appendNothing(count: 2)
+    try journal.writer.sync()
+    try journal.writer.rotate()
+    try journal.appendNothing(count: 2)
+    try journal.writer.sync()
+    let gapFirst = journal.last.next
+    for (number, count) in [(UInt32(1), UInt64(3)), (2, 2)] {
+      journal.skip(count)
+      try journal.checkpoint(
+        number: number, last: journal.last, opened, position: .start(of: 3), gapFirst: gapFirst)
+    }
+    try journal.writer.skip(through: journal.last)
+    let gap = Gap(first: gapFirst, last: journal.last, cause: .writeFailed)
+    try journal.append([.gap(gap), journal.set("k:a")])
+    let storage = try journal.close()
+    // As retention does.
+    storage.delete("00000001.journal")
+    let verified = Lab().verify(storage)
+    #expect(verified.isSound && verified.lastSequence == journal.last.rawValue, "\(verified)")
+    let lab = Lab(memory: 5)
+    try await lab.open(storage)
+    let key = try CacheKey("k:a")
+    #expect(try await lab.run { try await $0.get(key) } == [1])
+    try await lab.end()
+  }
+
   /// Up to where the cache has resumed, or the power has gone: operation `stop` and all after it
   /// fail.
   private func resume(_ lab: Lab, stop: Int, count: Int) async throws -> Int {
