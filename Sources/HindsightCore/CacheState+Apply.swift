@@ -6,7 +6,7 @@ extension CacheState {
   /// - Throws: `StateError` where the event can't follow from this state, or breaks INV016 or
   ///   INV017.
   public mutating func apply(_ record: Record, into effects: inout [Effect]) throws(StateError) {
-    try head.checkOrder(record)
+    try order.check(record)
     switch record.event {
     case .opened(let opened): try applyOpened(opened, record.sequence)
     case .closed: head.isClosed = true
@@ -42,7 +42,7 @@ extension CacheState {
   public mutating func apply(
     _ fact: SetFact, _ value: LentValue, into effects: inout [Effect]
   ) throws(StateError) {
-    try head.checkOrder(fact.sequence, fact.at, needsOpen: true)
+    try order.check(fact.sequence, fact.at, needsOpen: true)
     try applySet(fact, value, &effects)
     advance(to: fact.sequence, fact.at)
   }
@@ -53,7 +53,7 @@ extension CacheState {
     _ cleared: Cleared, _ found: ToClear, _ sequence: SequenceNumber, _ at: Timestamp,
     into effects: inout [Effect]
   ) throws(StateError) {
-    try head.checkOrder(sequence, at, needsOpen: true)
+    try order.check(sequence, at, needsOpen: true)
     try applyCleared(cleared, found, &effects)
     advance(to: sequence, at)
   }
@@ -64,10 +64,17 @@ extension CacheState {
   mutating func apply(
     toldCount count: Int, before next: Slot, _ sequence: SequenceNumber, _ at: Timestamp
   ) throws(StateError) {
-    try head.checkOrder(sequence, at, needsOpen: !head.hasOpened)
+    try order.check(sequence, at, needsOpen: !head.hasOpened)
     noteTold(count)
     recency.leaveUntold(from: next)
     advance(to: sequence, at)
+  }
+
+  @inline(__always)
+  private var order: EventOrder {
+    var order = EventOrder(sequence: head.sequence, at: head.at)
+    (order.hasOpened, order.isClosed) = (head.hasOpened, head.isClosed)
+    return order
   }
 
   private mutating func advance(to sequence: SequenceNumber, _ at: Timestamp) {

@@ -6,7 +6,7 @@ import HindsightJournal
 final class FrameWalk: ReplaySink {
   private let places: CheckpointPlaces
   private var budget: ReplayBudget
-  private var head = StateHead(sequence: .zero, at: .zero, opened: nil, isClosed: false)
+  private var order = EventOrder(sequence: .zero, at: .zero)
 
   init(_ limits: ReplayLimits, _ places: CheckpointPlaces) {
     (budget, self.places) = (ReplayBudget(limits), places)
@@ -49,25 +49,27 @@ final class FrameWalk: ReplaySink {
 
   func begin() {}
   func spend(_ work: ReplayWork) throws(StateError) { try budget.spend(work) }
-  func restore(_ head: StateHead) { self.head = head }
+  func restore(_ head: StateHead) {
+    order = EventOrder(sequence: head.sequence, at: head.at)
+  }
   var takesEntries: Bool { false }
   var hashSeed: UInt64 { 0 }
   func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {}
   func finishRestore(digest: UInt64) throws(StateError) {}
 
   func apply(_ record: Record) throws(StateError) {
-    try head.checkOrder(record)
-    (head.sequence, head.at) = (record.sequence, record.at)
+    try order.check(record)
+    (order.sequence, order.at) = (record.sequence, record.at)
   }
 
   var takesLentSets: Bool { true }
   func apply(_ set: LentSet) throws(StateError) {
-    try head.checkOrder(set.fact.sequence, set.fact.at, needsOpen: true)
-    (head.sequence, head.at) = (set.fact.sequence, set.fact.at)
+    try order.check(set.fact.sequence, set.fact.at, needsOpen: true)
+    (order.sequence, order.at) = (set.fact.sequence, set.fact.at)
   }
 
   func endFrame(at position: JournalPosition) {}
   func endFrame(at position: JournalPosition, headerChecksum: UInt32) {
-    places.frameEnded(with: head.sequence, at: position, headerChecksum: headerChecksum)
+    places.frameEnded(with: order.sequence, at: position, headerChecksum: headerChecksum)
   }
 }

@@ -135,7 +135,7 @@ extension Simulation {
     else {
       throw failure("recovery", "it comes back to \(last), and a replay to \(replayed)")
     }
-    guard snapshot.isOrderTold || isDamaged else {
+    guard snapshot.isOrderTold || snapshot.goesOnInMemory || isDamaged else {
       throw failure("order", "it comes back to \(last), whose frame doesn't tell the order of use")
     }
     let lost = cache.recovery.lostValues

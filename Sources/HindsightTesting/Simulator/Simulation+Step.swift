@@ -151,6 +151,7 @@ extension Simulation {
     counts.events += 1
     history[view.sequence] = Snapshot(
       model: model, digest: view.digest, isOrderTold: !view.hasUntoldTouches,
+      goesOnInMemory: settings.journalFailure == .continueInMemory,
       accessLog: settings.accessLog, at: view.at.rawValue, boot: reading.boot.rawValue,
       bootID: clock.bootID)
   }

@@ -84,6 +84,8 @@ package final class Simulation {
     var digest: UInt64?
     /// Whether the events up to here tell the order.
     var isOrderTold: Bool
+    /// Events may go on without the journal behind it: then its frame can't tell the order.
+    var goesOnInMemory = false
     var accessLog: AccessLog
     var at: Int64
     var boot: Int64

@@ -1,11 +1,22 @@
-// What holds of the next event whatever the entries are.
+/// How far events have come: what holds of the next one whatever the entries are. Trivial, so that asking it of
+/// every event copies nothing that is counted.
+public struct EventOrder: Sendable {
+  public var sequence: SequenceNumber
+  public var at: Timestamp
+  var hasOpened = false
+  var isClosed = false
 
-extension StateHead {
+  /// - Parameters:
+  ///   - sequence: of the last event.
+  ///   - at: when that happened.
+  public init(sequence: SequenceNumber, at: Timestamp) {
+    (self.sequence, self.at) = (sequence, at)
+  }
+
   /// Checks that an event may come next.
   /// - Throws: `StateError.sequenceBroken`, `.timeDecreased`, or, where nothing but an opening may follow
   ///   `closed`, `.notOpen`.
-  @inline(__always)
-  public func checkOrder(_ record: Record) throws(StateError) {
+  public func check(_ record: Record) throws(StateError) {
     var expected = sequence.next
     var needsOpen = true
     switch record.event {
@@ -22,19 +33,19 @@ extension StateHead {
     case .expired, .evicted, .touched: needsOpen = !hasOpened
     default: break
     }
-    try checkOrder(record.sequence, record.at, expected: expected, needsOpen: needsOpen)
+    try check(record.sequence, record.at, expected: expected, needsOpen: needsOpen)
   }
 
   /// The same of an event that leaves no numbers out.
   @inline(__always)
-  public func checkOrder(
+  public func check(
     _ sequence: SequenceNumber, _ at: Timestamp, needsOpen: Bool
   ) throws(StateError) {
-    try checkOrder(sequence, at, expected: self.sequence.next, needsOpen: needsOpen)
+    try check(sequence, at, expected: self.sequence.next, needsOpen: needsOpen)
   }
 
   @inline(__always)
-  private func checkOrder(
+  private func check(
     _ sequence: SequenceNumber, _ at: Timestamp, expected: SequenceNumber, needsOpen: Bool
   ) throws(StateError) {
     guard sequence == expected else {
