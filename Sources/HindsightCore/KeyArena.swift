@@ -6,7 +6,9 @@
 /// block was released is given back, unless no other of its size has room: the arena holds what the
 /// keys take, slabs that are used in part, and at most one empty slab for each size.
 ///
-/// Proof of Sendable: it can't be copied, and the memory behind its pointers is its own until `deinit`.
+/// Proof of Sendable: it can't be copied, and the memory behind its pointers is its own until it is given back, or
+/// `deinit`. Proof of the pointers: a slab's first bytes are bound to `Header` as it is made and to nothing else;
+/// what its blocks hold is untyped, and a free one has nothing but the link.
 struct KeyArena: ~Copyable, Sendable {
   private static let step = 8
   private static let slabByteCount = 16 << 10

@@ -32,7 +32,7 @@ extension FormatError: CustomStringConvertible {
   }
 }
 
-/// zlib's CRC-32.
+/// zlib's CRC-32. It only reads bytes, whatever else they are bound to.
 func crc32(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
   UInt32(
     truncatingIfNeeded: crc32_z(

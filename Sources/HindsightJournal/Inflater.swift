@@ -75,6 +75,7 @@ final class Inflater {
     _ stored: [UInt8], count: Int, isFlushed: Bool
   ) throws(FormatError) -> [UInt8] {
     var isWell = false
+    // Where `read` succeeds, it has written all `count` bytes.
     let part = [UInt8](unsafeUninitializedCapacity: count + Bounds.slack) { part, initialized in
       isWell = read(stored, into: part.baseAddress!, count: count, behind: 0, isFlushed: isFlushed)
       initialized = isWell ? count : 0

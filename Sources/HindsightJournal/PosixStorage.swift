@@ -77,6 +77,7 @@ public struct PosixStorage: JournalStorage {
         if errno != 0 { throw Self.failure("list", path) }
         return names.sorted()
       }
+      // A record may be shorter than the array, but readdir(3) ends the name with a zero, and no more is read.
       let name = withUnsafePointer(to: &entry.pointee.d_name) { name in
         name.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
       }
@@ -196,6 +197,7 @@ private final class PosixFile: JournalFile {
     // An empty array's storage belongs to all threads, and the initializer below writes a count to it.
     guard count > 0 else { return [] }
     var failure: StorageError?
+    // `initialized` counts what pread(2) has filled.
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       while initialized < count {
         let result = pread(

@@ -72,12 +72,13 @@ enum NonblockingReads {
     return key
   }()
 
-  /// glibc declares it only under _GNU_SOURCE, which the importer doesn't set.
+  /// glibc declares it only under _GNU_SOURCE, which the importer doesn't set. `Preadv2` is the type of preadv2(2).
   private static let preadv2: Preadv2? = dlsym(nil, "preadv2").map {
     unsafeBitCast($0, to: Preadv2.self)
   }
 
-  /// What SQLite read with before; `nil` where it can't be replaced.
+  /// What SQLite read with before; `nil` where it can't be replaced. `Pread` is the type with which SQLite calls
+  /// what it knows as `pread` and `pread64` (`osPread`, `osPread64` in os_unix.c).
   private static let replaced: Pread? = {
     guard let vfs = sqlite3_vfs_find(nil), vfs.pointee.iVersion >= 3,
       let get = vfs.pointee.xGetSystemCall, let set = vfs.pointee.xSetSystemCall

@@ -1,7 +1,8 @@
 import CHindsightSQLite
 import HindsightCore
 
-/// A prepared statement. Belongs to its connection, which finalizes it.
+/// A prepared statement. Belongs to its connection, which finalizes it: nobody else keeps one, so that
+/// `connection` is there as long as it is.
 final class SQLiteStatement {
   private var handle: OpaquePointer?
   private unowned let connection: SQLiteConnection
@@ -65,6 +66,7 @@ final class SQLiteStatement {
     text.withUTF8 { bytes in
       // SQLite copies: the buffer ends with this closure (SQLITE_TRANSIENT).
       let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+      // Both are bytes; SQLite only reads them.
       bytes.withMemoryRebound(to: CChar.self) {
         check(sqlite3_bind_text(handle, index, $0.baseAddress, Int32($0.count), transient))
       }

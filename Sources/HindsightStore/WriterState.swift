@@ -125,7 +125,8 @@ struct WriterState {
     }
   }
 
-  /// Syncs the database or the log. After a complete checkpoint SQLite has synced the database
+  /// Syncs the database or the log, by the file that SQLite has open: its pointer is valid as long as the connection
+  /// is, and only the writer's thread uses that. After a complete checkpoint SQLite has synced the database
   /// itself, unless the program of another process did the moving with syncs off.
   private func sync(_ file: Int32) throws(StoreError) {
     var pointer: UnsafeMutablePointer<sqlite3_file>?

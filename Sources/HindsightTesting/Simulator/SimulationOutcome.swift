@@ -44,6 +44,7 @@ package struct SimulationCounts: Sendable, Equatable {
     for at in faults.indices { faults[at] += other.faults[at] }
   }
 
+  /// Key paths of stored properties, which capture nothing: immutable, though their type isn't Sendable.
   nonisolated(unsafe) private static let numbers: [WritableKeyPath<SimulationCounts, Int>] = [
     \.seeds, \.operations, \.steps, \.powerLosses, \.kills, \.closes, \.recoveries,
     \.failedOpenings, \.replays, \.refused, \.unknown, \.hits, \.misses,
