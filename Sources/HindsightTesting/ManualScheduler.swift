@@ -44,6 +44,8 @@ public final class ManualScheduler: BackgroundScheduler {
     }
     guard let next else { return nil }
     let wait = next.run()
+    // One that has ended is handed out, and forgotten below: it may be the last that holds a cache, whose values
+    // may use this scheduler as they are let go of, and the lock isn't recursive.
     let ended = entries.withLock { entries -> Entry? in
       guard let at = entries.firstIndex(where: { $0.activity === next }) else { return nil }
       entries[at].isRunning = false
