@@ -239,7 +239,9 @@ public final class JournalWriter: Sendable {
       let names = try storage.list()
       guard names.contains(name), !names.contains(FileName.segment(segment)) else { return }
       try storage.remove(name)
-    } catch {}
+    } catch {
+      // It stays, and takes space until retention finds it outdone.
+    }
   }
 
   /// Gives back the space allocated ahead, syncs and closes.
