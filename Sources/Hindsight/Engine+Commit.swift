@@ -64,7 +64,7 @@ extension Engine {
   func write(_ cut: CutFrame, _ journal: Journal, isThread: Bool = false) -> CacheError? {
     do throws(StorageError) {
       try journal.writer.append(
-        cut.frames, durable: cut.durable, endsRun: cut.isCaptured)
+        cut.frames, durable: cut.durable, endsRun: cut.isCaptured, writesAhead: cut.isAwaited)
     } catch {
       return wroteInVain(error)
     }
@@ -148,6 +148,8 @@ struct CutFrame: Sendable {
   var durable: SequenceNumber
   /// Whether a checkpoint was captured as of its end: a replay may begin there.
   var isCaptured = false
+  /// Whether somebody waits until it is synced.
+  var isAwaited = false
 }
 
 extension EngineState {
@@ -184,7 +186,9 @@ extension EngineState {
       checkpointing.capturedAt = journalByteCount
       isCaptured = true
     }
-    return CutFrame(frames: sealed, durable: commit.durable, isCaptured: isCaptured)
+    return CutFrame(
+      frames: sealed, durable: commit.durable, isCaptured: isCaptured,
+      isAwaited: commit.hasSyncWaiters)
   }
 
   /// The frame is in the page cache, and the segment ends at `position`.

@@ -124,13 +124,13 @@ public struct CheckpointReader {
   ) throws(DamageError) -> UInt64 {
     let decoder = BodyDecoder()
     var place = Place(offset: firstEntryOffset, header.head)
-    let produce = { step(&place, decoder, hashSeed) }
+    let produce = { (_: ReadAhead<Step>?) in step(&place, decoder, hashSeed) }
     let isLong = byteCount >= Self.byteCountMin
     let readAhead = isLong ? ReadAhead(costMax: Self.costMax, produce: produce) : nil
     defer { readAhead?.stop() }
     var count: UInt64 = 0
     while true {
-      let step = readAhead?.next() ?? produce().element
+      let step = readAhead?.next() ?? produce(nil).element
       switch step.found {
       case .entries:
         count += UInt64(step.entries.count)

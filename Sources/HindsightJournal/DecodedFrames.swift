@@ -28,59 +28,83 @@ struct DecodedFrames {
     var previousChecksum: UInt32?
   }
 
+  /// What the thread hands over: all of a step, or a frame whose events are still to be decoded.
+  enum Handed: Sendable {
+    case step(Step)
+    case body([UInt8], FrameReader.Frame, previousChecksum: UInt32?)
+  }
+
   /// Below it, a thread costs more than it gains.
   private static let byteCountMin: UInt64 = 128 << 10
   /// Decoded events that wait, in bytes.
   private static let costMax = 4 << 20
 
-  private let produce: () -> ReadAhead<Step>.Produced
-  private let readAhead: ReadAhead<Step>?
+  private let produce: (ReadAhead<Handed>?) -> ReadAhead<Handed>.Produced
+  private let readAhead: ReadAhead<Handed>?
+  private let lendsSets: Bool
 
   /// Call `stop` in any case when done.
   /// - Parameter lendsSets: see `FrameEvents`.
   init(_ reader: FrameReader, lendsSets: Bool) throws(StorageError) {
     var reader = reader
     let decoder = BodyDecoder()
-    produce = { Self.produce(&reader, decoder, lendsSets) }
+    self.lendsSets = lendsSets
+    produce = { Self.produce(&reader, decoder, lendsSets, for: $0) }
     let size = try reader.file.size()
     let isLong = size > reader.offset && size - reader.offset >= Self.byteCountMin
     readAhead = isLong ? ReadAhead(costMax: Self.costMax, produce: produce) : nil
   }
 
   /// What comes next; after what is no frame, nothing does.
-  func next() -> Step { readAhead?.next() ?? produce().element }
-
-  func stop() { readAhead?.stop() }
-
-  private static func produce(
-    _ reader: inout FrameReader, _ decoder: BodyDecoder, _ lendsSets: Bool
-  ) -> ReadAhead<Step>.Produced {
-    let offset = reader.offset
-    let found = found(&reader, decoder, lendsSets)
-    let step = Step(found: found, offset: offset, previousChecksum: reader.previousChecksum)
-    guard case .frame(let frame) = found else { return (step, 0, true) }
-    return (step, frame.events.byteCount, false)
-  }
-
-  private static func found(
-    _ reader: inout FrameReader, _ decoder: BodyDecoder, _ lendsSets: Bool
-  ) -> Found {
-    do throws(StorageError) {
-      switch try reader.next() {
-      case .end: return .end
-      case .bad(let error): return .bad(error)
-      case .frame(let frame): return decode(frame, decoder, lendsSets)
-      }
-    } catch {
-      return .failed(error)
+  func next() -> Step {
+    switch readAhead?.next() ?? produce(nil).element {
+    case .step(let step): step
+    case .body(let body, let frame, let previousChecksum):
+      Step(
+        found: Self.decode(body, frame, lendsSets), offset: frame.offset,
+        previousChecksum: previousChecksum)
     }
   }
 
+  func stop() { readAhead?.stop() }
+
+  /// Reads, checks and decompresses, and decodes the events, too, unless who takes the frame waits for it:
+  /// it then decodes them while the next frame is read.
+  private static func produce(
+    _ reader: inout FrameReader, _ decoder: BodyDecoder, _ lendsSets: Bool,
+    for readAhead: ReadAhead<Handed>?
+  ) -> ReadAhead<Handed>.Produced {
+    let offset = reader.offset
+    let found: Found
+    do throws(StorageError) {
+      switch try reader.next() {
+      case .end: found = .end
+      case .bad(let error): found = .bad(error)
+      case .frame(let frame):
+        let body: [UInt8]
+        do throws(FormatError) {
+          body = try frame.header.body(frame.stored, decoder)
+        } catch {
+          found = .undecodable(error)
+          break
+        }
+        if readAhead?.isAwaited ?? false {
+          return (.body(body, frame, previousChecksum: reader.previousChecksum), body.count, false)
+        }
+        found = decode(body, frame, lendsSets)
+      }
+    } catch {
+      found = .failed(error)
+    }
+    let step = Step(found: found, offset: offset, previousChecksum: reader.previousChecksum)
+    guard case .frame(let frame) = found else { return (.step(step), 0, true) }
+    return (.step(step), frame.events.byteCount, false)
+  }
+
   private static func decode(
-    _ frame: FrameReader.Frame, _ decoder: BodyDecoder, _ lendsSets: Bool
+    _ body: [UInt8], _ frame: FrameReader.Frame, _ lendsSets: Bool
   ) -> Found {
     do throws(FormatError) {
-      let body = try frame.header.body(frame.stored, decoder)
       return .frame(
         Frame(
           header: frame.header, headerChecksum: frame.headerChecksum, offset: frame.offset,

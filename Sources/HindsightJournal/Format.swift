@@ -147,6 +147,10 @@ enum Format {
   static let blockByteCount = 1 << 20
   /// … or behind so many bytes of values, where the next entry has none.
   static let valueBlockByteCountMin = 64 << 10
+  /// Zeros are written so far ahead of the frames that are synced one by one …
+  static let aheadByteCount: UInt64 = 256 << 10
+  /// … where fewer than so many are left.
+  static let aheadByteCountMin: UInt64 = 64 << 10
   static let sequenceMax: UInt64 = 1 << 62
   /// A journal is written only below this: what a hostile one claims must leave room for what
   /// follows.

@@ -33,6 +33,8 @@ struct FrameReader {
   /// What the next frame must repeat; `nil` where that isn't known.
   private(set) var previousChecksum: UInt32?
   private var readAhead = Self.readAhead
+  /// Where the data ended when the reader began: what a writer appends meanwhile isn't waited for.
+  private var dataEnd: UInt64?
   private var buffer: [UInt8] = []
   private var bufferOffset: UInt64 = 0
 
@@ -61,6 +63,7 @@ struct FrameReader {
 
   /// The next frame; the reader moves behind it only if it is one.
   mutating func next() throws(StorageError) -> Found {
+    if dataEnd == nil { dataEnd = try file.dataEnd(from: offset) }
     let head = try bytes(at: offset, count: Format.frameHeaderByteCount)
     if head.allSatisfy({ $0 == 0 }) {
       return try isZero(from: offset + UInt64(head.count)) ? .end : .bad(.badMagic)
@@ -111,7 +114,7 @@ struct FrameReader {
   mutating func skipDamage() throws(StorageError) -> FrameHeader? {
     let count = Format.frameHeaderByteCount
     var at = offset + 1
-    while try bytes(at: at, count: count).count == count {
+    while at < dataEnd ?? .max, try bytes(at: at, count: count).count == count {
       let end = buffer.count - count
       for start in Int(at - bufferOffset)...end
       where buffer[start] == UInt8(truncatingIfNeeded: Format.frameMagic) {
@@ -159,11 +162,11 @@ struct FrameReader {
 
   private func isZero(from start: UInt64) throws(StorageError) -> Bool {
     var at = start
-    while let data = try file.nextData(from: at) {
-      let bytes = try file.read(at: data, count: Self.readAhead)
+    while let dataEnd, at < dataEnd {
+      let bytes = try file.read(at: at, count: Int(min(UInt64(Self.readAhead), dataEnd - at)))
       if bytes.isEmpty { return true }
       guard bytes.withUnsafeBytes({ $0.isZero }) else { return false }
-      at = data + UInt64(bytes.count)
+      at += UInt64(bytes.count)
     }
     return true
   }
@@ -176,7 +179,8 @@ struct FrameReader {
     if !isBuffered {
       // Never more than the file has: lengths come from the file itself.
       let left = try file.size()
-      let wanted = max(count, readAhead)
+      let ahead = dataEnd.map { min(UInt64(readAhead), $0 - min(offset, $0)) }
+      let wanted = max(count, ahead.map(Int.init) ?? readAhead)
       buffer = try file.read(at: offset, count: Int(min(UInt64(wanted), left &- min(offset, left))))
       bufferOffset = offset
     }

@@ -65,6 +65,8 @@ public final class JournalWriter: Sendable {
     var salt: UInt64
     var offset: UInt64
     var previousChecksum: UInt32
+    /// Up to here it has been written to: frames, and zeros ahead of them.
+    var writtenEnd: UInt64 = 0
   }
 
   fileprivate struct Shared {
@@ -138,9 +140,11 @@ public final class JournalWriter: Sendable {
   /// Compresses frames and writes them into the page cache.
   /// - Parameter endsRun: whether a replay may begin behind them: the next one is then written
   ///   so that it can be read without those before it. So it must be wherever a checkpoint is taken.
+  /// - Parameter writesAhead: whether somebody waits for them to be synced, and so probably for the next
+  ///   ones, too: zeros are written where those will stand.
   /// - Throws: `StorageError`; the segment is poisoned then, and the frames kept for `rescue`.
   public func append(
-    _ frames: SealedFrames, durable: SequenceNumber, endsRun: Bool
+    _ frames: SealedFrames, durable: SequenceNumber, endsRun: Bool, writesAhead: Bool = false
   ) throws(StorageError) {
     let isPoisoned = shared.withLock { shared in
       frames.forEachFrame { shared.retained.append(StampedFrame(sealed: $0, durable: durable)) }
@@ -159,6 +163,7 @@ public final class JournalWriter: Sendable {
       poison()
       throw error
     }
+    if writesAhead { Self.writeAhead(&current, upTo: options.segmentByteCount) }
     if endsRun { compressor.endRun() }
     noteWritten(frames.last)
   }
@@ -385,7 +390,23 @@ public final class JournalWriter: Sendable {
   ) throws(StorageError) {
     try segment.file.write(frame.bytes, at: segment.offset)
     segment.offset += UInt64(frame.bytes.count)
+    segment.writtenEnd = max(segment.writtenEnd, segment.offset)
     segment.previousChecksum = frame.checksum
+  }
+
+  /// Has the next frames stand where something was written already: the first write to space that was only
+  /// set aside changes the file system's records of the file, which a sync then has to write, too.
+  private static func writeAhead(_ segment: inout OpenSegment, upTo end: UInt64) {
+    let start = max(segment.writtenEnd, segment.offset)
+    let wanted = min(segment.offset + Format.aheadByteCount, end)
+    guard start < segment.offset + Format.aheadByteCountMin, start < wanted else { return }
+    do throws(StorageError) {
+      try segment.file.write([UInt8](repeating: 0, count: Int(wanted - start)), at: start)
+      segment.writtenEnd = wanted
+    } catch {
+      // Nothing is lost by it; the frames' own writes tell what is wrong. Not tried again.
+      segment.writtenEnd = .max
+    }
   }
 }
 

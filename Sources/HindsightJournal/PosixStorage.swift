@@ -263,10 +263,24 @@ private final class PosixFile: JournalFile {
     return UInt64(status.st_size)
   }
 
-  /// lseek(2): space that was set aside and never written needn't be read.
-  func nextData(from offset: UInt64) throws(StorageError) -> UInt64? {
-    let seekData: Int32 = 3  // Linux's SEEK_DATA, which glibc shows only to who defines _GNU_SOURCE
-    let found = lseek(descriptor, Int(offset), seekData)
+  /// lseek(2): space that was set aside and never written needn't be read. Once it was read, or the kernel has
+  /// read it ahead, it passes for data.
+  func dataEnd(from offset: UInt64) throws(StorageError) -> UInt64 {
+    // Linux's numbers, which glibc shows only to who defines _GNU_SOURCE.
+    let (seekData, seekHole): (Int32, Int32) = (3, 4)
+    var end = offset
+    while let data = try place(from: end, seekData) {
+      guard let hole = try place(from: data, seekHole), hole > data else {
+        return max(offset, try size())
+      }
+      end = hole
+    }
+    return end
+  }
+
+  /// - Returns: `nil`: there is none up to the file's end.
+  private func place(from offset: UInt64, _ kind: Int32) throws(StorageError) -> UInt64? {
+    let found = lseek(descriptor, Int(offset), kind)
     if found >= 0 { return UInt64(found) }
     if errno == ENXIO { return nil }
     // Not every file system can tell.

@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -8,7 +10,8 @@
 ///
 /// A replay has two halves of about the same cost: reading, decompressing and decoding, and applying.
 /// This puts them on two cores, and changes nothing else: the same elements come in the same order,
-/// errors among them. What waits is bounded by its cost, as the producer states it.
+/// errors among them. What waits is bounded by its cost, as the producer states it. Where the producer is the
+/// slower one, it may leave to who takes an element a part of what that needs (`isAwaited`).
 final class ReadAhead<Element: Sendable>: Sendable {
   /// An element, what it costs to keep, and whether it is the last one.
   typealias Produced = (element: Element, cost: Int, isLast: Bool)
@@ -22,7 +25,9 @@ final class ReadAhead<Element: Sendable>: Sendable {
     capacity: 1)
   private let costMax: Int
   // Proof of Sendable: it is run by the one thread only.
-  private nonisolated(unsafe) let produce: () -> Produced
+  private nonisolated(unsafe) let produce: (ReadAhead?) -> Produced
+  /// Elements that are produced and that nobody has asked for yet.
+  private let backlog = Atomic(0)
   // Proof of Sendable: these are touched only with `mutex` held.
   private nonisolated(unsafe) var waiting: [Produced] = []
   private nonisolated(unsafe) var cost = 0
@@ -32,9 +37,9 @@ final class ReadAhead<Element: Sendable>: Sendable {
   private nonisolated(unsafe) var thread: JoinableThread?
 
   /// Starts producing. Call `stop` in any case when done.
-  /// - Parameter produce: gives the next element; not called any more after the last one.
+  /// - Parameter produce: gives the next element, as it is wanted here; not called any more after the last one.
   /// - Returns: `nil` where the system gives no thread; `produce` was not called then.
-  init?(costMax: Int, produce: @escaping () -> Produced) {
+  init?(costMax: Int, produce: @escaping (ReadAhead?) -> Produced) {
     self.costMax = costMax
     self.produce = produce
     pthread_mutex_init(mutex, nil)
@@ -57,8 +62,12 @@ final class ReadAhead<Element: Sendable>: Sendable {
   /// The next element; waits for it. Not to be called any more after the last one.
   func next() -> Element {
     if taken.isEmpty { takeAll() }
+    backlog.subtract(1, ordering: .relaxed)
     return taken.removeLast().element
   }
+
+  /// Whether who takes the elements has been given the last one already: it would wait for the next one.
+  var isAwaited: Bool { backlog.load(ordering: .relaxed) <= 0 }
 
   /// Ends the production, and waits until the thread is gone.
   func stop() {
@@ -84,12 +93,13 @@ final class ReadAhead<Element: Sendable>: Sendable {
 
   private func run() {
     while true {
-      let produced = produce()
+      let produced = produce(self)
       pthread_mutex_lock(mutex)
       while cost > costMax, !isStopped { pthread_cond_wait(hasRoom, mutex) }
       let isDone = produced.isLast || isStopped
       waiting.append(produced)
       cost += produced.cost
+      backlog.add(1, ordering: .relaxed)
       pthread_cond_signal(hasElement)
       pthread_mutex_unlock(mutex)
       if isDone { return }

@@ -35,8 +35,8 @@ final class ReopenedFile: JournalFile {
     try opened { (file) throws(StorageError) in try file.size() }
   }
 
-  func nextData(from offset: UInt64) throws(StorageError) -> UInt64? {
-    try opened { (file) throws(StorageError) in try file.nextData(from: offset) }
+  func dataEnd(from offset: UInt64) throws(StorageError) -> UInt64 {
+    try opened { (file) throws(StorageError) in try file.dataEnd(from: offset) }
   }
 
   func close() throws(StorageError) {}

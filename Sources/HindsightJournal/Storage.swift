@@ -40,15 +40,17 @@ public protocol JournalFile: AnyObject, Sendable {
   /// the pages, and the next call would lie.
   func sync() throws(StorageError)
   func size() throws(StorageError) -> UInt64
-  /// A place at `offset` or behind it, up to which there are only zeros, or nothing; `nil`: it is all there is up
-  /// to the file's end.
-  func nextData(from offset: UInt64) throws(StorageError) -> UInt64?
+  /// A place at `offset` or behind it, from which on there are only zeros up to the file's end, or nothing: as
+  /// close to what was written last as the storage can tell. To be asked before anything near it is read.
+  func dataEnd(from offset: UInt64) throws(StorageError) -> UInt64
   func close() throws(StorageError)
 }
 
 extension JournalFile {
   /// Whatever the file has may be other than zeros.
-  public func nextData(from offset: UInt64) throws(StorageError) -> UInt64? { offset }
+  public func dataEnd(from offset: UInt64) throws(StorageError) -> UInt64 {
+    max(offset, try size())
+  }
 }
 
 /// A directory held for this process.

@@ -169,20 +169,23 @@ struct PosixStorageTests {
   func holes() throws {
     let scratch = try Scratch()
     let storage = try PosixStorage(path: scratch.path + "/cache")
-    let file = try storage.create("00000001.journal")
     let count: UInt64 = 8 << 20
-    try file.allocate(count)
-    try file.write([1, 2, 3], at: 100)
-    try file.write([0, 0, 4], at: 5 << 20)
-    try file.write([5], at: count - 1)
-    let bytes = try file.read(at: 0, count: Int(count))
     let offsets: [UInt64] = [0, 101, 200, 4_096, 3 << 20, 5 << 20, (5 << 20) + 3, count - 1]
-    for offset in offsets {
-      let found = try #require(try file.nextData(from: offset))
-      #expect(found >= offset)
-      #expect(bytes[Int(offset)..<Int(found)].allSatisfy { $0 == 0 })
+    let places: [UInt64] = [102, 5 << 20, count - 1]
+    for last in places {
+      let file = try storage.create("last-\(last)")
+      try file.allocate(count)
+      try file.write([1, 2], at: 100)
+      try file.write([3], at: last)
+      for offset in offsets {
+        let end = try file.dataEnd(from: offset)
+        #expect(end >= offset && end <= count)
+        #expect(end > last || offset > last)
+        #expect(try file.dataEnd(from: end) == end)
+      }
+      #expect(try file.dataEnd(from: count) == count)
+      #expect(try file.dataEnd(from: count + 1) == count + 1)
     }
-    #expect(try file.nextData(from: count).map { $0 >= count } ?? true)
 
     // A segment that ends in such space ends there only where nothing stands behind it.
     for (garbage, isEnd) in [(nil, true), (UInt64(6 << 20), false), (count - 1, false)] {

@@ -1,5 +1,7 @@
+import Glibc
 import HindsightCore
 import HindsightTesting
+import Synchronization
 import Testing
 
 @testable import HindsightJournal
@@ -67,21 +69,27 @@ struct ReadAheadTests {
       let found = try JoinableThread.$isRefused.withValue(isRefused) { try read() }
       #expect(found == (eventCount, eventCount))
       let readAhead = JoinableThread.$isRefused.withValue(isRefused) {
-        ReadAhead(costMax: 1) { (element: 1, cost: 1, isLast: true) }
+        ReadAhead(costMax: 1) { _ in (element: 1, cost: 1, isLast: true) }
       }
       #expect((readAhead == nil) == isRefused)
       readAhead?.stop()
     }
   }
-}
 
-private final class CountingSink: ReplaySink {
-  let hashSeed: UInt64 = 0
-  private(set) var count = 0
-  func begin() { count = 0 }
-  func restore(_ head: StateHead) {}
-  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) {}
-  func finishRestore(digest: UInt64) {}
-  func apply(_ record: Record) { count += 1 }
-  func endFrame(at position: JournalPosition) {}
+  @Test("what nobody has asked for yet isn't awaited")
+  func awaited() throws {
+    let count = Atomic(0)
+    let awaited = Atomic(0)
+    let readAhead = try #require(
+      ReadAhead<Int>(costMax: 10) { readAhead in
+        if readAhead?.isAwaited ?? true { awaited.add(1, ordering: .relaxed) }
+        let number = count.add(1, ordering: .relaxed).newValue
+        return (element: number, cost: 1, isLast: number == 3)
+      })
+    defer { readAhead.stop() }
+    while count.load(ordering: .relaxed) < 3 { sched_yield() }
+    #expect(awaited.load(ordering: .relaxed) == 1, "the first")
+    #expect([readAhead.next(), readAhead.next(), readAhead.next()] == [1, 2, 3])
+    #expect(readAhead.isAwaited)
+  }
 }

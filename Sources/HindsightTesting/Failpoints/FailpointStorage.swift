@@ -116,6 +116,10 @@ private final class FailpointFile: JournalFile {
     }
   }
 
+  func dataEnd(from offset: UInt64) throws(StorageError) -> UInt64 {
+    try file.dataEnd(from: offset)
+  }
+
   func close() throws(StorageError) {
     try failpoints.around(subject, "close", name) { () throws(StorageError) in try file.close() }
   }
