@@ -24,7 +24,8 @@ extension Simulation {
       try acknowledged(sequence, caller, look)
       if caller.action == .settle, settings.usesStore {
         let applied = store.mark?.applied.rawValue ?? 0
-        guard applied >= sequence else {
+        // Rows in which a lookup has met damage are there, and marked as nobody's.
+        guard applied >= sequence || (applied == 0 && injector.count(.storeCorrupt) > 0) else {
           throw failure("settle", "the store has \(applied) of \(sequence)")
         }
       }
