@@ -59,7 +59,6 @@ extension Engine {
     let reason = try reason.checked()
     // All that needn't be done with the lock held.
     let valueHash = XXH64.hash(bytes[...])
-    let rowKey = store == nil ? nil : key.bytes
     let reading = clock.reading()
     let written = try key.withBytes { (keyBytes) throws(CacheError) -> Written<Void>? in
       let lent = LentValue(
@@ -80,7 +79,7 @@ extension Engine {
       }
       state.pointee.absorb(
         SetInForce(
-          fact: fact, key: keyBytes, rowKey: rowKey, value: value, bytes: bytes, reason: reason),
+          fact: fact, key: keyBytes, value: value, bytes: bytes, reason: reason),
         reading)
       let keyCells = state.pointee.core.keyCells.rawValue
       if self.keyCells.load(ordering: .relaxed) != keyCells {

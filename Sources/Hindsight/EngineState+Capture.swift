@@ -7,6 +7,7 @@ extension EngineState {
   /// - Parameter withPins: whether it holds the values that the store lacks, too.
   @discardableResult
   mutating func beginCapture(withPins: Bool) -> Checkpointing.Capture {
+    dropCapture()
     core.beginCapture()
     let capture = Checkpointing.Capture(
       head: core.head, orderIsTold: core.orderIsTold, entryCount: core.entryCount,
@@ -44,6 +45,12 @@ extension EngineState {
     guard let capture = checkpointing.capture, capture.isForUpkeep else { return }
     checkpointing.capture = nil
     checkpointing.capturedAt = 0
+    dropCapture()
+  }
+
+  /// Has the memory of a capture, where one is under way, released after unlocking: that takes tens of
+  /// milliseconds for a million entries.
+  private mutating func dropCapture() {
     if let ended = core.endCapture() { garbage.append(HeldObject(ended)) }
   }
 

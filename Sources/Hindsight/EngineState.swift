@@ -175,12 +175,7 @@ struct EngineState: ~Copyable, Sendable {
         ? Payload(bytes: set.bytes, isPinned: isPinned) : Payload(set.value, isPinned: isPinned),
       to: slot)
     guard let expiry = fact.storeExpiry else { return }
-    guard let rowKey = set.rowKey else { preconditionFailure("a store without the row's key") }
-    projection.append(
-      .insert(
-        StoredRow(
-          origin: fact.sequence, key: rowKey, value: set.bytes[...], coder: fact.coder,
-          createdAt: fact.at, expiry: expiry)), at: fact.sequence)
+    projection.insert(fact, key: set.key, value: set.bytes, expiry: expiry)
   }
 
   private mutating func absorb(_ effect: Effect, _ sequence: SequenceNumber) {
@@ -188,7 +183,7 @@ struct EngineState: ~Copyable, Sendable {
     case .inserted, .memoryBegan: break
     case .memoryEnded(let slot, _): dropValue(slot)
     case .storeEnded(let slot, let origin, _):
-      if hasStore { projection.append(.delete(origin: origin), at: sequence) }
+      if hasStore { projection.delete(origin, at: sequence) }
       core.unpinPayload(slot)
     case .removed(let slot, let keyHash, let ending):
       dropValue(slot)
@@ -201,7 +196,7 @@ struct EngineState: ~Copyable, Sendable {
   /// Everything is cleared: values go with the index that had them.
   private mutating func dropAll(_ sequence: SequenceNumber) {
     guard let cleared else { preconditionFailure("only a clear removes all") }
-    if hasStore { projection.append(.deleteAll, at: sequence) }
+    if hasStore { projection.deleteAll(at: sequence) }
     cleared.index.forEachKeyHash(MissMemory.keyCountMax) { misses.remember($0, .cleared) }
     remains.append(cleared)
   }
@@ -230,8 +225,6 @@ struct EngineState: ~Copyable, Sendable {
 struct SetInForce: ~Copyable {
   let fact: SetFact
   let key: UnsafeRawBufferPointer
-  /// The key as the store's row holds it; where there is a store.
-  let rowKey: Bytes?
   let value: DecodedValue
   /// The encoded value.
   let bytes: [UInt8]

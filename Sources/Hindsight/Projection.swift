@@ -8,23 +8,30 @@ import HindsightStore
 /// transaction takes (a clear), may come in transactions before it, where there is a journal: after a
 /// crash in between they are made again, and a row that isn't there is no error.
 struct Projection {
+  /// An operation, as it waits.
   fileprivate struct Pending: Sendable {
     let sequence: SequenceNumber
-    /// What most passes over the rows need: whoever looks into an operation retains and releases what it
-    /// refers to, in memory that no cache holds any more.
     let kind: RowKind
-    let operation: RowOperation
+    /// What an insertion inserts besides.
+    let contents: Contents?
 
-    init(_ sequence: SequenceNumber, _ operation: RowOperation) {
-      (self.sequence, kind, self.operation) = (sequence, RowKind(operation), operation)
+    struct Contents: Sendable {
+      /// In its chunk's bytes.
+      let key: Range<UInt32>
+      let value: [UInt8]
+      let coder: UInt8
+      let createdAt: Timestamp
+      let expiry: Timestamp
     }
   }
+
+  fileprivate typealias Slice = ChunkedQueue<Pending>.Slice
 
   /// What waits, as it is shared with the lock held: a constant cost for each few hundred rows.
   struct Waiting: Sendable {
     fileprivate var applied: SequenceNumber
     fileprivate var durable: SequenceNumber
-    fileprivate var slices: [ArraySlice<Pending>]
+    fileprivate var slices: [Slice]
   }
 
   /// One transaction.
@@ -32,7 +39,7 @@ struct Projection {
     /// Up to where it brings the store.
     fileprivate(set) var applied: SequenceNumber
     fileprivate(set) var byteCount: UInt64 = 0
-    fileprivate var slices: [ArraySlice<Pending>] = []
+    fileprivate var slices: [Slice] = []
     fileprivate var taken = 0
   }
 
@@ -104,16 +111,18 @@ struct Projection {
     backlogEnd.map { origin > applied && origin <= $0 } ?? false
   }
 
-  /// Gives the rows that are pending, some at a time.
-  /// - Returns: up to `count` insertions from the one at `start` on, and where the next ones begin;
-  ///   `nil` behind the last one.
-  func insertions(from start: Int, count: Int) -> (rows: [StoredRow], next: Int)? {
+  /// Gives the values of rows that are pending, some at a time.
+  /// - Returns: up to `count` of them from the one at `start` on, and where the next ones begin; `nil` behind
+  ///   the last one.
+  func values(
+    from start: Int, count: Int
+  ) -> (values: [(origin: SequenceNumber, value: [UInt8])], next: Int)? {
     guard start < pending.count else { return nil }
     let next = min(start + count, pending.count)
-    let rows = (start..<next).compactMap { at -> StoredRow? in
-      if case .insert(let row) = pending[at].operation { row } else { nil }
+    let values = (start..<next).compactMap { at in
+      pending[at].contents.map { (pending[at].sequence, $0.value) }
     }
-    return (rows, next)
+    return (values, next)
   }
 
   private func item(_ at: Int) -> Pending {
@@ -135,10 +144,29 @@ struct Projection {
       || pinnedByteCount >= UInt64(limits.pinnedByteCountMax) / 2
   }
 
-  mutating func append(_ operation: RowOperation, at sequence: SequenceNumber) {
-    let item = Pending(sequence, operation)
-    if case .insert(_, let byteCount) = item.kind { pinnedByteCount += UInt64(byteCount) }
-    pending.append(item)
+  /// The row of a set that has happened: its origin is the set's number.
+  /// - Parameters:
+  ///   - key: copied.
+  ///   - expiry: the store tier's.
+  mutating func insert(
+    _ fact: SetFact, key: UnsafeRawBufferPointer, value: [UInt8], expiry: Timestamp
+  ) {
+    pinnedByteCount += UInt64(value.count)
+    pending.append(key) { place in
+      Pending(
+        sequence: fact.sequence, kind: .insert(fact.sequence, byteCount: value.count),
+        contents: Pending.Contents(
+          key: UInt32(place.lowerBound)..<UInt32(place.upperBound), value: value,
+          coder: fact.coder, createdAt: fact.at, expiry: expiry))
+    }
+  }
+
+  mutating func delete(_ origin: SequenceNumber, at sequence: SequenceNumber) {
+    pending.append(Pending(sequence: sequence, kind: .delete(origin), contents: nil))
+  }
+
+  mutating func deleteAll(at sequence: SequenceNumber) {
+    pending.append(Pending(sequence: sequence, kind: .deleteAll, contents: nil))
   }
 
   /// Whether the projector must be told that rows wait: they are the first since it found none.
@@ -192,7 +220,7 @@ extension Projection.Batch {
     var mayCutInside = cutsDecisions
     for slice in waiting.slices {
       let start = taken
-      let items = slice.span
+      let items = slice.elements.span
       for at in items.indices {
         let (itemSequence, kind) = (items[at].sequence, items[at].kind)
         let isBetween = itemSequence != sequence
@@ -230,7 +258,7 @@ extension Projection.Rows {
     operations.reserveCapacity(batch.taken - leftOut.count)
     inserted.reserveCapacity(batch.taken - leftOut.count)
     var deleted: [SequenceNumber] = []
-    forEach(batch, leftOut) { item in
+    forEach(batch, leftOut) { item, _ in
       switch item.kind {
       case .insert(let origin, _): inserted.append(origin)
       case .delete(let origin): deleted.append(origin)
@@ -241,21 +269,27 @@ extension Projection.Rows {
     deleted.sort()
     for origin in deleted { operations.append(.delete(origin: origin)) }
     // They come in ascending order.
-    forEach(batch, leftOut) { item in
-      if case .insert = item.kind { operations.append(item.operation) }
+    forEach(batch, leftOut) { item, bytes in
+      guard let contents = item.contents else { return }
+      let key = bytes[Int(contents.key.lowerBound)..<Int(contents.key.upperBound)]
+      operations.append(
+        .insert(
+          StoredRow(
+            origin: item.sequence, key: key, value: contents.value[...], coder: contents.coder,
+            createdAt: contents.createdAt, expiry: contents.expiry)))
     }
   }
 
-  /// Calls `body` with every operation that is to be made, in the order of their events.
+  /// Calls `body` with every operation that is to be made, in the order of their events, and its chunk's bytes.
   private func forEach(
     _ batch: Projection.Batch, _ leftOut: LeftOut,
-    _ body: (borrowing Projection.Pending) -> Void
+    _ body: (borrowing Projection.Pending, [UInt8]) -> Void
   ) {
     var at = 0
     for slice in batch.slices {
-      let items = slice.span
+      let items = slice.elements.span
       for item in items.indices {
-        if !leftOut.contains(at) { body(items[item]) }
+        if !leftOut.contains(at) { body(items[item], slice.bytes) }
         at += 1
       }
     }
@@ -279,7 +313,7 @@ private struct LeftOut {
     places.reserveCapacity(batch.taken)
     var at = 0
     for slice in batch.slices {
-      let items = slice.span
+      let items = slice.elements.span
       for item in items.indices {
         note(items[item].kind, at)
         at += 1
@@ -319,14 +353,6 @@ private enum RowKind: Sendable {
   case insert(SequenceNumber, byteCount: Int)
   case delete(SequenceNumber)
   case deleteAll
-
-  init(_ operation: borrowing RowOperation) {
-    switch operation {
-    case .insert(let row): self = .insert(row.origin, byteCount: row.value.count)
-    case .delete(let origin): self = .delete(origin)
-    case .deleteAll: self = .deleteAll
-    }
-  }
 }
 
 extension [SequenceNumber] {

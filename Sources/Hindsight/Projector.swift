@@ -120,8 +120,10 @@ final class Projector {
     guard let gathered else { preconditionFailure("a backlog that nobody gathers") }
     let part = gathered.rows
     var start = 0
-    while let (rows, next) = part.insertions(from: start, count: EngineBounds.pinSliceCount) {
-      engine.locked { state in for row in rows { state.pin(row) } }
+    while let (values, next) = part.values(from: start, count: EngineBounds.pinSliceCount) {
+      engine.locked { state in
+        for (origin, value) in values { state.pin(value, of: origin) }
+      }
       start = next
     }
     engine.locked { state in state.projection.gathered(part, through: gathered.last) }
@@ -322,12 +324,10 @@ extension EngineState {
   fileprivate var hasDurableRows: Bool { projection.hasRows(durable: commit.durable) }
 
   /// The value of a row that the store lacks is at hand.
-  fileprivate mutating func pin(_ row: StoredRow) {
-    guard let slot = core.find(origin: row.origin), core.isResident(slot, in: .store) else {
-      return
-    }
+  fileprivate mutating func pin(_ value: [UInt8], of origin: SequenceNumber) {
+    guard let slot = core.find(origin: origin), core.isResident(slot, in: .store) else { return }
     core.updatePayload(slot) {
-      if $0.isEmpty { $0.set(row.value) }
+      if $0.isEmpty { $0.set(value[...]) }
       $0.isPinned = true
     }
   }

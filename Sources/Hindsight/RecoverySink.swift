@@ -125,12 +125,12 @@ final class RecoverySink: ReplaySink {
     case .storeEnded(let slot, let origin, _):
       state.unpinPayload(slot)
       dropUnneeded(slot)
-      if lacks(sequence) { projection.append(.delete(origin: origin), at: sequence) }
+      if lacks(sequence) { projection.delete(origin, at: sequence) }
     case .removed(let slot, _, _): state.changePayload(slot) { $0 = Payload() }
     case .removedAll:
       // Their slots are gone.
       fresh.removeAll(keepingCapacity: true)
-      if lacks(sequence) { projection.append(.deleteAll, at: sequence) }
+      if lacks(sequence) { projection.deleteAll(at: sequence) }
     }
   }
 
@@ -165,11 +165,7 @@ final class RecoverySink: ReplaySink {
     let bytes = Array(set.value)
     if part == nil { state.give(Payload(bytes: bytes, isPinned: isLacking), to: slot) }
     guard isLacking, let expiry = fact.storeExpiry else { return }
-    projection.append(
-      .insert(
-        StoredRow(
-          origin: fact.sequence, key: Bytes(set.key), value: bytes[...], coder: fact.coder,
-          createdAt: fact.at, expiry: expiry)), at: fact.sequence)
+    projection.insert(fact, key: set.key, value: bytes, expiry: expiry)
   }
 
   /// Drops the value of an entry that is not memory resident, unless the store lacks it.

@@ -63,6 +63,10 @@ public final class StateCapture: Sendable {
     var image: EntryImage
     var slot: Slot
     var value: Bytes?
+  }
+
+  /// Where a picture is filed. Apart from it: a look at one of its fields would retain all that it refers to.
+  private struct Filed {
     /// The last one filed before this entry, and the one filed before the same entry earlier; both
     /// one-based.
     var before: UInt32 = 0
@@ -81,6 +85,7 @@ public final class StateCapture: Sendable {
   private let slotEnd: Slot
   nonisolated(unsafe) private var marks: LazyTable<Mark>
   nonisolated(unsafe) private var pictures = LazyTable<Picture?>(count: 0, initial: nil)
+  nonisolated(unsafe) private var filed = LazyTable<Filed>(count: 0, initial: Filed())
   nonisolated(unsafe) private var pictureCount = 0
   /// Pictures up to here have their values.
   nonisolated(unsafe) private var valuedCount = 0
@@ -114,8 +119,7 @@ public final class StateCapture: Sendable {
     let mark = marks[Int(slot)]
     let place = mark.place == 0 ? picture(slot, entries) : mark.place - 2
     let older = Int(entries.older(than: slot))
-    pictures[Int(place)]!.before = mark.before
-    pictures[Int(place)]!.next = marks[older].before
+    filed[Int(place)] = Filed(before: mark.before, next: marks[older].before)
     marks[older].before = place + 1
     marks[Int(slot)] = Mark(place: Self.done)
     if cursor == slot { cursor = Slot(older) }
@@ -123,6 +127,7 @@ public final class StateCapture: Sendable {
 
   private func picture(_ slot: Slot, _ entries: borrowing EntryPool) -> UInt32 {
     pictures.grow(to: pictureCount + 1)
+    filed.grow(to: pictureCount + 1)
     pictures[pictureCount] = Picture(image: entries.image(of: slot), slot: slot)
     pictureCount += 1
     return UInt32(pictureCount - 1)
@@ -151,14 +156,14 @@ public final class StateCapture: Sendable {
     precondition(unvalued == nil, "a picture without its value")
     for _ in 0..<count {
       if let top = stack.last {
-        let before = pictures[Int(top)]!.before
+        let before = filed[Int(top)].before
         if before != 0 {
-          pictures[Int(top)]!.before = 0
+          filed[Int(top)].before = 0
           stack.append(before - 1)
           continue
         }
         stack.removeLast()
-        let next = pictures[Int(top)]!.next
+        let next = filed[Int(top)].next
         if next != 0 { stack.append(next - 1) }
         emit(top, &slice)
         continue
@@ -183,8 +188,9 @@ public final class StateCapture: Sendable {
   }
 
   private func emit(_ place: UInt32, _ slice: inout CapturedSlice) {
-    guard let picture = pictures[Int(place)] else { preconditionFailure("a picture taken twice") }
-    pictures[Int(place)] = nil
+    guard let picture = pictures[Int(place)].take() else {
+      preconditionFailure("a picture taken twice")
+    }
     picture.image.key.withUnsafeBytes {
       slice.append($0, picture.image.numbers, value: picture.value, slot: nil)
     }

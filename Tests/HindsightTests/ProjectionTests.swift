@@ -5,6 +5,22 @@ import Testing
 
 @testable import Hindsight
 
+extension Projection {
+  fileprivate mutating func append(_ operation: RowOperation, at sequence: SequenceNumber) {
+    switch operation {
+    case .insert(let row):
+      let fact = SetFact(
+        sequence: row.origin, at: row.createdAt, coder: row.coder, memoryExpiry: nil,
+        storeExpiry: row.expiry)
+      row.key.withUnsafeBytes {
+        insert(fact, key: $0, value: Array(row.value), expiry: row.expiry)
+      }
+    case .delete(let origin): delete(origin, at: sequence)
+    case .deleteAll: deleteAll(at: sequence)
+    }
+  }
+}
+
 /// What the store is told, transaction by transaction.
 @Suite("S040 projection")
 struct ProjectionTests {
@@ -147,6 +163,30 @@ struct ProjectionTests {
         expected.insert(sequence)
       }
       #expect(run(history) == expected, "seed \(seed)")
+    }
+  }
+
+  @Test("elements of a chunked queue find their bytes, also in what was taken before others came")
+  func bytes() {
+    var queue = ChunkedQueue<Range<Int>>()
+    var model: [[UInt8]] = []
+    var random = SplitMix64(seed: 5)
+    for _ in 0..<3_000 {
+      let bytes = (0..<Int.random(in: 0...40, using: &random)).map { _ in
+        UInt8.random(in: 0...255, using: &random)
+      }
+      let before = queue.prefix(queue.count)
+      bytes.withUnsafeBytes { queue.append($0) { $0 } }
+      for (slices, expected) in [(before, model), (queue.prefix(queue.count), model + [bytes])] {
+        let found = slices.flatMap { slice in slice.elements.map { Array(slice.bytes[$0]) } }
+        #expect(found == expected)
+      }
+      model.append(bytes)
+      let count = Int.random(in: 0...2, using: &random)
+      if model.count > 200 {
+        queue.removeFirst(count)
+        model.removeFirst(count)
+      }
     }
   }
 
