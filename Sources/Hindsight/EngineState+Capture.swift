@@ -7,8 +7,7 @@ extension EngineState {
   /// - Parameter withPins: whether it holds the values that the store lacks, too.
   @discardableResult
   mutating func beginCapture(withPins: Bool) -> Checkpointing.Capture {
-    dropCapture()
-    core.beginCapture()
+    release(core.beginCapture())
     let capture = Checkpointing.Capture(
       head: core.head, orderIsTold: core.orderIsTold, entryCount: core.entryCount,
       bootTime: UInt64(max(0, lastBoot.rawValue)), withPins: withPins)
@@ -45,13 +44,12 @@ extension EngineState {
     guard let capture = checkpointing.capture, capture.isForUpkeep else { return }
     checkpointing.capture = nil
     checkpointing.capturedAt = 0
-    dropCapture()
+    release(core.endCapture())
   }
 
-  /// Has the memory of a capture, where one is under way, released after unlocking: that takes tens of
-  /// milliseconds for a million entries.
-  private mutating func dropCapture() {
-    if let ended = core.endCapture() { garbage.append(HeldObject(ended)) }
+  /// Has the memory of a capture released after unlocking.
+  private mutating func release(_ ended: StateCapture?) {
+    if let ended { garbage.append(HeldObject(ended)) }
   }
 
   /// Ends a capture, unless another one has taken its place.

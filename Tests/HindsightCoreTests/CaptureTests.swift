@@ -89,7 +89,7 @@ struct CaptureTests {
 
     /// Walks a capture, with up to `stepCountMax` other decisions before each slice.
     mutating func capture(stepCountMax: Int) -> (entries: [Expected], digest: UInt64) {
-      live.beginCapture()
+      _ = live.beginCapture()
       var digest = StateDigest(live.head, orderIsTold: live.orderIsTold)
       let orderIsTold = live.orderIsTold
       var entries: [Expected] = []
@@ -131,12 +131,23 @@ struct CaptureTests {
   func givenUp() {
     for seed in 1...50 as ClosedRange<UInt64> {
       var run = Run(seed: seed)
-      run.live.beginCapture()
+      _ = run.live.beginCapture()
       var slice = CapturedSlice()
       _ = run.live.takeCaptured(3, into: &slice)
       for _ in 0..<20 { run.step() }
       let expected = run.picture()
       #expect(run.capture(stepCountMax: 5).entries == expected, "seed \(seed)")
     }
+  }
+
+  @Test("one that is replaced is handed out, not let go of where others wait")
+  func replaced() {
+    var run = Run(seed: 1)
+    #expect(run.live.beginCapture() == nil)
+    let first = run.live.beginCapture()
+    #expect(first != nil)
+    let second = run.live.endCapture()
+    #expect(second != nil && second !== first)
+    #expect(run.live.endCapture() == nil)
   }
 }
