@@ -25,7 +25,8 @@ extension Simulation {
       if caller.action == .settle, settings.usesStore {
         let applied = store.mark?.applied.rawValue ?? 0
         // Rows in which a lookup has met damage are there, and marked as nobody's.
-        guard applied >= sequence || (applied == 0 && injector.count(.storeCorrupt) > 0) else {
+        let damageCount = injector.count(.storeCorrupt) + injector.count(.storeNotADatabase)
+        guard applied >= sequence || (applied == 0 && damageCount > 0) else {
           throw failure("settle", "the store has \(applied) of \(sequence)")
         }
       }
