@@ -49,6 +49,7 @@ trap 'exit 143' TERM
 export PEERS_RUN="$work" # where the caches lie
 load=$(cut -d ' ' -f 1 /proc/loadavg)
 "$program" bench --scaling --entries "$most" --peer-rows >"$work/scaling.tsv"
+sync # what that has left to be written is no part of what comes now
 pauses=$((most < 1000000 ? most : 1000000))
 "$program" bench --pauses --entries "$pauses" --seconds "$seconds" --peer-rows >"$work/pauses.tsv"
 python3 "$root/Tools/plots/scaling.py" "$work/scaling.tsv" "$work/pauses.tsv" "$pauses" "$load" \
