@@ -44,20 +44,19 @@ public final class ManualScheduler: BackgroundScheduler {
     }
     guard let next else { return nil }
     let wait = next.run()
-    // One that has ended is handed out, and forgotten below: it may be the last that holds a cache, whose values
-    // may use this scheduler as they are let go of, and the lock isn't recursive.
-    let ended = entries.withLock { entries -> Entry? in
-      guard let at = entries.firstIndex(where: { $0.activity === next }) else { return nil }
+    entries.withLock { entries in
+      guard let at = entries.firstIndex(where: { $0.activity === next }) else { return }
       entries[at].isRunning = false
       switch wait {
       case .again: entries[at].isRunnable = true
       case .signal: break
       case .after: entries[at].isTimed = true
-      case .finished: return entries.remove(at: at)
+      case .finished: entries.remove(at: at)
       }
-      return nil
     }
-    ended?.activity.forget()
+    // Not with the lock held, which isn't recursive: it may be the last that holds a cache, whose values may use
+    // this scheduler as they are let go of.
+    if case .finished = wait { next.forget() }
     return next.name
   }
 
