@@ -151,7 +151,9 @@ final class Upkeep {
       needed: needed,
       writer: journal.writer)
     if !removed.isEmpty {
-      engine.logger.info(
+      // A checkpoint goes whenever a newer one is there, several times a second while much is set.
+      engine.logger.log(
+        level: removed.contains(where: JournalDirectory.isSegment) ? .info : .debug,
         "history dropped", metadata: ["files": "\(removed.joined(separator: ", "))"])
     }
   }

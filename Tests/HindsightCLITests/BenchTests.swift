@@ -72,6 +72,7 @@ struct BenchTests {
     for metric in ["clock_quiet", "hit_quiet", "clock_busy", "hit_busy", "set_busy"] {
       let (median, longest) = (values["\(metric)_p50"] ?? 0, values["\(metric)_max"] ?? 0)
       #expect(values["\(metric)_count"] ?? 0 > 100 && median > 0 && longest >= median, "\(metric)")
+      #expect(values["\(metric)_stolen"] ?? -1 >= 0, "\(metric)")
     }
   }
 

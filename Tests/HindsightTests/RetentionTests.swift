@@ -16,7 +16,7 @@ struct RetentionTests {
 
   private func open(
     _ path: String, _ store: GatedStore?, _ retention: Retention,
-    segment: UInt64 = 64 << 10
+    segment: UInt64 = 64 << 10, log: CapturedLog? = nil
   ) async throws -> Cache<[UInt8]> {
     try await Cache.open(
       at: .custom(try PosixStorage(path: path), store), coder: .bytes,
@@ -24,7 +24,7 @@ struct RetentionTests {
         $0.usesStore = store != nil
         $0.segmentByteCount = segment
         $0.retention = retention
-      }, logger: logger)
+      }, logger: log?.logger ?? logger)
   }
 
   /// About half a segment.
@@ -55,6 +55,28 @@ struct RetentionTests {
     #expect(again.recovery.journal == .clean)
     #expect(again.memoryValue(for: try CacheKey("k:39"))?.count == 30_000)
     try await again.close()
+  }
+
+  @Test("old segments go with a message, checkpoints that newer ones outdo without")
+  func messages() async throws {
+    func told(_ retention: Retention, _ level: Logger.Level) async throws -> [String] {
+      let directory = try TemporaryDirectory()
+      let log = CapturedLog()
+      for _ in 0..<6 {
+        let cache = try await open(
+          directory.cache, nil, retention, segment: 128 << 10, log: log)
+        try await fill(cache, 6)
+        try await cache.close()
+      }
+      return log.texts(level).filter { $0.hasPrefix("history dropped") }
+    }
+    let segments = try await told(Retention(byteCountMax: 256 << 10), .info)
+    #expect(!segments.isEmpty && segments.allSatisfy { $0.contains(".journal") }, "\(segments)")
+    let checkpoints = try await told(.unlimited, .debug)
+    #expect(
+      !checkpoints.isEmpty && checkpoints.allSatisfy { !$0.contains(".journal") },
+      "\(checkpoints)")
+    #expect(try await told(.unlimited, .info).isEmpty)
   }
 
   @Test("by age: segments that ended before go, younger ones stay")

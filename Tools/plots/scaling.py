@@ -53,23 +53,25 @@ def table(rows, dimension):
 
 
 def pauses(rows, entries):
-    columns = ["count", "p50", "p99", "p99.9", "max", "max_while_running"]
+    columns = ["count", "p50", "p99", "p99.9", "max", "max_while_running", "stolen"]
     out = ["## Pauses of the memory tier", "",
            f"{int(entries):,} entries in memory, values of 100 bytes. *Quiet*: nothing else is asked of it. "
            "*Busy*: one task sets without a break, segments of 4 MiB are filled, checkpoints written, "
            "old segments dropped, expired entries swept and rows projected into SQLite, all on the "
            "same cores as the thread that measures. *Clock alone* is that thread without a cache: "
            "what the machine does to any thread. *Max while running* is the longest without those "
-           "during which the scheduler took the processor from their thread; waits for another one "
-           "that was stopped with the lock held are in it. Of sets, whose task changes threads, it "
-           "may miss some. All in µs.", "",
+           "during which the scheduler took the processor from their thread, or the host one from this "
+           "virtual machine within a tenth of a second; waits for another thread that the scheduler "
+           "stopped with the lock held are in it. Of sets, whose task changes threads, it may miss some. "
+           "*Stolen* is what the host took of both processors meanwhile, in ms, all else in µs.", "",
            "| | operations | " + " | ".join(c.replace("_", " ") for c in columns[1:]) + " |",
            "|---" + "|--:" * len(columns) + "|"]
     names = (("clock_quiet", "clock alone, quiet"), ("hit_quiet", "hit, quiet"),
              ("clock_busy", "clock alone, busy"), ("hit_busy", "hit, busy"),
              ("set_busy", "set, `.enqueued`, busy"))
     for key, name in names:
-        cells = [svg.number(rows[f"{key}_{c}"][0]) for c in columns]
+        cells = [rows.get(f"{key}_{c}") for c in columns]
+        cells = [svg.number(c[0]) if c else "" for c in cells]
         out.append(f"| {name} | " + " | ".join(cells) + " |")
     happened = ", ".join(f"{rows['busy_' + key][0]:,.0f} {text}" for key, text in (
         ("segments", "segments filled"), ("segments_dropped", "dropped"),
@@ -116,7 +118,7 @@ def main(scaling_path, pauses_path, pause_entries, load, docc, most_entries, sec
            "set* includes waiting for room, until a checkpoint has been written. *Longest hit beside it*: "
            "one thread asks for what is in memory while another checkpoint is captured and written, and "
            "nobody sets; *while running* is without hits during which the scheduler took the processor "
-           "from it. *Open, killed* is the opening after SIGKILL, once everything was in the store.", "",
+           "from it, or the host one from this virtual machine. *Open, killed* is the opening after SIGKILL, once everything was in the store.", "",
            "![Costs by entries, size of values, callers and length of the journal](scaling.svg)", ""]
     for dimension in DIMENSIONS:
         out += table(rows, dimension)

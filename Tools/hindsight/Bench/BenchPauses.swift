@@ -76,6 +76,7 @@ struct BenchPauses {
       record.add(start.duration(to: BenchTools.clock.now))
       at += 1
     }
+    record.look()
     return (record, at)
   }
 
@@ -112,8 +113,12 @@ struct BenchPauses {
         "\(metric)_\(name)", Double(record.all.valueAtPercentile(percentile)) / 1e3, "us")
     }
     sink.emit("\(metric)_max", Double(record.longest) / 1e3, "us")
-    // The scheduler took the processor away during the others.
-    sink.emit("\(metric)_max_while_running", Double(record.longestRunning) / 1e3, "us")
+    if let longest = record.longestRunning {
+      sink.emit("\(metric)_max_while_running", Double(longest) / 1e3, "us")
+    } else {
+      sink.omit("\(metric)_max_while_running", PauseRecord.nothingRan)
+    }
+    sink.emit("\(metric)_stolen", record.stolen / .milliseconds(1), "ms")
   }
 
   private func emitBackground(

@@ -158,7 +158,11 @@ struct BenchScaling {
       return sink.omit(metric, "no hit came while a checkpoint was written")
     }
     sink.emit(metric, Double(record.longest) / 1e6, "ms")
-    sink.emit("\(metric)_while_running", Double(record.longestRunning) / 1e6, "ms")
+    if let longest = record.longestRunning {
+      sink.emit("\(metric)_while_running", Double(longest) / 1e6, "ms")
+    } else {
+      sink.omit("\(metric)_while_running", PauseRecord.nothingRan)
+    }
     sink.emit("\(metric)_p99.9", Double(record.all.valueAtPercentile(99.9)) / 1e3, "us")
   }
 
