@@ -132,7 +132,9 @@ enum StolenTime {
 
   /// Of all processors together, in steps of 10 ms; 0 where the system doesn't tell.
   static var sinceBoot: Duration {
-    guard let text = try? String(contentsOfFile: "/proc/stat", encoding: .utf8) else { return .zero }
+    guard let text = try? String(contentsOfFile: "/proc/stat", encoding: .utf8) else {
+      return .zero
+    }
     return ofFirstLine(text).map { tick * $0 } ?? .zero
   }
 
