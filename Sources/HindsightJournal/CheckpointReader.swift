@@ -108,6 +108,20 @@ public struct CheckpointReader {
     }
   }
 
+  /// A checkpoint's reader; `nil` where the file is gone, or its header is damaged. Such a one proves nothing, and
+  /// bridges nothing; `verify` names it.
+  /// - Throws: `StorageError` where it can't be read for another reason.
+  static func ifWhole(
+    _ storage: any JournalStorage, number: UInt32
+  ) throws(StorageError) -> CheckpointReader? {
+    do throws(DamageError) {
+      return try CheckpointReader(storage, number: number)
+    } catch {
+      if let failure = error.storageFailure { throw failure }
+      return nil
+    }
+  }
+
   /// Calls `body` for every entry, most recent first, lending its value where there is one. Blocks are
   /// decoded ahead, on another core.
   /// - Parameters:

@@ -68,12 +68,7 @@ public struct JournalBacklog {
 
   /// A checkpoint's header; `nil` where it can't be one of this journal's.
   private func header(_ number: UInt32) throws(DamageError) -> CheckpointHeader? {
-    do throws(DamageError) {
-      let header = try CheckpointReader(directory.storage, number: number).header
-      return header.journalID == directory.journalID ? header : nil
-    } catch {
-      if error.storageFailure != nil { throw error }
-      return nil
-    }
+    let header = try directory.checkpoint(number)?.header
+    return header?.journalID == directory.journalID ? header : nil
   }
 }

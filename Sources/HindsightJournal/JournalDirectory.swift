@@ -103,6 +103,14 @@ public struct JournalDirectory: Sendable {
     segments.lastIndex { $0.header.follows <= sequence }
   }
 
+  /// A checkpoint's reader; `nil` where the file is gone, or its header is damaged.
+  /// - Throws: `DamageError.storage` where it can't be read for another reason.
+  func checkpoint(_ number: UInt32) throws(DamageError) -> CheckpointReader? {
+    try DamageError.wrap { () throws(StorageError) in
+      try CheckpointReader.ifWhole(storage, number: number)
+    }
+  }
+
   static func segment(
     _ storage: any JournalStorage, _ number: UInt32, forWriting: Bool, staysOpen: Bool
   ) throws(DamageError) -> Segment {

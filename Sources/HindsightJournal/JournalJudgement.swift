@@ -92,14 +92,9 @@ extension JournalDirectory {
   private func missingSegment(behind end: ReplayEnd) throws(DamageError) -> String? {
     guard end.tail == .end else { return nil }
     for number in checkpoints {
-      let header: CheckpointHeader
-      do throws(DamageError) {
-        header = try CheckpointReader(storage, number: number).header
-      } catch {
-        if error.storageFailure != nil { throw error }
-        continue  // A damaged checkpoint proves nothing; verify names it.
+      guard let header = try checkpoint(number)?.header, header.journalID == journalID else {
+        continue
       }
-      guard header.journalID == journalID else { continue }
       guard header.head.sequence >= end.last, header.gapFirst == nil else { return nil }
       let name = header.position.segmentName
       let names = try DamageError.wrap { () throws(StorageError) in try storage.list() }

@@ -272,12 +272,8 @@ struct JournalSalvage {
   ) throws(StorageError) -> [String] {
     var late: [String] = []
     for number in files.checkpoints {
-      do throws(DamageError) {
-        let header = try CheckpointReader(storage, number: number).header
-        if header.head.sequence <= last, header.journalID == id { continue }
-      } catch {
-        if let failure = error.storageFailure { throw failure }
-      }
+      let header = try CheckpointReader.ifWhole(storage, number: number)?.header
+      if let header, header.head.sequence <= last, header.journalID == id { continue }
       late.append(FileName.checkpoint(number))
     }
     return late
@@ -287,13 +283,8 @@ struct JournalSalvage {
   private func highestUse(_ files: Files) throws(StorageError) -> SequenceNumber {
     var highest = storeApplied
     for number in files.checkpoints {
-      do throws(DamageError) {
-        highest = max(
-          highest, try CheckpointReader(storage, number: number).header.head.sequence)
-      } catch {
-        if let failure = error.storageFailure { throw failure }
-        continue
-      }
+      guard let reader = try CheckpointReader.ifWhole(storage, number: number) else { continue }
+      highest = max(highest, reader.header.head.sequence)
     }
     for number in files.segments {
       do throws(DamageError) {

@@ -69,14 +69,10 @@ extension RecoveryVerdict {
       last: end.last, tail: end.tail == .end ? .end : .bad, isClosed: end.isClosed)
     if let store, store.id == directory.journalID { seen.storeApplied = store.applied }
     for number in directory.checkpoints {
-      do throws(DamageError) {
-        let header = try CheckpointReader(directory.storage, number: number).header
-        guard header.journalID == directory.journalID else { continue }
-        seen.newestCheckpoint = max(seen.newestCheckpoint, header.head.sequence)
-      } catch {
-        if error.storageFailure != nil { throw error }
-        continue  // A damaged checkpoint proves nothing; verify names it.
-      }
+      guard let header = try directory.checkpoint(number)?.header,
+        header.journalID == directory.journalID
+      else { continue }
+      seen.newestCheckpoint = max(seen.newestCheckpoint, header.head.sequence)
     }
     if seen.tail == .bad, let segment = directory.segments.last {
       let reader = FrameReader(segment, offset: end.position.byteOffset)

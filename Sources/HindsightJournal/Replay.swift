@@ -228,13 +228,7 @@ public struct JournalReplay {
     to follows: SequenceNumber?, _ sink: any ReplaySink, _ end: inout ReplayEnd
   ) throws(DamageError) -> Bool {
     for number in directory.checkpoints {
-      let reader: CheckpointReader
-      do throws(DamageError) {
-        reader = try CheckpointReader(directory.storage, number: number)
-      } catch {
-        if error.storageFailure != nil { throw error }
-        continue  // A damaged checkpoint bridges nothing; verify names it.
-      }
+      guard let reader = try directory.checkpoint(number) else { continue }
       try spend(.header, reader.name, 0, sink)
       let head = reader.header.head
       guard
