@@ -63,7 +63,7 @@ def pauses(rows, entries):
            "during which the scheduler took the processor from their thread, or the host one from this "
            "virtual machine within a tenth of a second; waits for another thread that the scheduler "
            "stopped with the lock held are in it. Of sets, whose task changes threads, it may miss some. "
-           "*Stolen* is what the host took of both processors meanwhile, in ms, all else in µs.", "",
+           "*Stolen* is what the host took of all processors together meanwhile, in ms, all else in µs.", "",
            "| | operations | " + " | ".join(c.replace("_", " ") for c in columns[1:]) + " |",
            "|---" + "|--:" * len(columns) + "|"]
     names = (("clock_quiet", "clock alone, quiet"), ("hit_quiet", "hit, quiet"),
