@@ -67,7 +67,7 @@ final class RecoverySink: ReplaySink {
   }
 
   func apply(_ record: Record) throws(StateError) {
-    effects.removeAll(keepingCapacity: true)
+    effects.removeOneByOne()
     // Whatever is in it is let go with it.
     var cleared: ClearedContents?
     if case .cleared(let it) = record.event, it.prefix.isEmpty, state.isClearedAtOnce,
@@ -85,7 +85,7 @@ final class RecoverySink: ReplaySink {
   var takesLentSets: Bool { true }
 
   func apply(_ set: LentSet) throws(StateError) {
-    effects.removeAll(keepingCapacity: true)
+    effects.removeOneByOne()
     try state.apply(set, into: &effects)
     for effect in effects {
       if case .inserted(let slot) = effect { insert(slot, set, isLentOn: true) }

@@ -31,8 +31,16 @@ public struct Decision: Sendable {
 
   /// Empties both, keeping their storage.
   public mutating func removeAll() {
-    // One by one: there are few, and replacing a range by nothing costs as much as deciding it.
-    while !records.isEmpty { records.removeLast() }
-    while !effects.isEmpty { effects.removeLast() }
+    records.removeOneByOne()
+    effects.removeOneByOne()
+  }
+}
+
+extension Array {
+  /// Empties an array of few elements, keeping its storage: to replace a range by nothing costs as much as a
+  /// decision.
+  @inlinable
+  package mutating func removeOneByOne() {
+    while !isEmpty { removeLast() }
   }
 }

@@ -276,7 +276,7 @@ final class ResolvingSink: ReplaySink {
   func apply(_ record: Record) throws(StateError) {
     try budget.spend(record.event, state)
     let resolved = resolve(record)
-    effects.removeAll(keepingCapacity: true)
+    effects.removeOneByOne()
     try state.apply(record, into: &effects)
     eventCount += 1
     guard body(resolved) else {

@@ -84,7 +84,7 @@ final class VerifyingSink: ReplaySink {
 
   func apply(_ record: Record) throws(StateError) {
     try budget.spend(record.event, state)
-    effects.removeAll(keepingCapacity: true)
+    effects.removeOneByOne()
     isVoid = true
     try state.apply(record, into: &effects)
     isVoid = false
@@ -100,7 +100,7 @@ final class VerifyingSink: ReplaySink {
 
   func apply(_ set: LentSet) throws(StateError) {
     try budget.spend(nil, state)
-    effects.removeAll(keepingCapacity: true)
+    effects.removeOneByOne()
     isVoid = true
     try state.apply(set, into: &effects)
     isVoid = false
