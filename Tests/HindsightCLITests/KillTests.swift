@@ -88,7 +88,15 @@ struct KillTests {
     }
   }
 
-  @Test("a demo that fails keeps its cache, and says where")
+  #if HINDSIGHT_TSAN
+    private static let isSanitized = true
+  #else
+    private static let isSanitized = false
+  #endif
+
+  @Test(
+    "a demo that fails keeps its cache, and says where",
+    .disabled(if: isSanitized, "the sanitizer itself needs larger files"))
   func demoKept() throws {
     let scratch = try Scratch()
     let limits = "ulimit -f 1; export TMPDIR=\(scratch.path)"
