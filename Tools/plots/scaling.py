@@ -118,7 +118,8 @@ def main(scaling_path, pauses_path, pause_entries, load, docc, most_entries, sec
            "set* includes waiting for room, until a checkpoint has been written. *Longest hit beside it*: "
            "one thread asks for what is in memory while another checkpoint is captured and written, and "
            "nobody sets; *while running* is without hits during which the scheduler took the processor "
-           "from it, or the host one from this virtual machine. *Open, killed* is the opening after SIGKILL, once everything was in the store.", "",
+           "from it, or the host one from this virtual machine. *Open, killed* is the opening after SIGKILL, "
+           "once everything was in the store.", "",
            "![Costs by entries, size of values, callers and length of the journal](scaling.svg)", ""]
     for dimension in DIMENSIONS:
         out += table(rows, dimension)

@@ -37,6 +37,7 @@ enum HitProbe {
           if phase == .measuring, !isMeasuring {
             isMeasuring = true
             outcome.record = PauseRecord()
+            start = BenchTools.clock.now  // that took a look at what was stolen
           }
           if phase == .over {
             outcome.record.look()
