@@ -7,7 +7,8 @@ import HindsightStore
 /// 1. From a checkpoint that contains nothing after what the store has applied: the store then
 ///    simply goes on. Where it is far behind, from the newest one: the rows are gathered later.
 /// 2. From the newest whole checkpoint: the store is compared row by row.
-/// 3. With damage cut out, where that is asked for; likewise.
+/// 3. With damage cut out, where that is asked for; likewise. The store is synced before: it may then be the only
+///    one that has the values of what is cut out.
 struct Attempt {
   let storage: any JournalStorage
   let options: JournalOptions
@@ -31,8 +32,10 @@ struct Attempt {
     self.backlogByteCountMin = backlogByteCountMin
   }
 
+  /// - Parameter prepareSalvage: makes what the store has committed safe from a loss of power; `nil` where
+  ///   nothing is to be salvaged.
   mutating func run(
-    salvages: Bool,
+    prepareSalvage: (() throws(CacheError) -> Void)?,
     makeSink: (_ applied: SequenceNumber, _ collectsRows: Bool) -> RecoverySink
   ) throws(CacheError) -> (RecoveredJournal, RecoverySink) {
     let recovery = JournalRecovery(
@@ -48,7 +51,13 @@ struct Attempt {
     needsReconciling = usesStore
     let sink = makeSink(.init(.max), true)
     do throws(JournalError) {
-      return (try recovery.open(from: .newest, salvages: salvages, into: sink), sink)
+      return (try recovery.open(from: .newest, salvages: false, into: sink), sink)
+    } catch {
+      guard case .corrupt = error, let prepareSalvage else { throw CacheError(journal: error) }
+      try prepareSalvage()
+    }
+    do throws(JournalError) {
+      return (try recovery.open(from: .newest, salvages: true, into: sink), sink)
     } catch {
       throw CacheError(journal: error)
     }

@@ -163,7 +163,11 @@ private struct Opening {
       storage: storage, options: options, store: mark, usesStore: store != nil,
       backlogByteCountMin: configuration.backlogByteCountMin)
     attempt.comparesRows = configuration.comparesRows
-    let (recovered, sink) = try attempt.run(salvages: configuration.corruption == .salvage) {
+    var prepareSalvage: (() throws(CacheError) -> Void)?
+    if configuration.corruption == .salvage {
+      prepareSalvage = { () throws(CacheError) in try Self.sync(store) }
+    }
+    let (recovered, sink) = try attempt.run(prepareSalvage: prepareSalvage) {
       RecoverySink(
         hashSeed: CacheKey.hashSeed, applied: $0, collectsRows: $1)
     }
@@ -190,6 +194,16 @@ private struct Opening {
       writer: recovered.writer, storage: storage, id: recovered.writer.journalID)
     let state = try assembly.open(journal)
     return try start(began, state, journal, store, lock, backlog)
+  }
+
+  /// Makes what a store has committed safe from a loss of power. One that is damaged has nothing that could be
+  /// lost; it shows later.
+  private static func sync(_ store: OpenedStore?) throws(CacheError) {
+    do throws(StoreError) {
+      _ = try store?.writer.checkpoint(.passive)
+    } catch {
+      if error.remedy != .rebuild { throw CacheError(store: error) }
+    }
   }
 
   private mutating func note(_ report: RecoveryReport) {

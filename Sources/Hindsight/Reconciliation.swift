@@ -5,7 +5,8 @@ import HindsightStore
 /// are no store resident's are deleted, missing ones inserted from the journal, those that differ but in
 /// their values made anew, and a value that is found nowhere is lost.
 ///
-/// Until the last transaction the store is marked as nobody's, so that a crash begins it again.
+/// Until the last transaction the store is marked as nobody's, so that a crash begins it again; where a value is
+/// lost, until the journal says so: the projector's next transaction, which follows that, marks it.
 struct Reconciliation {
   private let writer: any StoreWriter
   private(set) var deletedCount = 0
@@ -51,12 +52,15 @@ struct Reconciliation {
     }
     let applied = assembly.core.head.sequence
     assembly.projection = Projection(applied: applied)
-    let mark = StoreMark(journalID: assembly.journalID, applied: applied)
+    let whole = StoreMark(journalID: assembly.journalID, applied: applied)
+    let mark = assembly.lost.isEmpty ? whole : Self.unfinished
     try Self.wrap { () throws(StoreError) in
       try flush()
       try writer.apply([], mark: mark)
     }
   }
+
+  private static let unfinished = StoreMark(journalID: .nobody, applied: .zero)
 
   private static func wrap<R>(_ body: () throws(StoreError) -> R) throws(CacheError) -> R {
     do throws(StoreError) {
@@ -121,8 +125,7 @@ struct Reconciliation {
 
   private mutating func flush() throws(StoreError) {
     guard !operations.isEmpty else { return }
-    try writer.apply(
-      operations, mark: StoreMark(journalID: .nobody, applied: .zero))
+    try writer.apply(operations, mark: Self.unfinished)
     operations.removeAll(keepingCapacity: true)
     byteCount = 0
   }

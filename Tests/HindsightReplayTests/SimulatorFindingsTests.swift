@@ -119,23 +119,13 @@ struct SimulatorFindingsTests {
       $0.retention = Retention(byteCountMax: 1)
     }
     lab.store = store
-    var random = SplitMix64(seed: 1)
-    /// Fills some segments, each of which begins with a checkpoint.
-    func fill(_ numbers: Range<Int>) async throws {
-      for number in numbers {
-        let noise = (0..<12_000).map { _ in UInt8.random(in: 0...255, using: &random) }
-        let key = try CacheKey("k:\(number)")
-        _ = try await lab.run { try await $0.set(noise, for: key) }
-        _ = try await lab.run { try await $0.settle() }
-      }
-    }
     try await lab.open(lab.storage)
-    try await fill(0..<24)
+    try await fillSegments(lab, 0..<24)
     lab.kill()
     store.killProcess()
     #expect(store.syncedMark == nil && store.rows.count == 24)
     try await lab.open(lab.storage)
-    try await fill(24..<32)
+    try await fillSegments(lab, 24..<32)
     lab.crash()
     store.crash()
     try await lab.open(lab.storage)
@@ -143,5 +133,80 @@ struct SimulatorFindingsTests {
     #expect(cache.recovery.lostValues == 0)
     #expect(cache.count.store == 32)
     try await lab.end()
+  }
+
+  @Test("values found lost by an opening that fails before the journal says so are found lost again")
+  func lostUntilTold() async throws {
+    for skipped in 0... {
+      let injector = FaultInjector(seed: 1)
+      let lab = Lab(memory: 1) { $0.usesStore = true }
+      lab.storage = SimulatedStorage(injector)
+      lab.store = SimulatedStore()
+      try await lab.open(lab.storage)
+      try await fillSegments(lab, 0..<12)
+      try await lab.close()
+      // As retention leaves it; and the store is gone.
+      let segments = lab.storage.names.filter { $0.hasSuffix(".journal") }.sorted()
+      for name in segments.dropLast() { lab.storage.delete(name) }
+      lab.store = SimulatedStore()
+      injector.fire(.writeIOError, after: skipped)
+      do {
+        try await lab.open(lab.storage)
+      } catch let error as CacheError {
+        #expect(error.code == .system, "after \(skipped) writes: \(error)")
+        try await lab.open(lab.storage)
+      }
+      let cache = try #require(lab.cache)
+      let wasHit = injector.count(.writeIOError) > 0
+      injector.setOn(false)
+      for number in 0..<12 {
+        let key = try CacheKey("k:\(number)")
+        let isThere = cache.contains(key)
+        let value = try await lab.run { try await $0.get(key) }
+        #expect(isThere == (value != nil), "after \(skipped) writes, \(key)")
+      }
+      try await lab.end()
+      guard wasHit else {
+        #expect(skipped > 1 && cache.recovery.lostValues > 0)
+        return
+      }
+    }
+  }
+
+  @Test("a salvage sets nothing aside whose values the store has committed and not synced")
+  func salvageAfterKill() async throws {
+    let store = SimulatedStore()
+    let lab = Lab(memory: 1) { $0.usesStore = true }
+    lab.store = store
+    try await lab.open(lab.storage)
+    try await fillSegments(lab, 0..<24)
+    lab.kill()
+    store.killProcess()
+    #expect(store.syncedMark == nil && store.rows.count == 24)
+    let segments = lab.storage.names.filter { $0.hasSuffix(".journal") }.sorted()
+    try #require(segments.count > 2)
+    lab.storage.setBytes([0], of: segments[1])
+    lab.configuration.corruption = .salvage
+    try await lab.open(lab.storage)
+    let salvaged = try #require(lab.cache)
+    #expect(salvaged.recovery.journal == .salvaged)
+    let count = salvaged.count.store
+    lab.crash()
+    store.crash()
+    try await lab.open(lab.storage)
+    let cache = try #require(lab.cache)
+    #expect(count > 0 && cache.count.store == count && cache.recovery.lostValues == 0)
+    try await lab.end()
+  }
+
+  /// Fills some segments, each of which begins with a checkpoint, and commits what they hold to the store.
+  private func fillSegments(_ lab: Lab, _ numbers: Range<Int>) async throws {
+    var random = SplitMix64(seed: UInt64(numbers.lowerBound))
+    for number in numbers {
+      let noise = (0..<12_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+      let key = try CacheKey("k:\(number)")
+      _ = try await lab.run { try await $0.set(noise, for: key) }
+      _ = try await lab.run { try await $0.settle() }
+    }
   }
 }

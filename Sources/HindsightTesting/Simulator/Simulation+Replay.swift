@@ -59,6 +59,11 @@ extension Simulation {
     if attempt?.isSalvage == true {
       // It may have stopped before it wrote anything.
       guard let base = salvagedFrom() else { return }
+      // What was there then, nobody remembers where a salvage has been untold since.
+      if base < untoldBefore {
+        isSalvageUntold = true
+        return
+      }
       attempt?.after = base
     }
     guard var left = leftByOpening(last) else { return }
@@ -113,7 +118,8 @@ extension Simulation {
     if snapshot.isOrderKnown { snapshot.model.reopen(attempt.settings.limits, at: attempt.least) }
     snapshot.digest = nil
     snapshot.mayLack = isDamaged || isStoreDamaged
-    snapshot.at = attempt.least
+    // A salvage that stopped behind its gap has told no later time than what it came back to.
+    if !attempt.isSalvage { snapshot.at = attempt.least }
     snapshot.boot = attempt.lastBoot
     snapshot.bootID = attempt.bootID
     return snapshot
