@@ -135,7 +135,7 @@ struct SimulatorFindingsTests {
     try await lab.end()
   }
 
-  @Test("values found lost by an opening that fails before the journal says so are found lost again")
+  @Test("what an opening found lost that then failed is found lost again, until the journal says so")
   func lostUntilTold() async throws {
     for skipped in 0... {
       let injector = FaultInjector(seed: 1)
