@@ -135,7 +135,7 @@ struct SimulatorFindingsTests {
     try await lab.end()
   }
 
-  @Test("what an opening found lost that then failed is found lost again, until the journal says so")
+  @Test("what an opening found lost and could not tell the journal is found lost again")
   func lostUntilTold() async throws {
     for skipped in 0... {
       let injector = FaultInjector(seed: 1)
