@@ -12,15 +12,13 @@ final class ScenarioTarget {
 
   private let storage = SimulatedStorage()
   private let clock = ManualClock()
-  private let directory: URL
+  private let directory: TemporaryDirectory
   private var configuration = CacheConfiguration()
   private var scheduler = ManualScheduler()
   private var cache: TextCache?
 
   init() throws {
-    directory = FileManager.default.temporaryDirectory
-      .appendingPathComponent("hindsight-scenario-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    directory = try TemporaryDirectory("scenario")
     configuration.clock = clock
     configuration.sweepInterval = nil
     configuration.syncInterval = nil
@@ -74,10 +72,7 @@ final class ScenarioTarget {
     return (sequence, digest)
   }
 
-  func end() async throws {
-    try await close()
-    try FileManager.default.removeItem(at: directory)
-  }
+  func end() async throws { try await close() }
 
   // MARK: Commands
 

@@ -1,12 +1,13 @@
 import Foundation
+import HindsightTesting
 import Testing
 
 /// Streams of any size, with any keys, values and TTLs: each is measured, or refused by name.
 @Suite("bench: streams")
 struct BenchStreamTests {
-  private let scratch: Scratch
+  private let scratch: TemporaryDirectory
 
-  init() throws { scratch = try Scratch() }
+  init() throws { scratch = try TemporaryDirectory() }
 
   private func write(_ name: String, _ lines: [String]) throws {
     try Data(lines.map { $0 + "\n" }.joined().utf8)

@@ -1,4 +1,5 @@
 import Foundation
+import HindsightTesting
 import Testing
 
 @Suite("bench")
@@ -18,7 +19,7 @@ struct BenchTests {
 
   @Test("the streams give every figure, and what they leave behind is checked")
   func figures() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let input = try streams(in: scratch.path)
     let result = try Command.run(["bench", "--input", input, "--budget", "0.02", "--json"])
     #expect(result.status == 0, "\(result.errors)")
@@ -45,7 +46,7 @@ struct BenchTests {
 
   @Test("peer rows have four fields, and standard output has nothing else")
   func peerRows() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let input = try streams(in: scratch.path)
     let result = try Command.run(
       ["bench", "--input", input, "--only", "memory", "--peer-rows"])
@@ -78,7 +79,7 @@ struct BenchTests {
 
   @Test("a line that is none is named")
   func badLine() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let path = scratch.path + "/sets.tsv"
     try Data("set\tk:a\t60\t1\nset\tk:b\n".utf8).write(to: URL(fileURLWithPath: path))
     let result = try Command.run(["bench", "--input", path])
@@ -87,7 +88,7 @@ struct BenchTests {
 
   @Test("what was measured before a failure is printed with it")
   func failure() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let input = try streams(in: scratch.path)
     let command = try Command(
       ["bench", "--input", input, "--only", "memory", "--json"],
@@ -126,7 +127,7 @@ struct BenchTests {
 
   @Test("PEERS_BUDGET must be a number", arguments: ["abc", "inf", "-1"])
   func wrongBudget(_ text: String) throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let input = try streams(in: scratch.path)
     let command = try Command(
       ["bench", "--input", input, "--only", "memory"], limits: "export PEERS_BUDGET=\(text)")
@@ -136,7 +137,7 @@ struct BenchTests {
 
   @Test("a signal leaves no directory behind", arguments: [SIGINT, SIGTERM])
   func signalled(_ number: Int32) throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let input = try streams(in: scratch.path)
     let work = scratch.path + "/work"
     let command = try Command(

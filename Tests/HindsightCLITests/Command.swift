@@ -80,28 +80,6 @@ struct Command {
   }
 }
 
-/// A directory of a test's own, removed at its end.
-final class Scratch {
-  let path: String
-
-  init() throws {
-    path =
-      FileManager.default.temporaryDirectory
-      .appendingPathComponent("hindsight-cli-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit {
-    do {
-      try FileManager.default.removeItem(atPath: path)
-    } catch {
-      Issue.record("\(path) can't be removed: \(error)")
-    }
-  }
-
-  var cache: String { path + "/cache" }
-}
-
 /// A reply of `exec`.
 func json(_ line: String) throws -> [String: Any] {
   try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])

@@ -1,11 +1,12 @@
 import Foundation
+import HindsightTesting
 import Testing
 
 @Suite("The command line")
 struct CommandTests {
   @Test("T040.15 a value survives into a new process, one command at a time")
   func oneOff() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let set = try Command.run(
       ["set", scratch.cache, "PyPI", "-p", "My_Package", #"{"n":1}"#, "--reason", "why"])
     #expect(set.status == 0 && set.lines == ["set as event 2"])
@@ -40,7 +41,7 @@ struct CommandTests {
 
   @Test("a value is printed as JSON that means the same, on one line")
   func printedValue() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let value = "{\n  \"a\":\t\"x\u{200D}y\u{202E}z\"\r\n}"
     #expect(try Command.run(["set", scratch.cache, "a:b", value]).status == 0)
     let get = try Command.run(["get", scratch.cache, "a:b"])
@@ -50,7 +51,7 @@ struct CommandTests {
 
   @Test("an argument that is not UTF-8 is refused with code 2, not changed into another")
   func brokenArgument() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     // The shell adds it behind the others: Foundation's arguments are Unicode.
     let command = try Command(["get", scratch.cache], limits: #"set -- "$@" "$(printf 'a\377')""#)
     let result = try command.end()
@@ -60,7 +61,7 @@ struct CommandTests {
 
   @Test("exec answers every line in order, and goes on after bad ones")
   func exec() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     // The sweeper would be faster than the cleanup at times.
     let result = try Command.run(
       ["exec", "--cache", scratch.cache, "--sweep-interval", "0"],
@@ -97,7 +98,7 @@ struct CommandTests {
 
   @Test("S040 a second writer is told who has the cache; readers are welcome")
   func locked() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let holder = try Command(["exec", "--cache", scratch.cache])
     try holder.send([#"{"op":"set","key":"a:b","value":1}"#])
     #expect(holder.receive(1).count == 1)
@@ -112,7 +113,7 @@ struct CommandTests {
 
   @Test("exit codes: 1 a failed check, 2 wrong usage, 3 no journal to open")
   func exitCodes() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let scenario = scratch.path + "/wrong.scenario"
     try "set a:b 1\nget a:b -> miss\n".write(toFile: scenario, atomically: true, encoding: .utf8)
     let mismatch = try Command.run(["run", scenario])
@@ -124,7 +125,7 @@ struct CommandTests {
 
   @Test("one scenario that can't be run is named with its line, and the others are run")
   func scenarios() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     func file(_ name: String, _ text: String) throws -> String {
       let path = scratch.path + "/" + name
       try text.write(toFile: path, atomically: true, encoding: .utf8)
@@ -157,7 +158,7 @@ struct CommandTests {
     "where no file may become as large as a segment, opening says so with code 3",
     arguments: [true, false])
   func fullDisk(isExec: Bool) throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let command = try Command(
       isExec ? ["exec", "--cache", scratch.cache] : ["set", scratch.cache, "a:b", "1"],
       limits: "ulimit -f 2048")
@@ -169,7 +170,7 @@ struct CommandTests {
 
   @Test("damage: refused with code 3, named by verify with code 1, cut out by repair")
   func damage() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let sets = (0..<200).map { #"{"op":"set","key":"k:\#($0)","value":"\#($0)"}"# }
     for line in [sets.prefix(100), sets.suffix(100)] {
       #expect(try Command.run(["exec", "--cache", scratch.cache], input: Array(line)).status == 0)

@@ -1,11 +1,12 @@
 import Foundation
+import HindsightTesting
 import Testing
 
 /// Short runs of the tools that kill and load for hours elsewhere.
 @Suite("S040 real crashes")
 struct CrashToolTests {
   private func crash(_ arguments: [String]) throws -> [String: Any] {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let command = try Command(
       ["--scratch", scratch.path, "--json"] + arguments, tool: "crash-test")
     let result = try command.end()
@@ -59,7 +60,7 @@ struct CrashToolTests {
 
   @Test("a part asked for by name must run; by default, one may be left out")
   func skipped() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let run = ["--scratch", scratch.path, "--kills", "1", "--seed", "5"]
     let power = try Command(
       run + ["--parts", "power"], tool: "crash-test", limits: "PATH=/nonexistent"
@@ -71,7 +72,7 @@ struct CrashToolTests {
 
   /// Runs crash-test on another program in the place of `hindsight`.
   private func crashTest(
-    _ scratch: Scratch, parts: String, kills: Int, hindsight: String
+    _ scratch: TemporaryDirectory, parts: String, kills: Int, hindsight: String
   ) throws -> Command.Result {
     try Command(
       [
@@ -85,7 +86,7 @@ struct CrashToolTests {
     "a cache that refuses what it could do is found out",
     arguments: ["EIO", "ENOSPC"])
   func refusing(error: String) throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     // One that goes on in memory would refuse little.
     let script = """
       for a; do shift; [ "$a" = --continue-in-memory ] || set -- "$@" "$a"; done
@@ -99,7 +100,7 @@ struct CrashToolTests {
 
   @Test("what a loss on a small disk left is kept")
   func evidence() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let losing = try wrapper("rm -f \"$3\"/*; exec HINDSIGHT \"$@\"", in: scratch)
     let result = try crashTest(scratch, parts: "disk", kills: 1, hindsight: losing)
     #expect(result.status == 1, "\(result.output)")
@@ -112,7 +113,7 @@ struct CrashToolTests {
 
   @Test("the line that a loss prints repeats the part that found it, alone")
   func again() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let losing = try wrapper(
       "[ -z \"$HINDSIGHT_FAILPOINTS\" ] || rm -f \"$3\"/*; exec HINDSIGHT \"$@\"", in: scratch)
     let first = try Command(
@@ -135,7 +136,7 @@ struct CrashToolTests {
 
   @Test("a failpoint that never fires is no success")
   func neverFired() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let deaf = try wrapper("unset HINDSIGHT_FAILPOINTS; exec HINDSIGHT \"$@\"", in: scratch)
     let result = try Command(
       [
@@ -157,7 +158,7 @@ struct CrashToolTests {
   }
 
   /// A program that stands in for `hindsight`, which it calls HINDSIGHT.
-  private func wrapper(_ script: String, in scratch: Scratch) throws -> String {
+  private func wrapper(_ script: String, in scratch: TemporaryDirectory) throws -> String {
     let path = scratch.path + "/wrapper"
     let hindsight = Command.executable("hindsight").path
     try "#!/bin/sh\n\(script.replacing("HINDSIGHT ", with: hindsight + " "))\n".write(
@@ -188,7 +189,7 @@ struct CrashToolTests {
   }
 
   private func lyingRun(seed: Int) throws -> Command.Result {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let liar = try wrapper("exec HINDSIGHT \"$@\" --acknowledge enqueued", in: scratch)
     let command = try Command(
       [
@@ -209,7 +210,7 @@ struct CrashToolTests {
     "a few seconds at full speed stay within every limit",
     .disabled(if: keepsFreedMemory, "the address sanitizer keeps what is freed"))
   func soak() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let command = try Command(
       ["--minutes", "0.05", "--seed", "5", "--cache", scratch.cache, "--json"], tool: "soak")
     let result = try command.end()

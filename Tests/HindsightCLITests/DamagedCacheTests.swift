@@ -6,8 +6,8 @@ import Testing
 @Suite("S040 the command line and damaged caches")
 struct DamagedCacheTests {
   /// Three segments with checkpoints, closed with one of the end inside the last segment.
-  private func made() throws -> Scratch {
-    let scratch = try Scratch()
+  private func made() throws -> TemporaryDirectory {
+    let scratch = try TemporaryDirectory()
     var random = SplitMix64(seed: 3)
     let lines = (0..<84).flatMap { number in
       let noise = Data((0..<4_500).map { _ in UInt8.random(in: 0...255, using: &random) })
@@ -28,12 +28,12 @@ struct DamagedCacheTests {
     return scratch
   }
 
-  private func url(_ scratch: Scratch, _ name: String) -> URL {
+  private func url(_ scratch: TemporaryDirectory, _ name: String) -> URL {
     URL(fileURLWithPath: scratch.cache + "/" + name)
   }
 
   private func change(
-    _ scratch: Scratch, _ name: String, _ body: (inout Data) throws -> Void
+    _ scratch: TemporaryDirectory, _ name: String, _ body: (inout Data) throws -> Void
   ) throws {
     var bytes = try Data(contentsOf: url(scratch, name))
     try body(&bytes)

@@ -1,3 +1,4 @@
+import HindsightTesting
 import Testing
 
 @testable import HindsightCLI
@@ -7,7 +8,7 @@ import Testing
 struct ExecLinesTests {
   @Test("with several writers, what is about no single key waits for all lines before it")
   func writers() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     var lines: [String] = []
     for round in 0..<10 {
       lines += (0..<30).map { #"{"op":"set","key":"k:\#($0)","value":\#(round)}"# }

@@ -1,4 +1,5 @@
 import Foundation
+import HindsightTesting
 import Testing
 
 /// Caches that somebody else prepared, or wants to get at.
@@ -29,7 +30,7 @@ struct HostileTests {
 
   @Test("every file is 0600 and the directory 0700, whatever the umask", arguments: ["000", "777"])
   func umasks(mask: String) throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     // Killed in the middle, so that the log and its index are there; then repaired, so that there
     // are files kept aside.
     let command = try Command(["exec", "--cache", scratch.cache], limits: "umask \(mask)")
@@ -62,7 +63,7 @@ struct HostileTests {
 
   @Test("a journal damaged at its beginning is refused, not left aside for the store alone")
   func damagedBeginning() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     for _ in 0..<2 { #expect(try Command.run(["set", scratch.cache, "a:b", "1"]).status == 0) }
     let segment = URL(fileURLWithPath: scratch.cache + "/00000001.journal")
     var bytes = try Data(contentsOf: segment)
@@ -77,7 +78,7 @@ struct HostileTests {
   @Test("an impostor is refused with its kind, code 3 or 1, nothing changed, nothing hangs")
   func impostors() throws {
     for name in ["00000001.journal", "lock", "store.sqlite", "store.sqlite-wal"] {
-      let scratch = try Scratch()
+      let scratch = try TemporaryDirectory()
       #expect(try Command.run(["set", scratch.cache, "a:b", "1"]).status == 0)
       let place = scratch.cache + "/" + name
       let victim = scratch.path + "/victim"
@@ -94,7 +95,7 @@ struct HostileTests {
       #expect(try Command.run(["count", scratch.cache]).status == 3, "\(name)")
       #expect(try Command.run(["verify", scratch.cache]).status == 1, "\(name)")
     }
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     #expect(try Command.run(["set", scratch.cache, "a:b", "1"]).status == 0)
     #expect(symlink(scratch.cache, scratch.path + "/link") == 0)
     for command in ["count", "verify", "events"] {
@@ -105,7 +106,7 @@ struct HostileTests {
 
   @Test("nothing from a journal can steer a terminal; JSON stays one line that means the same")
   func terminal() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let text = Self.hostile
     let key = "pypi:" + text
     // Raw in the value: JSON forbids only the characters below 0x20.

@@ -1,4 +1,5 @@
 import Foundation
+import HindsightTesting
 import Testing
 
 /// Real processes, really killed. The seeds are fixed; the moments are not.
@@ -17,7 +18,7 @@ struct KillTests {
   @Test(
     "nothing acknowledged is lost, and verify passes", arguments: ["written", "durable"])
   func kill(level: String) throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     var seed: UInt64 = level == "written" ? 1 : 2
     var known = [Known](repeating: Known(), count: 50)
     var value = 0
@@ -53,7 +54,7 @@ struct KillTests {
     #expect(verified.status == 0, "\(verified.output)")
   }
 
-  private func check(_ known: inout [Known], _ scratch: Scratch) throws {
+  private func check(_ known: inout [Known], _ scratch: TemporaryDirectory) throws {
     let gets = known.indices.map { #"{"op":"get","key":"k:\#($0)"}"# }
     let result = try Command.run(
       ["exec", "--cache", scratch.cache, "--memory-entries", "10"], input: gets)
@@ -73,7 +74,7 @@ struct KillTests {
 
   @Test("the demo's child goes on in a cache that is one batch further than it was told")
   func demoAhead() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     // An answer that is first given in the batch which the killed child did and didn't report.
     var lines = ["=\tpypi\ta\t{\"n\":1}"] + (0..<32).map { "\($0)\tpypi\ta" }
     lines += ["1000\tpypi\ta", "=\tpypi\tb\t{\"n\":2}", "1001\tpypi\tb", "500000\tpypi\ta"]
@@ -98,7 +99,7 @@ struct KillTests {
     "a demo that fails keeps its cache, and says where",
     .disabled(if: isSanitized, "the sanitizer itself needs larger files"))
   func demoKept() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let limits = "ulimit -f 1; export TMPDIR=\(scratch.path)"
     let result = try Command(["demo", "--lookups", Self.lookups], limits: limits).end()
     #expect(result.status == 1, "\(result.output) \(result.errors)")

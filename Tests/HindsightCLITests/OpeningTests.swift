@@ -37,7 +37,7 @@ struct OpeningTests {
 
   @Test("a one-off command opens a cache as it was last opened")
   func inheritsConfiguration() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let sets = (0..<5).map { #"{"op":"set","key":"k:\#($0)","value":\#($0)}"# }
     let exec = ["exec", "--cache", scratch.cache, "--memory-entries", "3", "--store-entries", "4"]
     #expect(try Command.run(exec, input: sets).status == 0)
@@ -48,7 +48,7 @@ struct OpeningTests {
 
   @Test("exec opens a cache as it was last opened, too, and its options say otherwise")
   func execInheritsConfiguration() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let sets = (0..<1_100).map { #"{"op":"set","key":"k:\#($0)","value":\#($0)}"# }
     func exec(_ options: [String], _ lines: [String]) throws -> [String] {
       let result = try Command.run(["exec", "--cache", scratch.cache] + options, input: lines)
@@ -73,7 +73,7 @@ struct OpeningTests {
 
   @Test("S040 what a program keeps stays kept: its limits by bytes, and its history")
   func keepsLimits() async throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     var configuration = CacheConfiguration()
     configuration.memoryLimit = TierLimit(entryCountMax: 50, byteCountMax: 5_000)
     configuration.storeLimit = TierLimit(entryCountMax: 500, byteCountMax: 50_000)
@@ -98,7 +98,7 @@ struct OpeningTests {
   @Test(
     "S040 a repair keeps the limits that the cache was last opened with", arguments: [40, 3_000])
   func repairsToItsLimits(at offset: Int) async throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let limits = ["--memory-entries", "1200", "--no-store", "--segment-bytes", "65536"]
     var random = SplitMix64(seed: 1)
     let sets = (0..<2_000).map { number in
@@ -130,7 +130,7 @@ struct OpeningTests {
   /// A program that meets a value of another coder removes it; one that only looks must not.
   @Test("S041 values that a program keeps its own way are shown, and stay as they are")
   func foreignValues() async throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let keys = [try CacheKey("k:text"), try CacheKey("k:noise")]
     let values = [Array("kept raw".utf8), [0, 0xFF, 0x0A]]
     try await withCache(at: scratch.cache, coder: .bytes) { cache in
@@ -151,7 +151,7 @@ struct OpeningTests {
 
   @Test("commands that only look or remove make no cache where there is none: code 3")
   func noCache() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let empty = scratch.path + "/empty"
     try FileManager.default.createDirectory(atPath: empty, withIntermediateDirectories: false)
     for command in [["get"], ["count"], ["stats"], ["invalidate"], ["clear"], ["repair"]] {
@@ -172,7 +172,7 @@ struct OpeningTests {
 
   @Test("what an opening dropped is said once: on standard error, or by stats")
   func saysWhatWasDropped() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let byteCount = try tear(scratch.cache)
     let count = try Command.run(["count", scratch.cache])
     #expect(count.status == 0 && count.lines == ["memory 1, store 0"])
@@ -181,7 +181,7 @@ struct OpeningTests {
     #expect(dropped.1 == "\(byteCount)")
     #expect(try Command.run(["count", scratch.cache]).errors.isEmpty)
 
-    let other = try Scratch()
+    let other = try TemporaryDirectory()
     let otherByteCount = try tear(other.cache)
     let stats = try Command.run(["stats", other.cache])
     #expect(stats.status == 0 && stats.errors.isEmpty, "\(stats.errors)")
@@ -194,7 +194,7 @@ struct OpeningTests {
     "S041 what a first opening that failed left behind is opened with a journal",
     arguments: ["kill", "error:ENOSPC"])
   func failedFirstOpening(action: String) throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let failing = "export HINDSIGHT_FAILPOINTS=segment.create.before:1:\(action)"
     let command = try Command(["exec", "--cache", scratch.cache], limits: failing)
     #expect(try command.end().status != 0)
@@ -208,7 +208,7 @@ struct OpeningTests {
 
   @Test("a store that is no store of ours is no reason to go without a journal")
   func foreignStore() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     try FileManager.default.createDirectory(
       atPath: scratch.cache, withIntermediateDirectories: false)
     try Data("no database".utf8).write(to: URL(fileURLWithPath: scratch.cache + "/store.sqlite"))
@@ -218,7 +218,7 @@ struct OpeningTests {
 
   @Test("a cache without a journal goes on without one, also when it is empty")
   func withoutJournal() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let set = ["set", scratch.cache, "a:b", "1"]
     #expect(try Command.run(set + ["--no-journal"]).status == 0)
     #expect(try Command.run(["get", scratch.cache, "a:b"]).lines == ["1"])
@@ -231,7 +231,7 @@ struct OpeningTests {
 
   @Test("a file that merely ends in .journal is no journal: no command takes it for one")
   func foreignFile() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     try FileManager.default.createDirectory(
       atPath: scratch.cache, withIntermediateDirectories: true)
     try Data("notes".utf8).write(to: URL(fileURLWithPath: scratch.cache + "/notes.journal"))

@@ -1,4 +1,5 @@
 import Foundation
+import HindsightTesting
 import Testing
 
 @Suite("Standard output and standard error that can't be written")
@@ -33,7 +34,7 @@ struct OutputTests {
 
   @Test("standard input that somebody made non-blocking is waited for")
   func nonblockingInput() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let command = try Command(
       ["exec", "--cache", scratch.cache], inputBlocks: false)
     // Nothing is there yet when it looks first.
@@ -50,7 +51,7 @@ struct OutputTests {
     "S040 no room for the output, or none at all: one line says so, with code 1",
     arguments: ["exec >/dev/full", "exec >&-"])
   func noOutput(redirection: String) throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let cache = scratch.cache
     #expect(try Command.run(["set", cache, "a:b", "1"]).status == 0)
     let said = "hindsight: standard output can't be written: \(Self.reasons[redirection]!)\n"
@@ -71,7 +72,7 @@ struct OutputTests {
 
   @Test("S040 nobody reads exec's replies any more: the cache is closed")
   func execUnread() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let result = try runUnread(
       ["exec", "--cache", scratch.cache], input: [#"{"op":"set","key":"a:b","value":1}"#])
     #expect(result.status == 1)
@@ -81,7 +82,7 @@ struct OutputTests {
 
   @Test("nobody reads the history any more, and the signal that says so is ignored")
   func eventsUnread() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     #expect(try Command.run(["set", scratch.cache, "a:b", "1"]).status == 0)
     let result = try runUnread(["events", scratch.cache], limits: "trap '' PIPE")
     #expect(result.status == 1)
@@ -92,7 +93,7 @@ struct OutputTests {
     "without standard error the rest goes on, and no file is written in its place",
     arguments: ["exec 2>/dev/full", "exec 2>&-", "exec <&- 2>&-"])
   func noErrors(redirection: String) throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let cache = scratch.cache
     #expect(try Command.run(["set", cache, "a:b", "1"]).status == 0)
     let hit = try run(["get", cache, "a:b"], redirection)

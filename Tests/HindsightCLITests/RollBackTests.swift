@@ -34,7 +34,7 @@ struct RollBackTests {
 
   @Test("a rename that a kill forestalled is no error", arguments: [true, false])
   func renamed(isLast: Bool) throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let directory = scratch.path + "/cache"
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     try Data(old).write(to: URL(fileURLWithPath: directory + "/1.journal.tmp"))
@@ -61,7 +61,7 @@ struct RollBackTests {
   private func afterLoss(
     seed: UInt64, now: [UInt8], _ record: (UInt64) -> [UInt8]
   ) throws -> [UInt8] {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let directory = scratch.path + "/cache"
     let file = URL(fileURLWithPath: directory + "/store.sqlite-wal")
     let log = URL(fileURLWithPath: scratch.path + "/shim.log")

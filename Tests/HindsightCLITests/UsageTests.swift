@@ -1,4 +1,5 @@
 import Foundation
+import HindsightTesting
 import Testing
 
 @Suite("Messages about what was asked for")
@@ -12,7 +13,7 @@ struct UsageTests {
 
   @Test("a negative number is an option's value, and the message is about it")
   func negativeNumbers() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let cache = scratch.cache
     for option in ["--ttl", "--memory-ttl", "--store-ttl"] {
       #expect(try refusal(["set", cache, "a:b", "1", option, "-5"]).contains("invalidTTL"))
@@ -45,7 +46,7 @@ struct UsageTests {
 
   @Test("what is found while a command runs comes without the usage of all commands")
   func noUsage() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     #expect(
       try refusal(["set", scratch.cache, "a:b", "{"]).hasPrefix("hindsight: the value is no JSON"))
     #expect(!(try refusal(["set", scratch.cache, "a:b", "{"]).contains("Usage:")))
@@ -54,7 +55,7 @@ struct UsageTests {
 
   @Test("scenarios may come from a device or a pipe; what can't be read is said as it is")
   func scenarioFiles() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     #expect(try Command.run(["run", "/dev/null"]).status == 0)
     let piped = try Command.run(["run", "/dev/stdin"], input: ["set a:b 1", "get a:b -> miss"])
     #expect(piped.status == 1 && piped.output.hasPrefix("/dev/stdin:2: expected miss"))
@@ -69,7 +70,7 @@ struct UsageTests {
 
   @Test("a stream that bench can't use is named with its line, before anything is measured")
   func benchStreams() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let path = scratch.path + "/sets.tsv"
     func refusal(of line: String) throws -> String {
       try "set\ta:b\t60\t1\n\n\(line)\n".write(toFile: path, atomically: true, encoding: .utf8)
@@ -88,7 +89,7 @@ struct UsageTests {
 
   @Test("a demo of no lookups is refused")
   func emptyDemo() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let path = scratch.path + "/lookups.tsv"
     try Data().write(to: URL(fileURLWithPath: path))
     #expect(try refusal(["demo", "--lookups", path]) == "hindsight: \(path) has no lookups\n")
@@ -97,7 +98,7 @@ struct UsageTests {
 
   @Test("standard input that can't be read is said in the system's words, with code 1")
   func noInput() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     for (redirection, reason) in [
       ("exec </tmp", "Is a directory"), ("exec <&-", "Bad file descriptor"),
     ] {

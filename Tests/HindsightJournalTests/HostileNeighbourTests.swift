@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import HindsightTesting
 import Testing
 
 @testable import HindsightJournal
@@ -8,23 +9,11 @@ import Testing
 @Suite("S040 hostile neighbours of the journal", .serialized)
 struct HostileNeighbourTests {
   private final class Place {
-    let parent: String
-    var path: String { parent + "/cache" }
+    private let directory: TemporaryDirectory
+    var parent: String { directory.path }
+    var path: String { directory.cache }
 
-    init() throws {
-      parent =
-        FileManager.default.temporaryDirectory
-        .appendingPathComponent("hindsight-neighbour-\(UUID().uuidString)").path
-      try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
-    }
-
-    deinit {
-      do {
-        try FileManager.default.removeItem(atPath: parent)
-      } catch {
-        Issue.record("\(parent) can't be removed: \(error)")
-      }
-    }
+    init() throws { directory = try TemporaryDirectory() }
 
     func status(_ name: String = "") -> stat {
       var status = stat()

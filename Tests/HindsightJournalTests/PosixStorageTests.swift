@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import HindsightCore
+import HindsightTesting
 import Testing
 
 @testable import HindsightJournal
@@ -8,25 +9,6 @@ import Testing
 /// The one shell around the file system.
 @Suite("S040 files")
 struct PosixStorageTests {
-  private final class Scratch {
-    let path: String
-
-    init() throws {
-      path =
-        FileManager.default.temporaryDirectory
-        .appendingPathComponent("hindsight-files-\(UUID().uuidString)").path
-      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit {
-      do {
-        try FileManager.default.removeItem(atPath: path)
-      } catch {
-        Issue.record("\(path) can't be removed: \(error)")
-      }
-    }
-  }
-
   private func mode(_ path: String) -> mode_t {
     var status = stat()
     #expect(stat(path, &status) == 0)
@@ -35,7 +17,7 @@ struct PosixStorageTests {
 
   @Test("the directory is 0700 and files are 0600")
   func modes() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let path = scratch.path + "/cache"
     let storage = try PosixStorage(path: path)
     try storage.create("00000001.journal").close()
@@ -53,7 +35,7 @@ struct PosixStorageTests {
   }
 
   private static func changeWorkingDirectory() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     for name in ["a", "b"] {
       try FileManager.default.createDirectory(
         atPath: scratch.path + "/" + name, withIntermediateDirectories: true)
@@ -76,7 +58,7 @@ struct PosixStorageTests {
 
   @Test("a symlink, a FIFO or a directory in place of a file is refused, without hanging")
   func impostors() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let path = scratch.path + "/cache"
     let storage = try PosixStorage(path: path)
     let secret = scratch.path + "/secret"
@@ -100,7 +82,7 @@ struct PosixStorageTests {
 
   @Test("one lock a directory, which names its holder and ends with it")
   func lock() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let storage = try PosixStorage(path: scratch.path + "/cache")
     #expect(try !storage.isLocked())
     let lock = try storage.lock()
@@ -118,7 +100,7 @@ struct PosixStorageTests {
 
   @Test("who only looks whether it is locked keeps nobody from locking it")
   func look() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let storage = try PosixStorage(path: scratch.path + "/cache")
     try storage.lock().unlock()
     // As `isLocked` holds it, in the middle of it.
@@ -139,7 +121,7 @@ struct PosixStorageTests {
 
   @Test("reads end at the file's end; writes go where they are told, also beyond it")
   func files() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let storage = try PosixStorage(path: scratch.path + "/cache")
     let file = try storage.create("a")
     try file.write([1, 2, 3], at: 0)
@@ -167,7 +149,7 @@ struct PosixStorageTests {
 
   @Test("space that was never written is passed over, and nothing that stands behind it")
   func holes() throws {
-    let scratch = try Scratch()
+    let scratch = try TemporaryDirectory()
     let storage = try PosixStorage(path: scratch.path + "/cache")
     let count: UInt64 = 8 << 20
     let offsets: [UInt64] = [0, 101, 200, 4_096, 3 << 20, 5 << 20, (5 << 20) + 3, count - 1]

@@ -1,4 +1,3 @@
-import Foundation
 import Hindsight
 import HindsightCore
 import HindsightJournal
@@ -227,12 +226,9 @@ struct GapTests {
     var stop = 1
     var outcomes: Set<String> = []
     while true {
-      let scratch = FileManager.default.temporaryDirectory
-        .appendingPathComponent("hindsight-gap-\(UUID().uuidString)").path
-      try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
-      defer { try? FileManager.default.removeItem(atPath: scratch) }
+      let scratch = try TemporaryDirectory()
       let lab = lab { $0.usesStore = hasStore }
-      if hasStore { lab.store = SQLiteStore(directory: scratch) }
+      if hasStore { lab.store = SQLiteStore(directory: scratch.path) }
       let operations = try await resume(lab, stop: stop, count: .max - stop)
       let what = "at operation \(stop)"
       lab.crash()
@@ -253,7 +249,7 @@ struct GapTests {
       }
       try await lab.end()
       let verified = Verifier(lab.storage) { () throws(StoreError) in
-        hasStore ? try StoreInspector(directory: scratch) : nil
+        hasStore ? try StoreInspector(directory: scratch.path) : nil
       }.run()
       #expect(verified.isSound, "\(what): \(verified.problems)")
       if operations < stop { break }
@@ -311,12 +307,9 @@ struct GapTests {
 
   @Test("a store that was killed inside the gap is no damage, and is reconciled")
   func storeInsideGap() async throws {
-    let scratch = FileManager.default.temporaryDirectory
-      .appendingPathComponent("hindsight-gap-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: scratch, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: scratch) }
+    let scratch = try TemporaryDirectory()
     let lab = lab { $0.usesStore = true }
-    let store = SQLiteStore(directory: scratch)
+    let store = SQLiteStore(directory: scratch.path)
     lab.store = store
     _ = try await resume(lab, stop: 0, count: 0)
     try await lab.end()
@@ -328,7 +321,7 @@ struct GapTests {
     try writer.apply([], mark: StoreMark(journalID: mark.journalID, applied: gap.first))
     writer.close()
     func verify() -> Verification {
-      Verifier(lab.storage) { () throws(StoreError) in try StoreInspector(directory: scratch) }
+      Verifier(lab.storage) { () throws(StoreError) in try StoreInspector(directory: scratch.path) }
         .run()
     }
     #expect(verify().isSound, "\(verify().problems)")

@@ -29,12 +29,11 @@ struct RecordedLookupsTests {
   func truncated() throws {
     let whole = try Data(
       contentsOf: checkout.appendingPathComponent("Fixtures/lookups/lookups.tsv.gz"))
-    let path = FileManager.default.temporaryDirectory
-      .appendingPathComponent("hindsight-lookups-\(UUID().uuidString).gz")
-    defer { unlink(path.path) }
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/lookups.gz"
     for count in [whole.count / 2, whole.count - 4] {
-      try whole.prefix(count).write(to: path)
-      let error = #expect(throws: CacheError.self) { try RecordedLookups(path: path.path) }
+      try whole.prefix(count).write(to: URL(fileURLWithPath: path))
+      let error = #expect(throws: CacheError.self) { try RecordedLookups(path: path) }
       #expect(error?.code == .system, "\(count) bytes: \(String(describing: error))")
     }
   }

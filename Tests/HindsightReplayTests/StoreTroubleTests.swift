@@ -1,4 +1,3 @@
-import Foundation
 import HindsightCore
 import HindsightJournal
 import HindsightStore
@@ -83,14 +82,12 @@ struct StoreTroubleTests {
 
   @Test("S041 a look at memory alone that finds a value that no longer decodes counts no miss")
   func undecodable() async throws {
-    let directory = FileManager.default.temporaryDirectory
-      .appendingPathComponent("hindsight-\(UUID().uuidString)").path
-    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let directory = try TemporaryDirectory()
     let key = try CacheKey("k:1")
-    try await withCache(at: directory, of: String.self) { cache in
+    try await withCache(at: directory.cache, of: String.self) { cache in
       try await cache.set("text", for: key)
     }
-    try await withCache(at: directory, of: Int.self) { cache in
+    try await withCache(at: directory.cache, of: Int.self) { cache in
       #expect(cache.memoryValue(for: key) == nil)
       #expect(cache.statistics.misses == 0)
       #expect(!cache.contains(key))

@@ -111,9 +111,8 @@ struct StoreReaderTests {
 
   @Test("readers on several threads agree with a writer that commits and checkpoints")
   func concurrency() async throws {
-    let directory = try makeDirectory()
-    defer { removeDirectory(directory) }
-    let store = SQLiteStore(directory: directory)
+    let directory = try TemporaryDirectory()
+    let store = SQLiteStore(directory: directory.path)
     let writer = try store.openWriter()
     let readers = try StoreReaders(backend: store)
     let progress = Progress()
@@ -158,7 +157,7 @@ struct StoreReaderTests {
     }
     readers.close()
     #expect(try writer.checkpoint(.truncate).walByteCount == 0)
-    #expect(try findings(directory) == [])
+    #expect(try findings(directory.path) == [])
     writer.close()
   }
 }

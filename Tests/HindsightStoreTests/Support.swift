@@ -1,15 +1,14 @@
-import Foundation
 import Glibc
 import HindsightCore
+import HindsightTesting
 import Testing
 
 @testable import HindsightStore
 
 /// Runs `body` with a directory of its own, which goes afterwards.
 func withDirectory<Result>(_ body: (String) throws -> Result) throws -> Result {
-  let directory = try makeDirectory()
-  defer { removeDirectory(directory) }
-  return try body(directory)
+  let directory = try TemporaryDirectory()
+  return try withExtendedLifetime(directory) { try body(directory.path) }
 }
 
 /// Runs `body` with a store of its own, its writer and its readers, which are closed afterwards.
@@ -18,9 +17,8 @@ func withOpenStore<Result>(
   in parent: String? = nil, inPlaceReaderCount: Int = StoreBounds.inPlaceReaderCount,
   _ body: (SQLiteStore, any StoreWriter, StoreReaders) throws -> Result
 ) throws -> Result {
-  let directory = try makeDirectory(in: parent)
-  defer { removeDirectory(directory) }
-  let store = SQLiteStore(directory: directory)
+  let directory = try TemporaryDirectory(in: parent)
+  let store = SQLiteStore(directory: directory.path)
   let writer = try store.openWriter()
   let readers = try StoreReaders(backend: store, inPlaceReaderCount: inPlaceReaderCount)
   defer {
@@ -28,21 +26,6 @@ func withOpenStore<Result>(
     writer.close()
   }
   return try body(store, writer, readers)
-}
-
-func makeDirectory(in parent: String? = nil) throws -> String {
-  let url = (parent.map { URL(fileURLWithPath: $0) } ?? FileManager.default.temporaryDirectory)
-    .appendingPathComponent("hindsight-store-\(UUID().uuidString)")
-  try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-  return url.path
-}
-
-func removeDirectory(_ directory: String) {
-  do {
-    try FileManager.default.removeItem(atPath: directory)
-  } catch {
-    Issue.record("could not remove \(directory): \(error)")
-  }
 }
 
 /// A row whose bytes follow from its origin.

@@ -3,29 +3,6 @@ import Hindsight
 import HindsightTesting
 import Testing
 
-/// A directory of a test's own, removed at its end.
-struct TemporaryDirectory: ~Copyable {
-  let path: String
-
-  init() throws {
-    path =
-      FileManager.default.temporaryDirectory
-      .appendingPathComponent("hindsight-test-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit {
-    do {
-      try FileManager.default.removeItem(atPath: path)
-    } catch {
-      Issue.record("the test's directory can't be removed: \(error)")
-    }
-  }
-
-  /// A directory for a cache, not there yet.
-  var cache: String { path + "/cache" }
-}
-
 /// Runs `body` on so many threads, all at once, and waits for them. Threads of its own:
 /// `concurrentPerform` runs one after the other where other tests have taken its threads.
 func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {

@@ -1,6 +1,7 @@
 import Foundation
 import Hindsight
 import HindsightReplay
+import HindsightTesting
 import Testing
 
 /// A program that reads the history of a cache, importing what the README says.
@@ -8,11 +9,8 @@ import Testing
 struct HistoryTests {
   @Test("a cache's directory is enough, and one that isn't there isn't made")
   func byDirectory() async throws {
-    let parent = FileManager.default.temporaryDirectory
-      .appendingPathComponent("hindsight-test-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(atPath: parent) }
-    let path = parent + "/cache"
+    let parent = try TemporaryDirectory()
+    let path = parent.cache
     #expect(throws: (any Error).self) { try EventStream(directory: path) }
     #expect(throws: (any Error).self) { try Verifier(directory: path) }
     #expect(!FileManager.default.fileExists(atPath: path))

@@ -1,5 +1,6 @@
 import Foundation
 import Hindsight
+import HindsightTesting
 import Synchronization
 import Testing
 
@@ -31,11 +32,9 @@ struct ReadmeTests {
 
   @Test("its long-running program keeps what it learned")
   func longRunning() async throws {
-    let directory = FileManager.default.temporaryDirectory
-      .appendingPathComponent("hindsight-test-\(UUID().uuidString)").path
-    defer { try? FileManager.default.removeItem(atPath: directory) }
+    let directory = try TemporaryDirectory()
     for _ in 0..<2 {
-      let packages = try await Packages(directory: directory)
+      let packages = try await Packages(directory: directory.cache)
       #expect(try await packages.package("Django")?.name == "Django")
       try await packages.close()
     }
