@@ -61,7 +61,7 @@ public final class Cache<Value: Sendable>: Sendable {
   }
 
   /// Closes the cache: everything becomes durable, the store catches up, files and threads end.
-  /// Closing it again does nothing.
+  /// Closing it again does nothing, and throws what the first time threw.
   /// - Throws: whatever kept the journal from being written to its end; without a journal, whatever
   ///   kept the store from it.
   public nonisolated(nonsending) func close() async throws(CacheError) { try await engine.close() }
@@ -131,8 +131,9 @@ public final class Cache<Value: Sendable>: Sendable {
   /// Sets a value in both tiers (S042).
   /// - Parameters:
   ///   - memoryTTL, storeTTL: how long each tier may answer with it; 0 is past at once; `nil`: the
-  ///     cache's own. What limits a value's life is `storeTTL`: a store hit brings it to memory anew, for the
-  ///     cache's own memory TTL, at most until the store's expiry.
+  ///     cache's own, and in memory no longer than a `storeTTL` that is given, also where there is no store.
+  ///     What limits a value's life is `storeTTL`, unless `memoryTTL` is longer: a store hit brings it to memory
+  ///     anew, for the cache's own memory TTL, at most until the store's expiry.
   ///   - reason: kept in the history; at most 256 UTF-8 bytes.
   ///   - acknowledgement: what to wait for; `nil`: as configured.
   /// - Returns: its place in the history: the origin of the entry.

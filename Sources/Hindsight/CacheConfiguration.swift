@@ -111,8 +111,8 @@ public struct CacheConfiguration: Sendable {
   /// the journal tells how long a cache was closed: without it, a wall clock that is set back between two
   /// openings lengthens lives by as much.
   public var usesJournal = true
-  /// What the journal records of reads: by default the order of use, but no lookup. `.lookups` records who
-  /// was answered what.
+  /// What the journal records of reads: by default the order of use, but no lookup. `.lookups` records
+  /// every lookup, and what it was answered.
   public var accessLog = AccessLog.recency
   /// What `set`, `invalidate` and `clear` wait for unless told otherwise.
   public var acknowledgement = Acknowledgement.written

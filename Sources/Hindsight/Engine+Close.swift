@@ -24,7 +24,8 @@ extension Engine {
     signalReader()
   }
 
-  /// Asks for the end and waits for it. Closing a closed cache does nothing.
+  /// Asks for the end and waits for it. Closing a closed cache does nothing, and throws what the first time
+  /// threw.
   /// - Throws: whatever kept the journal from being written to its end.
   nonisolated(nonsending) func close() async throws(CacheError) {
     requestClose()

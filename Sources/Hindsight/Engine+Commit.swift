@@ -51,8 +51,11 @@ extension Engine {
     let reading = clock.reading()
     let (sequence, step) = try locked { (state) throws(CacheError) in
       try state.checkOpen()
-      state.core.decideTouches(at: state.now(reading), into: &state.decision)
-      state.absorb(reading)
+      // Not where the journal can't be written: each flush would add to what waits for it.
+      if state.canTell {
+        state.core.decideTouches(at: state.now(reading), into: &state.decision)
+        state.absorb(reading)
+      }
       return (state.core.head.sequence, state.beginAcknowledging(level, journal, reading))
     }
     try await acknowledge(sequence, level, step)

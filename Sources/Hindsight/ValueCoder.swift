@@ -44,7 +44,8 @@ public struct ValueCoder<Value: Sendable>: Sendable {
 }
 
 extension ValueCoder where Value: Codable {
-  /// JSON with sorted keys, so that equal values have equal bytes.
+  /// JSON with sorted keys, so that equal values have equal bytes, but for what has no order and is an array in
+  /// JSON: a `Set`, a `Dictionary` whose keys are neither strings nor integers.
   public static var json: ValueCoder {
     ValueCoder(
       reserved: 1,

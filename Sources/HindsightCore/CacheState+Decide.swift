@@ -82,7 +82,8 @@ extension CacheState {
     }
     let fact = SetFact(
       sequence: head.sequence.next, at: now, coder: value.coder,
-      memoryExpiry: fits.memory ? now.adding(memoryTTL ?? rules.memoryTTL) : nil,
+      memoryExpiry: fits.memory
+        ? now.adding(memoryTTL ?? min(rules.memoryTTL, storeTTL ?? rules.memoryTTL)) : nil,
       storeExpiry: fits.store ? now.adding(storeTTL ?? rules.storeTTL) : nil)
     do {
       try apply(fact, value, into: &decision.effects)

@@ -30,7 +30,9 @@ struct Model {
     var entry = Entry(key: command.key, value: command.value, origin: origin)
     if byteCount <= opened.memoryLimit.byteCountMax ?? .max {
       makeRoom(in: .memory, byteCount, opened.memoryLimit)
-      entry.memoryExpiry = now.adding(command.memoryTTL ?? opened.memoryTTL)
+      // A life that is shortened for the store is no longer in memory, unless one says so.
+      let inherited = min(opened.memoryTTL, command.storeTTL ?? opened.memoryTTL)
+      entry.memoryExpiry = now.adding(command.memoryTTL ?? inherited)
     }
     if let limit = opened.storeLimit, byteCount <= limit.byteCountMax ?? .max {
       makeRoom(in: .store, byteCount, limit)

@@ -101,6 +101,28 @@ struct FailedSyncTests {
     #expect(try #require(lab.cache).memoryValue(for: key) == noise)
     try await lab.end()
   }
+
+  @Test("flushing again and again while the journal can't be written adds nothing to what waits")
+  func flushes() async throws {
+    let (lab, injector) = try await open()
+    let cache = try #require(lab.cache)
+    let keys = try (0..<4).map { try CacheKey("k:\($0)") }
+    for key in keys { _ = try await lab.run { try await $0.set([1], for: key) } }
+    injector.fire(.writeNoSpace, times: .max)
+    await #expect(throws: CacheError.self) {
+      try await lab.scheduler.run {
+        try await cache.set([2], for: keys[0], acknowledgement: .written)
+      }
+    }
+    let last = cache.statistics.lastSequence
+    for _ in 0..<20 {
+      for key in keys { #expect(cache.memoryValue(for: key) != nil) }
+      _ = try? await lab.scheduler.run { try await cache.flush(to: .enqueued) }
+    }
+    #expect(cache.statistics.lastSequence == last)
+    injector.setOn(false)
+    try await lab.end()
+  }
 }
 
 @Suite("S040 time that reads have seen (INV016)")

@@ -214,6 +214,30 @@ struct ConformanceTests {
     }
   }
 
+  @Test(
+    "INV016 a TTL that is given for the store alone holds in memory, too", arguments: [true, false])
+  func storeTTLAlone(usesStore: Bool) async throws {
+    var configuration = configuration(clock: clock)
+    configuration.usesStore = usesStore
+    let directory = try TemporaryDirectory()
+    try await withCache(at: directory.cache, of: Package?.self, configuration: configuration) {
+      cache in
+      let key = try pypi("no-such-package")
+      try await cache.set(nil, for: key, storeTTL: .seconds(60))
+      #expect(answer(try await cache.lookup(key))?.tier == .memory)
+      clock.advance(by: .seconds(60))
+      #expect(cache.memoryValue(for: key) == nil)
+      #expect(answer(try await cache.lookup(key)) == nil)
+      // Longer than the cache's own for memory it is not; and memory outlives the store where one says so.
+      try await cache.set(nil, for: key, storeTTL: .seconds(7_200))
+      clock.advance(by: .seconds(3_600))
+      #expect(cache.memoryValue(for: key) == nil)
+      try await cache.set(nil, for: key, memoryTTL: .seconds(120), storeTTL: .seconds(60))
+      clock.advance(by: .seconds(60))
+      #expect(answer(try await cache.lookup(key))?.tier == .memory)
+    }
+  }
+
   @Test("T040.16 the store's TTL is honoured after the memory tier's")
   func storeTTL() async throws {
     let directory = try TemporaryDirectory()

@@ -10,11 +10,15 @@ actor Packages {
   }
 
   func package(_ name: String) async throws -> Package? {
+    let key = try CacheKey(registry: "pypi", package: name)
+    if case .hit(let hit) = try await cache.lookup(key) { return hit.value }
+    let answer = try await askRegistry(name)
     do {
-      return try await lookUp(name, in: cache)
-    } catch let error as CacheError where error.code == .journalUnavailable {
-      return try await askRegistry(name)  // the disk is full, say: go on without the cache
+      try await cache.set(answer, for: key)
+    } catch {
+      print("not cached: \(error)")  // the disk is full, say: the answer is as good
     }
+    return answer
   }
 
   func close() async throws { try await cache.close() }

@@ -55,7 +55,9 @@ struct SetCommand: AsyncParsableCommand {
   @Option(parsing: .unconditional, help: "The TTL of this entry in both tiers, in seconds.")
   var ttl: Double?
 
-  @Option(name: .customLong("memory-ttl"), parsing: .unconditional, help: "… in memory.")
+  @Option(
+    name: .customLong("memory-ttl"), parsing: .unconditional,
+    help: "… in memory; by default no longer than --store-ttl.")
   var memoryTTL: Double?
 
   @Option(name: .customLong("store-ttl"), parsing: .unconditional, help: "… in the store.")

@@ -56,7 +56,7 @@ struct NapkinModel {
     var entry = Entry(key: key, value: value, origin: origin)
     if entry.byteCount <= limits.memory.byteCountMax ?? .max {
       makeRoom(in: .memory, entry.byteCount, limits.memory)
-      entry.memoryExpiry = now + (ttl.memory ?? limits.memoryTTL)
+      entry.memoryExpiry = now + (ttl.memory ?? min(limits.memoryTTL, ttl.store ?? .max))
     }
     if let limit = limits.store, entry.byteCount <= limit.byteCountMax ?? .max {
       makeRoom(in: .store, entry.byteCount, limit)
