@@ -64,10 +64,12 @@ private struct Opening {
     do throws(CacheError) {
       if !configuration.usesJournal { try Self.checkNoJournal(in: storage) }
       let store = try openStore(opened.storeLimit == nil ? nil : backend)
+      let mark = store == nil ? try unusedMark(backend) : store?.mark
       if configuration.usesJournal {
-        let mark = store == nil ? try unusedMark(backend) : store?.mark
+        if let mark { try Self.check(mark, hasJournal: Self.journalFile(in: storage) != nil) }
         return try openWithJournal(began, storage, store, mark, lock)
       }
+      if store == nil, mark != nil { throw Self.unusedStore }
       return try openWithoutJournal(began, store, lock)
     } catch {
       lock.unlock()
@@ -241,17 +243,38 @@ private struct Opening {
   /// What happened beside a journal, the next opening with it would take back: values would return that were
   /// replaced or invalidated.
   private static func checkNoJournal(in storage: any JournalStorage) throws(CacheError) {
-    let names: [String]
-    do throws(StorageError) {
-      names = try storage.list()
-    } catch {
-      throw CacheError(storage: error)
-    }
-    guard let name = names.sorted().first(where: JournalDirectory.isSegment) else { return }
+    guard let name = try journalFile(in: storage) else { return }
     throw CacheError(
       .invalidConfiguration,
       "the cache has a journal (\(name)): open it with usesJournal, or move all *.journal and "
-        + "*.checkpoint files away to go on without their history")
+        + "*.checkpoint files away and open it without one, to go on without their history")
+  }
+
+  /// The first segment or checkpoint, where there is one.
+  private static func journalFile(in storage: any JournalStorage) throws(CacheError) -> String? {
+    do throws(StorageError) {
+      return try storage.list().sorted().first(where: JournalDirectory.isJournalFile)
+    } catch {
+      throw CacheError(storage: error)
+    }
+  }
+
+  /// A journal that begins anew knows nothing of the rows of a store that was used without one: all would be
+  /// deleted.
+  private static func check(_ mark: StoreMark, hasJournal: Bool) throws(CacheError) {
+    guard !hasJournal, mark.journalID == .nobody, mark.applied > .zero else { return }
+    throw CacheError(
+      .invalidConfiguration,
+      "the cache was made without a journal: open it with usesJournal = false, or move store.sqlite* away to "
+        + "begin with an empty one")
+  }
+
+  /// What happened beside a store that nothing tells of it, the next opening with it would take back.
+  private static var unusedStore: CacheError {
+    CacheError(
+      .invalidConfiguration,
+      "the cache has a store and no journal that could tell it what happens without it: open it with usesStore, "
+        + "or move store.sqlite* away")
   }
 
   /// Without a journal the index is read from the rows, in the order of their origins.

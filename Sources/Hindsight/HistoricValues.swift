@@ -106,12 +106,12 @@ struct PromotedValues {
     }
     guard !lacking.isEmpty else { return }
     lacking.sort { $0.origin < $1.origin }
-    let reader = open(backend)
+    let reader = try open(backend)
     defer { reader?.close() }
     var wanted: [SequenceNumber: UInt64] = [:]
     for (origin, slot) in lacking {
       let expected = assembly.core.valueHash(of: slot)
-      if let row = reader.flatMap({ read($0, origin) }), XXH64.hash(row) == expected {
+      if let reader, let row = try read(reader, origin), XXH64.hash(row) == expected {
         assembly.core.updatePayload(slot) { $0.set(row) }
       } else {
         wanted[origin] = expected
@@ -126,23 +126,35 @@ struct PromotedValues {
     }
   }
 
-  private mutating func open(_ backend: (any StoreBackend)?) -> (any StoreReader)? {
+  private mutating func open(
+    _ backend: (any StoreBackend)?
+  ) throws(CacheError) -> (any StoreReader)? {
     do throws(StoreError) {
       return try backend?.openReader()
     } catch {
-      damage.append("\(error)")
+      try note(error)
       return nil
     }
   }
 
-  private mutating func read(_ reader: any StoreReader, _ origin: SequenceNumber) -> Bytes? {
+  private mutating func read(
+    _ reader: any StoreReader, _ origin: SequenceNumber
+  ) throws(CacheError) -> Bytes? {
     do throws(StoreError) {
       if case .row(let value) = try reader.read(origin: origin, mode: .mayBlock) {
         return Bytes(value)
       }
     } catch {
-      damage.append("\(error)")
+      try note(error)
     }
     return nil
+  }
+
+  /// What is damaged is lost; what can't be read just now is not.
+  private mutating func note(_ error: StoreError) throws(CacheError) {
+    guard error.remedy == .rebuild || error.remedy == .reconcile else {
+      throw CacheError(store: error)
+    }
+    damage.append("\(error)")
   }
 }

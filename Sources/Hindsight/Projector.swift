@@ -55,7 +55,8 @@ final class Projector {
         state.phase == .closing, state.closing.isJournalEnded
       )
     }
-    noteDamage()
+    // Its mark would hide what a transaction that may be committed has left.
+    if doubtful == nil { noteDamage() }
     do throws(StoreError) {
       if let lacking {
         try gather(after: lacking)

@@ -90,7 +90,9 @@ public struct CheckpointReader {
       guard header.number == number else { throw FormatError.badField("number") }
       var offset = UInt64(Format.checkpointHeaderByteCount)
       if hasConfiguration {
-        let block = try Self.block(file, &offset, BodyDecoder(), version: header.version)
+        let block = try Self.block(
+          file, &offset, BodyDecoder(), version: header.version,
+          byteCountMax: Format.configurationByteCountMax)
         var decoder = EventDecoder(block, first: SequenceNumber(1))
         guard case .opened(let opened) = try decoder.record().event, decoder.isAtEnd else {
           throw FormatError.badField("configuration")
@@ -197,7 +199,8 @@ public struct CheckpointReader {
   }
 
   private static func block(
-    _ file: any JournalFile, _ offset: inout UInt64, _ decoder: BodyDecoder, version: UInt8
+    _ file: any JournalFile, _ offset: inout UInt64, _ decoder: BodyDecoder, version: UInt8,
+    byteCountMax: Int = Format.bodyByteCountMax
   ) throws -> [UInt8] {
     let header = try file.read(at: offset, count: Format.blockHeaderByteCount)
     guard header.count == Format.blockHeaderByteCount else { throw FormatError.truncated }
@@ -209,7 +212,7 @@ public struct CheckpointReader {
       guard raw == 0, checksum == header.checksum(0..<8) else { throw FormatError.headerChecksum }
       return []
     }
-    guard stored <= raw, raw <= UInt32(Format.bodyByteCountMax) else {
+    guard stored <= raw, raw <= UInt32(byteCountMax) else {
       throw FormatError.lengthOutOfBounds(UInt64(raw))
     }
     guard try file.size() >= offset + UInt64(stored) else { throw FormatError.truncated }

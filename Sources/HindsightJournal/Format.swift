@@ -131,6 +131,8 @@ enum Format {
   static let blockHeaderByteCount = 12
   /// A frame's body, inflated or stored.
   static let bodyByteCountMax = 64 << 20
+  /// A checkpoint's configuration, likewise: an `opened` event, which has 150 bytes at most.
+  static let configurationByteCountMax = 4 << 10
   /// Deflate can't do better than 1,032 to 1 (zlib's technical notes): more is a bomb.
   static let deflateRatioMax = 1_032
   /// What a flush ends with (an empty stored block); left out of a body.

@@ -153,6 +153,14 @@ struct FrameReader {
     var found = Aftermath()
     var reader = self
     reader.readAhead = Self.readAhead
+    if reader.dataEnd == nil { reader.dataEnd = try file.dataEnd(from: offset) }
+    // The bad place may itself be a whole header, whose body isn't.
+    let here = try reader.bytes(at: offset, count: Format.frameHeaderByteCount)
+    if here.count == Format.frameHeaderByteCount,
+      let header = reader.header(at: Int(offset - reader.bufferOffset))
+    {
+      found.highest = header.last
+    }
     while let header = try reader.skipDamage() {
       found.durable = max(found.durable, header.durable)
       found.highest = max(found.highest, header.last)

@@ -103,6 +103,11 @@ public struct JournalRecovery {
       for name in directory.leftovers { try storage.remove(name) }
     }
     if directory.isEmpty, directory.checkpoints.isEmpty {
+      if let store, store.id != .nobody, store.applied > .zero {
+        throw .structure(
+          file: FileName.segment(1),
+          "the journal is missing, but the store has applied event \(store.applied) of it")
+      }
       sink.begin()
       return try DamageError.wrap { () throws(StorageError) in try create() }
     }

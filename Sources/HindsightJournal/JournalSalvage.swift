@@ -198,6 +198,7 @@ struct JournalSalvage {
       report.quarantined.append(try Quarantine.copy(file, of: name, from: 0, storage).name)
     }
     let gap = gap(after: end, files, sink)
+    if gap == nil { report.untoldGap = end.untoldGap }
     let segment = try JournalWriter.createSegment(
       storage, options, id, number: number, follows: end.last, frames: gap.map { [$0] } ?? [])
     let keptNumbers = Set(kept.map(\.header.number) + [number])

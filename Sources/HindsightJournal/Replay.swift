@@ -236,7 +236,10 @@ public struct JournalReplay {
         reader.header.gapFirst == end.last.next, head.sequence == follows ?? head.sequence
       else { continue }
       // Looked through first: where it is damaged, the sink still has what comes before the gap.
-      try reader.forEachEntry(hashSeed: sink.hashSeed) { _, _ in }
+      _ = try reader.forEachEntry(
+        hashSeed: sink.hashSeed,
+        read: { (count) throws(StateError) in try sink.spend(ReplayWork(storedByteCount: count)) },
+        body: { _, _ in })
       sink.begin()
       try restore(reader, sink, &end)
       return true
@@ -324,8 +327,13 @@ public struct JournalReplay {
         offset: frame.offset, first: frame.header.first, follows: end.last,
         encoding: frame.header.encoding))
     guard isNew else { return true }
-    // Beyond where its successor continues, a segment is void.
-    if let successor, last > successor.header.follows { return false }
+    // Up to where its successor continues it has been read; a frame across that place is no part of this history.
+    if let successor, last > successor.header.follows {
+      throw .structure(
+        file: successor.name,
+        "it continues after \(successor.header.follows), but \(segment.name) goes on from \(end.last) to \(last) "
+          + "at offset \(frame.offset)")
+    }
     var offset = frame.offset
     let before = (end.last, end.at, end.isClosed, end.recordCount, end.untoldGap)
     do throws(StateError) {

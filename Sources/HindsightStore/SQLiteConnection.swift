@@ -105,6 +105,11 @@ final class SQLiteConnection {
     if let handle { sqlite3_busy_timeout(handle, milliseconds) }
   }
 
+  /// Whoever closes last leaves the log as it is, for the next opening, which checks each frame of it.
+  func keepLogAtClose() {
+    if let handle { _ = hindsight_keep_log_at_close(handle) }
+  }
+
   /// Finalizes the statements and closes. Again: nothing.
   func close() {
     guard let handle else { return }

@@ -26,6 +26,8 @@ final class SQLiteStoreReader: StoreReader {
   /// Gives up the snapshot, if one is kept. Waits for a read that is under way.
   func endSnapshot() { state.withLock { $0.endSnapshot() } }
 
+  func keepLogAtClose() { state.withLock { $0.connection.keepLogAtClose() } }
+
   func close() {
     state.withLock {
       $0.endSnapshot()

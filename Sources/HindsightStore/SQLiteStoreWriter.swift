@@ -38,7 +38,12 @@ final class SQLiteStoreWriter: StoreWriter {
 
   func checkpoint(_ kind: CheckpointKind) throws(StoreError) -> CheckpointOutcome {
     try state.withLock { (state) throws(StoreError) in
-      try gate.withoutSnapshots { () throws(StoreError) in try state.checkpoint(kind) }
+      do throws(StoreError) {
+        return try gate.withoutSnapshots { () throws(StoreError) in try state.checkpoint(kind) }
+      } catch {
+        if error.isSyncFailure { gate.keepLogAtClose() }
+        throw error
+      }
     }
   }
 

@@ -30,6 +30,11 @@ final class SnapshotGate: Sendable {
   /// To be called after each commit, before anyone is told of it.
   func noteCommit() { commitCount.add(1, ordering: .releasing) }
 
+  /// A sync has failed: no reader that closes last may move the log.
+  func keepLogAtClose() {
+    for reader in readers.withLock({ $0.compactMap(\.reader) }) { reader.keepLogAtClose() }
+  }
+
   /// Runs `body` while no reader keeps a snapshot longer than its read.
   func withoutSnapshots<Result>(
     _ body: () throws(StoreError) -> Result

@@ -15,8 +15,8 @@ public protocol StoreBackend: Sendable {
   /// - Throws: as `openWriter()`.
   func openReader() throws(StoreError) -> any StoreReader
 
-  /// The mark of a store that none of this backend's connections has open, without making or changing
-  /// anything.
+  /// The mark of a store that none of this backend's connections has open, without making a database or changing
+  /// one. (Where a process was killed, SQLite may make its index of the log anew.)
   ///
   /// - Returns: `nil` where there is no store, or a fresh one.
   /// - Throws: as `openWriter()`.
@@ -49,8 +49,8 @@ public protocol StoreWriter: AnyObject, Sendable {
   /// Applies all of `operations` and sets the mark in one transaction: all or nothing. Committed
   /// afterwards, but not yet safe from a loss of power (see `checkpoint(_:)`).
   ///
-  /// - Throws: `full`, `ioError`, `busy`, `conflict`, `corrupt`: nothing was applied, and the
-  ///   connection stays usable.
+  /// - Throws: `conflict`, `corrupt`: nothing was applied. `full`, `ioError`, `busy`: likewise, but for a commit
+  ///   that failed at its very end, which `mark()` tells. The connection stays usable.
   func apply(_ operations: [RowOperation], mark: StoreMark) throws(StoreError)
 
   /// Makes what is committed safe from a loss of power, and moves as much of the log into the

@@ -104,7 +104,10 @@ struct WriterState {
       return CheckpointOutcome(
         synced: mark, walByteCount: log.byteCount, isBlockedByReader: !isComplete)
     } catch {
-      if error.isSyncFailure { syncFailure = error }
+      if error.isSyncFailure {
+        syncFailure = error
+        connection.keepLogAtClose()
+      }
       throw error
     }
   }

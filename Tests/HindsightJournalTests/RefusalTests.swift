@@ -308,4 +308,30 @@ struct RefusalTests {
     #expect(try entry(age: 4, memory: most + 1) == .badField("expiry"))
     #expect(try entry(age: 4, store: most + 1) == .badField("expiry"))
   }
+
+  @Test("a checkpoint's configuration that claims more than one can be is not inflated")
+  func configuration() throws {
+    let storage = SimulatedStorage()
+    let hour = Microseconds(rawValue: 3_600_000_000)
+    let opened = Opened(
+      memoryLimit: TierLimit(entryCountMax: 1), storeLimit: nil, memoryTTL: hour, storeTTL: hour,
+      accessLog: .recency, formatVersion: 2, softwareVersion: "test", bootID: 0)
+    let head = StateHead(
+      sequence: SequenceNumber(9), at: Timestamp(rawValue: 5), opened: opened, isClosed: false)
+    let header = CheckpointHeader(
+      number: 1, journalID: JournalID(high: 1, low: 2), head: head, digest: 0, entryCount: 0,
+      position: .start(of: 1), bootTime: 0)
+    let stored = RunCompressor().encode([UInt8](repeating: 0, count: 4_097)).stored
+    var bytes = header.encoded()
+    bytes.append(fixed: UInt32(stored.count))
+    bytes.append(fixed: UInt32(4_097))
+    bytes.append(fixed: stored.checksum(0..<stored.count))
+    storage.setBytes(bytes + stored, of: header.name)
+    #expect {
+      try CheckpointReader(storage, number: 1)
+    } throws: { error in
+      guard case .format(_, _, let error)? = error as? DamageError else { return false }
+      return error == .lengthOutOfBounds(4_097)
+    }
+  }
 }

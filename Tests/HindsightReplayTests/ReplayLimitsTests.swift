@@ -1,3 +1,4 @@
+import Foundation
 import Hindsight
 import HindsightJournal
 import HindsightTesting
@@ -47,6 +48,21 @@ struct ReplayLimitsTests {
       }
       #expect(count > 0)
     }
+  }
+
+  @Test("a hole behind a torn tail isn't read, however long it is", .timeLimit(.minutes(1)))
+  func hole() throws {
+    let journal = try CraftedJournal()
+    try journal.append([journal.opened(memory: 10), journal.set("k:a")])
+    let bytes = try #require(try journal.close().bytes(of: "00000001.journal"))
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/00000001.journal"
+    try Data(bytes + [1]).write(to: URL(fileURLWithPath: path))
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+    try file.truncate(atOffset: 256 << 30)
+    try file.close()
+    let found = try Verifier(directory: directory.path).run()
+    #expect(found.lastSequence == 2 && found.problems.count == 1, "\(found.problems)")
   }
 
   @Test("of many problems the first thousand are listed, the others counted")

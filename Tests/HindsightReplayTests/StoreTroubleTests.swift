@@ -38,6 +38,66 @@ struct StoreTroubleTests {
     try await lab.end()
   }
 
+  @Test("damage that a read meets doesn't hide whether a doubtful transaction was committed")
+  func doubtfulAndDamaged() async throws {
+    let failpoints = Failpoints()
+    let lab = Lab { $0.usesStore = true }
+    lab.store = FailpointStore(SimulatedStore(), failpoints)
+    try await lab.open(lab.storage)
+    _ = try await lab.run { try await $0.settle() }
+    failpoints.arm("store.apply.after", .fail(.ioError))
+    let key = try CacheKey("k:1")
+    _ = try await lab.run { try await $0.set([1], for: key, acknowledgement: .durable) }
+    lab.scheduler.runUntilIdle()
+    let engine = try #require(lab.cache?.engine)
+    #expect(engine.locked { $0.projection.trouble } != nil)
+    failpoints.disarmAll()
+    engine.store?.hasMetDamage.store(true, ordering: .relaxed)
+    for _ in 0..<3 {
+      lab.clock.advance(by: .seconds(2))
+      lab.scheduler.runTimers()
+      lab.scheduler.runUntilIdle()
+    }
+    #expect(engine.locked { $0.projection.trouble } == nil)
+    #expect(engine.store?.hasMetDamage.load(ordering: .relaxed) == false)
+    try await lab.end()
+  }
+
+  @Test("a row that can't be read just now, of a promoted value, ends an opening and loses nothing")
+  func promotedUnreadable() async throws {
+    let failpoints = Failpoints()
+    let lab = Lab(memory: 2) {
+      $0.usesStore = true
+      $0.retention = Retention(byteCountMax: 1)
+    }
+    lab.store = FailpointStore(SimulatedStore(), failpoints)
+    try await lab.open(lab.storage)
+    let key = try CacheKey("k:0")
+    var random = SplitMix64(seed: 3)
+    _ = try await lab.run { try await $0.set([7], for: key) }
+    for number in 1..<30 {
+      let other = try CacheKey("k:\(number)")
+      let noise = (0..<12_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+      _ = try await lab.run { try await $0.set(noise, for: other) }
+      _ = try await lab.run { try await $0.settle() }
+      lab.clock.advance(by: .seconds(1))
+      lab.scheduler.runTimers()
+      lab.scheduler.runUntilIdle()
+    }
+    #expect(!lab.storage.names.contains("00000001.journal"))
+    #expect(try await lab.run { try await $0.get(key) } == [7])
+    _ = try await lab.run { try await $0.flush() }
+    lab.kill()
+    failpoints.arm("store.read.before", .fail(.ioError))
+    await #expect(throws: CacheError.self) { try await lab.open(lab.storage) }
+    #expect(failpoints.passages(of: "store.read.before") == 1)
+    failpoints.disarmAll()
+    try await lab.open(lab.storage)
+    let cache = try #require(lab.cache)
+    #expect(cache.recovery.lostValues == 0 && cache.memoryValue(for: key) == [7])
+    try await lab.end()
+  }
+
   @Test("a queue that is full and refuses is emptied all the same, without a timer for syncs")
   func refusingQueue() async throws {
     let lab = Lab {
