@@ -59,13 +59,30 @@ package struct OperationLine: Sendable {
     }
   }
 
-  /// - Throws: `BadOperation` where there is none, `CacheError` where it can't be a key.
+  /// - Throws: `BadOperation` where there is none, or both forms of it; `CacheError` where it can't be a key.
   package func key() throws -> CacheKey {
-    if let key = try text("key") { return try CacheKey(key) }
-    guard let registry = try text("registry"), let package = try text("package") else {
+    let (registry, package) = (try text("registry"), try text("package"))
+    if let key = try text("key") {
+      guard registry == nil, package == nil else {
+        throw BadOperation(message: "it takes \"key\", or \"registry\" and \"package\", not both")
+      }
+      return try CacheKey(key)
+    }
+    guard let registry, let package else {
       throw BadOperation(message: "\"key\", or \"registry\" and \"package\", are missing")
     }
     return try CacheKey(registry: registry, package: package)
+  }
+
+  /// What the keys that are to be cleared start with; empty where the field is missing.
+  /// - Throws: `BadOperation` where it is `null`, too: whoever computes a prefix and has none means no
+  ///   clearing of everything.
+  package func prefix() throws(BadOperation) -> String {
+    if case .null? = fields["prefix"] {
+      throw BadOperation(
+        message: "\"prefix\" must be a string; a line without it clears everything")
+    }
+    return try text("prefix") ?? ""
   }
 
   /// The value's own bytes in the line.

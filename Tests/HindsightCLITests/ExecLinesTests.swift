@@ -28,6 +28,30 @@ struct ExecLinesTests {
     #expect(values == [48, 49, 47])
   }
 
+  @Test("a line that says its key in both ways, or clears a prefix of null, is refused")
+  func ambiguous() throws {
+    let scratch = try TemporaryDirectory()
+    let both = #""key":"a","registry":"pypi","package":"x""#
+    let lines = [
+      #"{"op":"set","key":"a","value":0}"#, #"{"op":"set",\#(both),"value":1}"#,
+      #"{"op":"get",\#(both)}"#, #"{"op":"contains","key":"a","package":"x"}"#,
+      #"{"op":"invalidate","key":"a","registry":"pypi"}"#, #"{"op":"clear","prefix":null}"#,
+      #"{"op":"get","key":"a","registry":null}"#, #"{"op":"clear","prefix":""}"#,
+    ]
+    for writers in ["1", "4"] {
+      let result = try Command.run(
+        ["exec", "--cache", scratch.cache, "--writers", writers], input: lines)
+      let replies = try result.lines.map { try json($0) }
+      #expect(replies.count == lines.count, "\(result)")
+      for (line, reply) in zip(lines, replies).dropFirst().prefix(5) {
+        let error = try #require(reply["error"] as? [String: Any], "\(line): \(reply)")
+        #expect(error["code"] as? String == "badRequest", "\(line): \(reply)")
+      }
+      #expect(replies[6]["value"] as? Int == 0, "\(replies[6])")
+      #expect(replies[7]["memory"] as? Int == 1, "\(replies[7])")
+    }
+  }
+
   @Test("a line that is too long is passed over by itself, however it arrives")
   func tooLong() {
     let input = "12345678\n123456789\n1\n\n123456789012345678901\n12"

@@ -13,6 +13,7 @@ struct Exec: AsyncParsableCommand {
       {"op":"contains","key":"pypi:flask"}     {"op":"count"}   {"op":"cleanup"}
       {"op":"sync"}   {"op":"settle"}   {"op":"stats"}
 
+      A key is "key", or "registry" and "package". A clear without a "prefix" removes everything. \
       A set may have "memoryTTL" and "storeTTL" in seconds, or "ttl" for both. Set, invalidate and clear may \
       have a "reason", which the journal keeps.
 

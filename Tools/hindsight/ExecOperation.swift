@@ -48,7 +48,7 @@ struct ExecOperation {
     case "clear":
       return .counts(
         try await cache.clear(
-          prefix: try line.text("prefix") ?? "", reason: try line.text("reason")))
+          prefix: try line.prefix(), reason: try line.text("reason")))
     case "count": return .counts(cache.count)
     case "cleanup": return .cleaned(try await cache.cleanupExpired())
     case "sync": return .sequence(try await cache.flush())

@@ -25,7 +25,7 @@ enum FuzzedLines {
       { try operation.ttl("memoryTTL").flatMap(check) },
       { try operation.ttl("storeTTL").flatMap(check) },
       { check(message: try operation.text("reason") ?? "none") },
-      { check(message: try operation.text("prefix") ?? "none") },
+      { check(message: try operation.prefix()) },
     ]
     for part in parts {
       do {
