@@ -24,7 +24,7 @@ package enum Place: Sendable {
 }
 
 extension CacheError {
-  init(storage error: StorageError) {
+  package init(storage error: StorageError) {
     if error.operation == "lock", error.code == .wouldBlock {
       let holder = error.holder.map { "process \($0)" } ?? "another process"
       let isOwn = error.holder == ProcessInfo.processInfo.processIdentifier
@@ -37,7 +37,7 @@ extension CacheError {
         underlying: error)
     } else if error.isOutOfSpace {
       self.init(
-        .outOfSpace, "\(error); free some space and try again", underlying: error)
+        .outOfSpace, "\(error); \(error.roomAdvice) and try again", underlying: error)
     } else {
       self.init(.system, "\(error)", underlying: error)
     }
@@ -47,14 +47,15 @@ extension CacheError {
   init(writing error: StorageError) {
     guard !error.isOutOfSpace else {
       self.init(
-        .outOfSpace, "\(error); free some space, the cache resumes by itself", underlying: error)
+        .outOfSpace, "\(error); \(error.roomAdvice), the cache resumes by itself",
+        underlying: error)
       return
     }
     self.init(
       .journalUnavailable, "\(error); the cache goes on trying", underlying: error)
   }
 
-  init(store error: StoreError) {
+  package init(store error: StoreError) {
     guard error.code != .closed else {
       self.init(.closed, "\(error)", underlying: error)
       return
@@ -83,5 +84,13 @@ extension CacheError {
           + "'hindsight repair' (or open with corruption = .salvage) to keep what is whole",
         underlying: damage)
     }
+  }
+}
+
+extension StorageError {
+  /// What makes room: on the disk, or for the file alone, which its process may not make any longer.
+  fileprivate var roomAdvice: String {
+    code == .fileTooLarge
+      ? "raise the limit on file sizes (ulimit -f, RLIMIT_FSIZE)" : "free some space"
   }
 }

@@ -96,6 +96,90 @@ struct DamagedCacheTests {
     #expect(again.status == 0, "\(again.output)")
   }
 
+  /// Damages the page of the table `meta`: its cell is found where there is none.
+  private func damageMeta(_ scratch: TemporaryDirectory) throws {
+    try change(scratch, "store.sqlite") { $0[8_200] = 7 }
+  }
+
+  @Test("a store whose file is damaged is put aside by repair, and built again from the journal")
+  func damagedStore() throws {
+    let scratch = try made()
+    try damageMeta(scratch)
+    let verified = try Command.run(["verify", scratch.cache])
+    #expect(verified.status == 1, "\(verified.output)")
+    let repaired = try Command.run(["repair", scratch.cache])
+    #expect(repaired.status == 0 && repaired.errors.isEmpty, "\(repaired)")
+    #expect(repaired.output.contains("\nstore rebuilt: 0 rows deleted, "), "\(repaired.output)")
+    #expect(repaired.output.contains("\nkept aside: store.sqlite.quarantine-1\n"))
+    #expect(repaired.output.contains("\ndamage: store.sqlite: "), "\(repaired.output)")
+    #expect(access(url(scratch, "store.sqlite.quarantine-1").path, F_OK) == 0)
+    let again = try Command.run(["verify", scratch.cache])
+    #expect(again.status == 0 && again.output.contains("84 rows equal"), "\(again.output)")
+    let second = try Command.run(["repair", scratch.cache, "--json"])
+    #expect(second.status == 0)
+    #expect((try json(second.output)["quarantined"] as? [Any])?.isEmpty == true, "\(second)")
+  }
+
+  @Test("repair says that it has put a store aside, also where the cache can't be opened then")
+  func damagedStoreAndNoRoom() throws {
+    let scratch = try made()
+    try damageMeta(scratch)
+    let repaired = try Command(["repair", scratch.cache], limits: "ulimit -f 100").end()
+    #expect(repaired.status == 3 && repaired.errors.contains("outOfSpace"), "\(repaired)")
+    #expect(repaired.errors.contains("is put aside as store.sqlite.quarantine-1\n"), "\(repaired)")
+    #expect(try Command.run(["repair", scratch.cache]).status == 0)
+    #expect(try Command.run(["verify", scratch.cache]).output.contains("84 rows equal"))
+  }
+
+  @Test("a damaged store that a killed process left is put aside with its log")
+  func damagedStoreWithLog() throws {
+    let scratch = try TemporaryDirectory()
+    let command = try Command(["exec", "--cache", scratch.cache])
+    try command.send([#"{"op":"set","key":"a:b","value":1}"#, #"{"op":"settle"}"#])
+    #expect(command.receive(2).count == 2)
+    kill(command.process.processIdentifier, SIGKILL)
+    command.process.waitUntilExit()
+    try change(scratch, "store.sqlite-wal") { log in log.replaceSubrange(60..., with: Data()) }
+    try change(scratch, "store.sqlite") { database in
+      if database.count < 8_201 { database.append(Data(count: 8_201 - database.count)) }
+      database[8_200] = 7
+    }
+    let repaired = try Command.run(["repair", scratch.cache])
+    #expect(repaired.status == 0 && repaired.errors.isEmpty, "\(repaired)")
+    #expect(repaired.output.contains("store rebuilt"), "\(repaired.output)")
+    #expect(try Command.run(["get", scratch.cache, "a:b"]).lines == ["1"])
+    #expect(try Command.run(["verify", scratch.cache]).status == 0)
+  }
+
+  @Test("without a journal repair leaves a damaged store as it is, and says what to do instead")
+  func damagedStoreAlone() throws {
+    let scratch = try TemporaryDirectory()
+    let exec = ["exec", "--cache", scratch.cache, "--no-journal"]
+    #expect(try Command.run(exec, input: [#"{"op":"set","key":"a:b","value":1}"#]).status == 0)
+    #expect(try Command.run(["repair", scratch.cache]).status == 0)
+    for damage in [damageMeta, { try change($0, "store.sqlite") { $0[5] = 0 } }] {
+      try damage(scratch)
+      let before = try Data(contentsOf: url(scratch, "store.sqlite"))
+      let repaired = try Command.run(["repair", scratch.cache])
+      #expect(repaired.status == 1 && repaired.output.isEmpty, "\(repaired)")
+      #expect(repaired.errors.contains("damage: ") && repaired.errors.contains(" .recover; then"))
+      #expect(try Data(contentsOf: url(scratch, "store.sqlite")) == before)
+      let names = try FileManager.default.contentsOfDirectory(atPath: scratch.cache)
+      #expect(!names.contains { $0.contains("quarantine") }, "\(names)")
+    }
+  }
+
+  @Test("repair leaves a cache alone that somebody else has open")
+  func repairLocked() throws {
+    let scratch = try made()
+    let holder = try Command(["exec", "--cache", scratch.cache])
+    try holder.send([#"{"op":"count"}"#])
+    #expect(holder.receive(1).count == 1)
+    let repaired = try Command.run(["repair", scratch.cache])
+    #expect(repaired.status == 3 && repaired.errors.contains("locked: "), "\(repaired)")
+    #expect(try holder.end().status == 0)
+  }
+
   @Test("checkpoints without segments are damage, not nothing")
   func noSegments() throws {
     let scratch = try made()

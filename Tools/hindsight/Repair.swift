@@ -8,10 +8,12 @@ struct Repair: AsyncParsableCommand {
     abstract: "Open a damaged cache, keeping what is whole and putting the damage aside.",
     discussion: """
       Keeps everything from the newest whole checkpoint up to the first damage, keeps the \
-      damaged bytes as *.quarantine (a damaged store as store.sqlite.quarantine-N), records the \
-      gap in the journal, and compares every row of the store with it. History before that \
-      checkpoint, and older checkpoints, stay as they are: what is damaged there is named, and \
-      takes nothing from the cache. Run 'hindsight verify' first to see what is damaged.
+      damaged bytes as *.quarantine, records the gap in the journal, and compares every row of the \
+      store with it. A store whose file is damaged is put aside as store.sqlite.quarantine-N and \
+      built again from the journal; values that the journal no longer has are lost then, and are \
+      counted. Without a journal such a store stays as it is. History before that checkpoint, \
+      and older checkpoints, stay as they are: what is damaged there is named, and takes nothing \
+      from the cache. Run 'hindsight verify' first to see what is damaged.
 
       Example: hindsight repair /tmp/cache
       """)
@@ -22,15 +24,31 @@ struct Repair: AsyncParsableCommand {
     var configuration = try options.configuration()
     configuration.corruption = .salvage
     configuration.comparesRows = true
-    let recovery = try await withTextCache(.directory(options.directory), configuration) {
-      $0.recovery
-    }
+    let aside = try StoreCheck(directory: options.directory).putAsideIfDamaged()
+    let recovery = try await open(configuration, aside)
     if options.output.json {
       try Output.line(Output.json(recovery))
     } else {
       try show(recovery)
     }
     if recovery.journal != .none { try showRest() }
+  }
+
+  private func open(
+    _ configuration: CacheConfiguration, _ aside: StoreCheck.Aside?
+  ) async throws -> RecoverySummary {
+    do {
+      var recovery = try await withTextCache(.directory(options.directory), configuration) {
+        $0.recovery
+      }
+      if let aside { recovery.note(aside) }
+      return recovery
+    } catch {
+      if let name = aside?.name {
+        Output.diagnose("hindsight: the store was damaged and is put aside as \(name)")
+      }
+      throw error
+    }
   }
 
   private func show(_ recovery: RecoverySummary) throws {
@@ -62,5 +80,14 @@ struct Repair: AsyncParsableCommand {
     let history = left.damagedThrough.map { "the history up to event \($0) stays damaged; " } ?? ""
     Output.diagnose(
       history + "the cache itself is whole. 'hindsight verify' goes on naming what is not mended.")
+  }
+}
+
+extension RecoverySummary {
+  /// Adds what became of the store before the opening, which found none.
+  fileprivate mutating func note(_ aside: StoreCheck.Aside) {
+    damage = aside.damage + damage
+    if let name = aside.name { quarantined.insert(name, at: 0) }
+    if store != .none { store = .rebuilt }
   }
 }
