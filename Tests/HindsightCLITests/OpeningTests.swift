@@ -229,6 +229,51 @@ struct OpeningTests {
     #expect(try !hasJournal(scratch.cache))
   }
 
+  @Test("commands that read or remove take no options that would evict, and none takes two at odds")
+  func options() throws {
+    let scratch = try TemporaryDirectory()
+    let exec = ["exec", "--cache", scratch.cache]
+    let sets = (0..<5).map { #"{"op":"set","key":"k:\#($0)","value":\#($0)}"# }
+    #expect(try Command.run(exec, input: sets).status == 0)
+    for command in [
+      ["get", scratch.cache, "k:1"], ["count", scratch.cache], ["stats", scratch.cache],
+      ["invalidate", scratch.cache, "k:1"], ["clear", scratch.cache],
+    ] {
+      for option in [
+        ["--store-entries", "2"], ["--memory-entries", "2"], ["--no-store"], ["--no-journal"],
+        ["--access", "off"],
+      ] {
+        let result = try Command.run(command + option)
+        #expect(result.status == 2 && result.errors.contains("Unknown option '\(option[0])'"))
+      }
+    }
+    #expect(try Command.run(["count", scratch.cache]).lines == ["memory 5, store 5"])
+    let durably = ["--acknowledge", "durable"]
+    #expect(try Command.run(["invalidate", scratch.cache, "k:1"] + durably).status == 0)
+    #expect(try Command.run(["clear", scratch.cache] + durably).status == 0)
+    for command in [["set", scratch.cache, "k:1", "1"], ["repair", scratch.cache], exec] {
+      let result = try Command.run(command + ["--no-store", "--store-entries", "4"])
+      #expect(result.status == 2 && result.errors.contains("--no-store"), "\(result)")
+    }
+    #expect(try Command.run(["count", scratch.cache]).lines == ["memory 0, store 0"])
+  }
+
+  @Test("what would be kept nowhere is refused, and makes no cache")
+  func keptNowhere() throws {
+    let scratch = try TemporaryDirectory()
+    let set = ["set", scratch.cache, "a:b", "1"]
+    func expectRefusal(_ arguments: [String]) throws {
+      let result = try Command.run(arguments)
+      #expect(result.status == 2 && result.errors.contains("nothing would be kept"), "\(result)")
+    }
+    try expectRefusal(set + ["--no-store", "--no-journal"])
+    #expect(access(scratch.cache, F_OK) != 0)
+    #expect(try Command.run(set + ["--no-journal"]).status == 0)
+    try expectRefusal(["set", scratch.cache, "a:b", "2", "--no-store"])
+    try expectRefusal(["repair", scratch.cache, "--no-store"])
+    #expect(try Command.run(["get", scratch.cache, "a:b"]).lines == ["1"])
+  }
+
   @Test("a file that merely ends in .journal is no journal: no command takes it for one")
   func foreignFile() throws {
     let scratch = try TemporaryDirectory()

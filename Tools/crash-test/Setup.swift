@@ -39,11 +39,11 @@ struct Setup {
   var arguments: [String] {
     var arguments = [
       "--acknowledge", level.rawValue, "--writers", "\(writers)", "--access", access,
-      "--memory-entries", "\(memoryEntries)", "--store-entries", "\(storeEntries)",
+      "--memory-entries", "\(memoryEntries)",
       "--segment-bytes", "\(segmentBytes)", "--sync-interval", "\(syncInterval)",
     ]
     if let retentionBytes { arguments += ["--retention-bytes", "\(retentionBytes)"] }
-    if !usesStore { arguments.append("--no-store") }
+    arguments += usesStore ? ["--store-entries", "\(storeEntries)"] : ["--no-store"]
     if continuesInMemory { arguments.append("--continue-in-memory") }
     return arguments
   }

@@ -41,12 +41,14 @@ struct SetCommand: AsyncParsableCommand {
     commandName: "set",
     abstract: "Set a key to a JSON value.",
     discussion: """
-      Makes the cache where there is none, as exec does. The other commands want one that is there.
+      Makes the cache where there is none, as exec does. The other commands want one that is there. \
+      What the options for opening say holds for later openings, too, until others say otherwise.
 
       Example: hindsight set /tmp/cache pypi:flask '{"name":"flask"}' --memory-ttl 60
       """)
 
   @OptionGroup var options: DirectoryOptions
+  @OptionGroup(title: CacheOptions.title) var cache: CacheOptions
   @OptionGroup var key: KeyArguments
 
   @Argument(help: "The value, as JSON.")
@@ -77,7 +79,7 @@ struct SetCommand: AsyncParsableCommand {
     let memory = try (memoryTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
     let store = try (storeTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
     let sequence = try await withTextCache(
-      options.directory, try options.configuration(makesCache: true)
+      options.directory, try options.configuration(cache, makesCache: true)
     ) { cache in
       try await cache.set(bytes, for: key, memoryTTL: memory, storeTTL: store, reason: reason)
     }
@@ -92,6 +94,7 @@ struct Invalidate: AsyncParsableCommand {
     discussion: "Example: hindsight invalidate /tmp/cache pypi:flask --reason typosquat")
 
   @OptionGroup var options: DirectoryOptions
+  @OptionGroup var write: WriteOptions
   @OptionGroup var key: KeyArguments
 
   @Option(help: "Why; kept in the history.")
@@ -99,9 +102,9 @@ struct Invalidate: AsyncParsableCommand {
 
   func run() async throws {
     let key = try key.parsed()
-    let wasThere = try await withTextCache(
-      options.directory, try options.configuration()
-    ) { cache in
+    var configuration = try options.configuration()
+    configuration.acknowledgement = write.acknowledge
+    let wasThere = try await withTextCache(options.directory, configuration) { cache in
       try await cache.invalidate(key, reason: reason)
     }
     try Output.line(
@@ -116,6 +119,7 @@ struct Clear: AsyncParsableCommand {
     discussion: "Example: hindsight clear /tmp/cache --prefix pypi:")
 
   @OptionGroup var options: DirectoryOptions
+  @OptionGroup var write: WriteOptions
 
   @Option(help: "What the keys start with.")
   var prefix = ""
@@ -124,9 +128,9 @@ struct Clear: AsyncParsableCommand {
   var reason: String?
 
   func run() async throws {
-    let counts = try await withTextCache(
-      options.directory, try options.configuration()
-    ) { cache in
+    var configuration = try options.configuration()
+    configuration.acknowledgement = write.acknowledge
+    let counts = try await withTextCache(options.directory, configuration) { cache in
       try await cache.clear(prefix: prefix, reason: reason)
     }
     try Output.line(

@@ -2,9 +2,6 @@ public import ArgumentParser
 import Foundation
 public import Hindsight
 public import HindsightCore
-import HindsightJournal
-import HindsightReplay
-import HindsightStore
 import HindsightTesting
 
 /// What every command takes.
@@ -13,32 +10,49 @@ struct OutputOptions: ParsableArguments {
   var json = false
 }
 
+/// What a write waits for.
+struct WriteOptions: ParsableArguments {
+  @Option(help: "What a write waits for.")
+  var acknowledge: Acknowledgement = .written
+}
+
 /// How a cache is opened, but for its TTLs.
 struct CacheOptions: ParsableArguments {
+  /// Over the options of a one-off command.
+  static let title = "Options for opening the cache, now and later (default: as last opened)"
+
   @Option(
     parsing: .unconditional,
-    help: "The most entries that memory holds; 1000 for a new cache. Drops a limit by bytes.")
+    help: """
+      The most entries that memory holds; 1000 for a new cache. Those beyond it are evicted. Drops a \
+      limit by bytes.
+      """)
   var memoryEntries: UInt64?
 
   @Option(
     parsing: .unconditional,
     help: """
-      The most entries that the store holds; 100000 for a new cache. Uses a store, and drops a limit \
-      by bytes.
+      The most entries that the store holds; 100000 for a new cache. Those beyond it are evicted. Uses \
+      a store, and drops a limit by bytes.
       """)
   var storeEntries: UInt64?
 
   @Option(help: "What the journal records of reads: off, recency (for a new cache) or lookups.")
   var access: AccessLog?
 
-  @Option(help: "What a write waits for.")
-  var acknowledge: Acknowledgement = .written
+  @OptionGroup var write: WriteOptions
 
-  @Flag(help: "Use no SQLite store.")
+  @Flag(help: "Use no SQLite store: of a cache that has one, only what memory holds stays.")
   var noStore = false
 
   @Flag(help: "Use no journal: no history.")
   var noJournal = false
+
+  func validate() throws {
+    guard !noStore || storeEntries == nil else {
+      throw ValidationError("--store-entries is about the store that --no-store leaves out")
+    }
+  }
 
   /// Changes what was asked for on the command line, and leaves the rest.
   func apply(to configuration: inout CacheConfiguration) {
@@ -48,7 +62,7 @@ struct CacheOptions: ParsableArguments {
       configuration.usesStore = true
     }
     if let access { configuration.accessLog = access }
-    configuration.acknowledgement = acknowledge
+    configuration.acknowledgement = write.acknowledge
     if noStore { configuration.usesStore = false }
     if noJournal { configuration.usesJournal = false }
   }
@@ -76,107 +90,6 @@ extension AccessLog: ExpressibleByArgument {
 }
 
 extension Acknowledgement: ExpressibleByArgument {}
-
-/// A cache's directory, and how to open it, for one-off commands.
-struct DirectoryOptions: ParsableArguments {
-  @Argument(help: "The cache's directory.", completion: .directory)
-  var directory: String
-
-  @OptionGroup(
-    title: "Options for opening the cache (default: limits, tiers and access log as last opened)")
-  var cache: CacheOptions
-
-  @OptionGroup var output: OutputOptions
-
-  /// How to open the cache.
-  /// - Parameter makesCache: where there is none, it is made.
-  /// - Throws: `CacheError.Code.system` where there is none otherwise.
-  func configuration(makesCache: Bool = false) throws -> CacheConfiguration {
-    if !makesCache { try checkCache() }
-    var configuration = try CacheConfiguration(lastOpenedIn: directory)
-    cache.apply(to: &configuration)
-    return configuration
-  }
-}
-
-extension DirectoryOptions {
-  private func checkCache() throws {
-    try checkDirectory(directory)
-    let names: [String]
-    do {
-      names = try FileManager.default.contentsOfDirectory(atPath: directory)
-    } catch {
-      // Opening it says what is wrong.
-      return
-    }
-    guard
-      names.contains(where: { $0 == StoreBounds.fileName || JournalDirectory.isJournalFile($0) })
-    else {
-      throw CacheError(.system, "\(directory): there is no cache in it")
-    }
-  }
-}
-
-extension CacheConfiguration {
-  /// As the cache in a directory was last opened, unless the command line says otherwise: a look at a
-  /// cache must not shrink it to the defaults, and no more must a repair.
-  /// - Throws: what keeps the history from being read, but for its damage.
-  init(lastOpenedIn directory: String) throws {
-    self.init()
-    try adoptLast(in: directory)
-  }
-
-  /// Takes limits, TTLs and tiers from a directory's history, as far as that tells.
-  private mutating func adoptLast(in directory: String) throws {
-    func has(_ name: String) -> Bool {
-      FileManager.default.fileExists(atPath: directory + "/" + name)
-    }
-    guard has("") else { return }
-    do {
-      guard let opened = try LastOpened.read(try PosixStorage(reading: directory)) else {
-        // A journal whose beginning is damaged is one, too: opening it tells, and refuses.
-        let names = try FileManager.default.contentsOfDirectory(atPath: directory)
-        if has(StoreBounds.fileName), !names.contains(where: JournalDirectory.isJournalFile) {
-          try adoptStore(in: directory)
-        }
-        return
-      }
-      memoryLimit = opened.memoryLimit
-      usesStore = opened.storeLimit != nil
-      if let limit = opened.storeLimit { storeLimit = limit }
-      memoryTTL = .microseconds(opened.memoryTTL.rawValue)
-      storeTTL = .microseconds(opened.storeTTL.rawValue)
-      accessLog = opened.accessLog
-      // How much history the cache's owner keeps isn't recorded. Whoever has far more than is kept by default
-      // means to keep it; a little more, there may be just before some of it goes.
-      if try Self.journalByteCount(in: directory) / 2 > retention.byteCountMax ?? .max {
-        retention = .unlimited
-      }
-    } catch let error as DamageError {
-      if let failure = error.storageFailure { throw CacheError(.system, "\(failure)") }
-      // Nothing that is whole tells. Opening it says what is wrong, and refuses; a repair begins with the defaults.
-    } catch {
-      // Opening it says what is wrong.
-    }
-  }
-
-  private static func journalByteCount(in directory: String) throws -> UInt64 {
-    let files = FileManager.default
-    return try files.contentsOfDirectory(atPath: directory)
-      .filter(JournalDirectory.isSegment)
-      .reduce(0) { sum, name in
-        let size = try files.attributesOfItem(atPath: "\(directory)/\(name)")[.size] as? UInt64
-        return sum + (size ?? 0)
-      }
-  }
-
-  /// Uses no journal where a store without one says that it never had any. One that an opening left
-  /// behind which did not get as far as its journal is fresh; one whose journal is gone names it.
-  private mutating func adoptStore(in directory: String) throws(StoreError) {
-    guard let mark = try StoreInspector(directory: directory).mark else { return }
-    if mark.journalID == .nobody, mark.applied > .zero { usesJournal = false }
-  }
-}
 
 /// A key: raw, or registry and package.
 struct KeyArguments: ParsableArguments {

@@ -19,9 +19,10 @@ struct Repair: AsyncParsableCommand {
       """)
 
   @OptionGroup var options: DirectoryOptions
+  @OptionGroup(title: CacheOptions.title) var cache: CacheOptions
 
   func run() async throws {
-    var configuration = try options.configuration()
+    var configuration = try options.configuration(cache)
     configuration.corruption = .salvage
     configuration.comparesRows = true
     let aside = try StoreCheck(directory: options.directory).putAsideIfDamaged()
