@@ -154,20 +154,6 @@ struct CommandTests {
     #expect(try Command.run(["--help"]).status == 0)
   }
 
-  @Test(
-    "where no file may become as large as a segment, opening says so with code 3",
-    arguments: [true, false])
-  func fullDisk(isExec: Bool) throws {
-    let scratch = try TemporaryDirectory()
-    let command = try Command(
-      isExec ? ["exec", "--cache", scratch.cache] : ["set", scratch.cache, "a:b", "1"],
-      limits: "ulimit -f 2048")
-    let result = try command.end()
-    #expect(result.status == 3)
-    #expect(result.errors.contains("outOfSpace"), "\(result.errors)")
-    #expect(result.output.isEmpty)
-  }
-
   @Test("damage: refused with code 3, named by verify with code 1, cut out by repair")
   func damage() throws {
     let scratch = try TemporaryDirectory()

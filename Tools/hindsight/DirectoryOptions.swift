@@ -8,6 +8,9 @@ import HindsightStore
 
 /// A cache's directory, for one-off commands, which open the cache as it was last opened.
 struct DirectoryOptions: ParsableArguments {
+  /// Room for what a command writes besides the value that it sets.
+  private static let roomByteCount: UInt64 = 64 << 10
+
   @Argument(help: "The cache's directory.", completion: .directory)
   var directory: String
 
@@ -16,18 +19,21 @@ struct DirectoryOptions: ParsableArguments {
   /// How to open the cache.
   /// - Parameters:
   ///   - cache: what should differ from the last opening.
-  ///   - makesCache: where there is none, it is made.
-  /// - Throws: `CacheError.Code.system` where there is none otherwise; `ValidationError` where neither store
-  ///   nor journal would be used, so that nothing would be kept.
+  ///   - valueByteCount: the size of the value that is to be set, which makes the cache where there is none;
+  ///     `nil`: there has to be one.
+  /// - Throws: `CacheError.Code.system` where there is none; `ValidationError` where neither store nor
+  ///   journal would be used, so that nothing would be kept.
   func configuration(
-    _ cache: CacheOptions? = nil, makesCache: Bool = false
+    _ cache: CacheOptions? = nil, forValueOf valueByteCount: Int? = nil
   ) throws -> CacheConfiguration {
-    if !makesCache { try checkCache() }
+    if valueByteCount == nil { try checkCache() }
     var configuration = try CacheConfiguration(lastOpenedIn: directory)
     cache?.apply(to: &configuration)
     guard configuration.usesStore || configuration.usesJournal else {
       throw ValidationError("without a store and without a journal nothing would be kept")
     }
+    configuration.useLittleRoom(
+      in: directory, beyond: Self.roomByteCount + 2 * UInt64(valueByteCount ?? 0))
     return configuration
   }
 }
@@ -108,5 +114,31 @@ extension CacheConfiguration {
   private mutating func adoptStore(in directory: String) throws(StoreError) {
     guard let mark = try StoreInspector(directory: directory).mark else { return }
     if mark.journalID == .nobody, mark.applied > .zero { usesJournal = false }
+  }
+}
+
+extension CacheConfiguration {
+  /// Has no more space allocated than a command needs that ends soon: on a disk that is nearly full a cache can
+  /// still be read. It goes on in the newest segment, unless that is full or its process was killed.
+  /// - Parameter byteCount: what is to be written, and more.
+  fileprivate mutating func useLittleRoom(in directory: String, beyond byteCount: UInt64) {
+    let needed = Self.newestSegmentByteCount(in: directory) + byteCount
+    segmentByteCount = min(segmentByteCount, needed <= segmentByteCount ? needed : byteCount)
+  }
+
+  private static func newestSegmentByteCount(in directory: String) -> UInt64 {
+    let files = FileManager.default
+    guard files.fileExists(atPath: directory) else { return 0 }
+    do {
+      let newest = try files.contentsOfDirectory(atPath: directory)
+        .filter(JournalDirectory.isSegment)
+        .max { ($0.utf8.count, $0) < ($1.utf8.count, $1) }
+      guard let newest else { return 0 }
+      let attributes = try files.attributesOfItem(atPath: "\(directory)/\(newest)")
+      return attributes[.size] as? UInt64 ?? 0
+    } catch {
+      // Opening it says what is wrong.
+      return 0
+    }
   }
 }

@@ -79,7 +79,7 @@ struct SetCommand: AsyncParsableCommand {
     let memory = try (memoryTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
     let store = try (storeTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
     let sequence = try await withTextCache(
-      options.directory, try options.configuration(cache, makesCache: true)
+      options.directory, try options.configuration(cache, forValueOf: bytes.count)
     ) { cache in
       try await cache.set(bytes, for: key, memoryTTL: memory, storeTTL: store, reason: reason)
     }
