@@ -11,7 +11,8 @@ struct Demo: AsyncParsableCommand {
     discussion: """
       Feeds a recorded stream of registry lookups through a cache in a child process, kills that \
       child with SIGKILL in the middle, recovers, continues, closes, verifies the whole journal, \
-      and prints what happened. The stream's clock is virtual: 36 hours pass in seconds.
+      and prints what happened. The stream's clock is virtual: 36 hours pass in seconds. Where the \
+      cache can't be opened, the exit code is 3, as everywhere.
 
       Example: hindsight demo --cache /tmp/demo-cache, then: hindsight events /tmp/demo-cache
       """)
@@ -72,34 +73,55 @@ struct Demo: AsyncParsableCommand {
       finished: second, verification: verification)
   }
 
+  /// - Throws: `ValidationError` where the directory is none, or not empty; `CacheError.Code.system` where
+  ///   it can't be read.
   private func withCacheDirectory(_ body: (String) async throws -> Void) async throws {
-    if let directory {
-      if FileManager.default.fileExists(atPath: directory) {
-        guard try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty else {
-          throw ValidationError("\(directory) is not empty; name a new directory")
-        }
-      }
-      return try await body(directory)
+    Cleanup.removeAllOnSignal()
+    // Where nobody reads the report any more, the temporary directory goes all the same.
+    signal(SIGPIPE, SIG_IGN)
+    guard let directory else { return try await withTemporaryDirectory(body) }
+    try Self.checkEmpty(directory)
+    do {
+      try await body(directory)
+    } catch {
+      Cleanup.waitForEnd()
+      throw error
     }
+  }
+
+  private static func checkEmpty(_ directory: String) throws {
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory) else {
+      return
+    }
+    guard isDirectory.boolValue else { throw ValidationError("\(directory) is not a directory") }
+    guard let stream = opendir(directory) else {
+      throw CacheError(.system, "\(directory) can't be read: \(systemMessage(errno))")
+    }
+    closedir(stream)
+    guard try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty else {
+      throw ValidationError("\(directory) is not empty; name a new directory")
+    }
+  }
+
+  private func withTemporaryDirectory(_ body: (String) async throws -> Void) async throws {
     let temporary = FileManager.default.temporaryDirectory
       .appendingPathComponent("hindsight-demo-\(UUID().uuidString)").path
+    Cleanup.add(directory: temporary)
     do {
       try await body(temporary)
+    } catch let failure as StreamFailure {
+      // Nothing is wrong with the cache.
+      Cleanup.removeAll()
+      throw failure
     } catch {
+      Cleanup.waitForEnd()
       if FileManager.default.fileExists(atPath: temporary) {
         Output.diagnose("the cache is kept in \(temporary)")
       }
       throw error
     }
-    removeTemporary(temporary)
-  }
-
-  private func removeTemporary(_ path: String) {
-    do {
-      try FileManager.default.removeItem(atPath: path)
-    } catch {
-      Output.diagnose("\(path) can't be removed: \(error)")
-    }
+    Cleanup.removeAll()
   }
 
   /// The checkout's lookups, from its top directory or from a build inside it.
@@ -125,67 +147,6 @@ extension CommandLine {
       return try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
     } catch {
       return arguments[0]
-    }
-  }
-}
-
-/// A worker, seen from its parent.
-struct DemoChild {
-  /// What it had said when it ended.
-  struct Outcome: Codable {
-    var opened = RecoverySummary()
-    var progress = DemoMessage.Progress(done: 0)
-    var statistics: CacheStatistics?
-  }
-
-  private let process = Process()
-  private let pipe = Pipe()
-  private let from: Int
-
-  init(lookups: String, directory: String, from: Int) {
-    self.from = from
-    process.executableURL = URL(fileURLWithPath: CommandLine.executablePath)
-    process.arguments = [
-      "demo-worker", "--lookups", lookups, "--cache", directory, "--from", "\(from)",
-    ]
-    process.standardOutput = pipe
-  }
-
-  /// Runs it to its end, or sends SIGKILL once it has done so many lookups.
-  /// - Throws: `CheckFailure` where it ended in another way than that.
-  func run(killingAt limit: Int?, progress: (Int) -> Void) throws -> Outcome {
-    try process.run()
-    var outcome = Outcome()
-    outcome.progress.done = from
-    var pending = Data()
-    var isKilled = false
-    while true {
-      let data = pipe.fileHandleForReading.availableData
-      if data.isEmpty { break }
-      pending.append(data)
-      while let newline = pending.firstIndex(of: UInt8(ascii: "\n")) {
-        let message = try JSONDecoder().decode(DemoMessage.self, from: pending[..<newline])
-        pending = Data(pending[pending.index(after: newline)...])
-        if let opened = message.opened { outcome.opened = opened }
-        if let told = message.progress { outcome.progress = told }
-        if let statistics = message.statistics { outcome.statistics = statistics }
-      }
-      progress(outcome.progress.done)
-      if let limit, !isKilled, outcome.progress.done >= limit {
-        kill(process.processIdentifier, SIGKILL)
-        isKilled = true
-      }
-    }
-    process.waitUntilExit()
-    try check(isKilled: isKilled)
-    return outcome
-  }
-
-  private func check(isKilled: Bool) throws {
-    let wasKilled =
-      process.terminationReason == .uncaughtSignal && process.terminationStatus == SIGKILL
-    guard isKilled ? wasKilled : process.terminationStatus == 0 && !wasKilled else {
-      throw CheckFailure(message: "demo: the child process ended with \(process.terminationStatus)")
     }
   }
 }

@@ -114,7 +114,7 @@ struct Bench: AsyncParsableCommand {
       environment["PEERS_RUN"] ?? FileManager.default.temporaryDirectory.path
     let ownInput = BenchTools(
       streams: .none, sink: sink, budget: budget, workDirectory: workDirectory)
-    BenchCleanup.removeAllOnSignal()
+    Cleanup.removeAllOnSignal()
     do {
       if pauses {
         try await BenchPauses(
@@ -126,7 +126,7 @@ struct Bench: AsyncParsableCommand {
         try await measureStreams(sink, budget, workDirectory, environment["PEERS_DATA"])
       }
     } catch {
-      BenchCleanup.removeAll()
+      Cleanup.removeAll()
       // Wrong usage is found before anything is measured.
       if !(error is ValidationError) { try sink.finish(after: error) }
       throw error

@@ -80,9 +80,9 @@ struct BenchRecovery {
       "bench-writer", "--input", stream, "--count", "\(count)", "--cache", directory,
       "--store-entries", "\(tools.configuration.storeLimit.entryCountMax)",
     ]
-    try BenchCleanup.start(child)
+    try Cleanup.start(child)
     let said = output.fileHandleForReading.readDataToEndOfFile()
-    BenchCleanup.wait(for: child)
+    Cleanup.wait(for: child)
     guard child.terminationReason == .uncaughtSignal, child.terminationStatus == SIGKILL else {
       throw CheckFailure(message: "bench: the writer ended with \(child.terminationStatus)")
     }

@@ -28,7 +28,7 @@ struct BenchTools: Sendable {
     _ name: String, _ body: nonisolated(nonsending) (String) async throws -> R
   ) async throws -> R {
     let path = "\(workDirectory)/hindsight-\(name)-\(getpid())"
-    BenchCleanup.add(directory: path)
+    Cleanup.add(directory: path)
     try removeIfThere(path)
     try FileManager.default.createDirectory(
       atPath: workDirectory, withIntermediateDirectories: true)

@@ -54,9 +54,9 @@ struct ScalingChild: AsyncParsableCommand {
       "--memory", "\(memory)",
     ]
     child.standardOutput = pipe
-    try BenchCleanup.start(child)
+    try Cleanup.start(child)
     let output = pipe.fileHandleForReading.readDataToEndOfFile()
-    BenchCleanup.wait(for: child)
+    Cleanup.wait(for: child)
     guard child.terminationReason == .uncaughtSignal, child.terminationStatus == SIGKILL else {
       throw CheckFailure(message: "bench: the filler ended with \(child.terminationStatus)")
     }

@@ -1,12 +1,14 @@
 import Foundation
 import Synchronization
 
-/// What a benchmark leaves behind unless it is removed: directories, and the child at work on one.
-/// A failure removes them, and so does a signal that ends the program.
-enum BenchCleanup {
+/// What a benchmark or a demo leaves behind unless it is removed: directories, and the child at work on one.
+/// A signal that ends the program removes them, and so does a benchmark that fails.
+enum Cleanup {
   private struct Remains {
     var directories: [String] = []
     var child: pid_t?
+    /// A signal ends the program.
+    var isEnding = false
   }
 
   private static let remains = Mutex(Remains())
@@ -31,6 +33,12 @@ enum BenchCleanup {
     remains.withLock { $0.child = nil }
   }
 
+  /// Returns unless a signal is ending the program: what goes wrong then is that signal's doing, and
+  /// nothing to tell.
+  static func waitForEnd() {
+    while remains.withLock({ $0.isEnding }) { Thread.sleep(forTimeInterval: 1) }
+  }
+
   /// Removes what is still there; it may not be quite still.
   static func removeAll() {
     let (directories, child) = remains.withLock { ($0.directories, $0.child) }
@@ -45,7 +53,7 @@ enum BenchCleanup {
         }
       }
       if FileManager.default.fileExists(atPath: directory) {
-        Output.diagnose("bench: \(directory) can't be removed")
+        Output.diagnose("hindsight: \(directory) can't be removed")
       }
     }
   }
@@ -60,7 +68,7 @@ enum BenchCleanup {
     for number in [SIGINT, SIGTERM, SIGHUP] {
       let before = signal(number) { number in
         var byte = UInt8(truncatingIfNeeded: number)
-        _ = write(BenchCleanup.alarm, &byte, 1)
+        _ = write(Cleanup.alarm, &byte, 1)
       }
       // Whoever started us may have asked for it to be ignored (nohup).
       if unsafeBitCast(before, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
@@ -70,6 +78,7 @@ enum BenchCleanup {
     Thread.detachNewThread {
       var byte: UInt8 = 0
       while read(waiting, &byte, 1) != 1 {}
+      remains.withLock { $0.isEnding = true }
       removeAll()
       signal(Int32(byte), SIG_DFL)
       kill(getpid(), Int32(byte))
