@@ -16,7 +16,7 @@ public struct ResolvedEvent: Sendable {
   public var record: Record
   /// The key, where the event is about one.
   public var key: Bytes?
-  /// The keys that a `touched` moved to the front, in its order; empty for other events.
+  /// The keys that a `touched` moved to the front, each once, the most recent last; empty for other events.
   public var touchedKeys: [Bytes] = []
 }
 
@@ -66,7 +66,7 @@ public struct EventStream {
   ) throws(DamageError) -> ReplayEnd {
     for _ in 1..<JournalDirectory.readingAttempts {
       let directory = try JournalDirectory(reading: storage)
-      let sink = ResolvingSink(limits, body)
+      let sink = ResolvingSink(limits, .init(event: body))
       do throws(DamageError) {
         return try JournalReplay(directory).run(from: .oldest, into: sink)
       } catch {
@@ -74,11 +74,11 @@ public struct EventStream {
         let isOutdated = try DamageError.wrap { () throws(StorageError) in
           try directory.isOutdated()
         }
-        guard isOutdated, sink.eventCount == 0 else { throw error }
+        guard isOutdated, !sink.hasTold else { throw error }
       }
     }
     return try JournalReplay(JournalDirectory(reading: storage))
-      .run(from: .oldest, into: ResolvingSink(limits, body))
+      .run(from: .oldest, into: ResolvingSink(limits, .init(event: body)))
   }
 
   /// Calls `body` with every event that is left, those behind damage, too, as far as a whole
@@ -86,6 +86,8 @@ public struct EventStream {
   /// - Parameters:
   ///   - hole: is told what is wrong where events are missing, before what comes behind it.
   ///   - unreached: is told which events of the oldest segments no checkpoint leads to.
+  ///   - restored: is given the state of each checkpoint that stands in for what comes before it: where the
+  ///     history doesn't begin with event 1, and behind holes and gaps. It comes before the events that follow.
   /// - Returns: what is wrong with checkpoints that were passed over: events before those that were
   ///   taken in their place are missing.
   /// - Throws: `DamageError` where something can't be read, or nothing can be replayed; what `body` throws,
@@ -93,34 +95,37 @@ public struct EventStream {
   package func replay<Failure: Error>(
     hole: (Verification.Problem) -> Void,
     unreached: (ClosedRange<SequenceNumber>) -> Void = { _ in },
+    restored: @escaping (borrowing CacheState) -> Void = { _ in },
     _ body: (ResolvedEvent) throws(Failure) -> Void
   ) throws -> [Verification.Problem] {
-    try stoppable(body) { (body) throws(DamageError) in try crossing(hole, unreached, body) }
+    try stoppable(body) { (body) throws(DamageError) in
+      try crossing(hole, unreached, .init(event: body, restored: restored))
+    }
   }
 
   private func crossing(
     _ hole: (Verification.Problem) -> Void, _ unreached: (ClosedRange<SequenceNumber>) -> Void,
-    _ body: @escaping (ResolvedEvent) -> Bool
+    _ reader: ResolvingSink.Reader
   ) throws(DamageError) -> [Verification.Problem] {
     let isLive = try DamageError.wrap { () throws(StorageError) in try storage.isLocked() }
     for _ in 1..<JournalDirectory.readingAttempts {
       let replay = try CrossingReplay(storage, isLive: isLive)
-      if let passedOver = try pass(replay, mayBeginAgain: true, hole, unreached, body) {
+      if let passedOver = try pass(replay, mayBeginAgain: true, hole, unreached, reader) {
         return passedOver
       }
     }
     let replay = try CrossingReplay(storage, isLive: isLive)
-    return try pass(replay, mayBeginAgain: false, hole, unreached, body) ?? []
+    return try pass(replay, mayBeginAgain: false, hole, unreached, reader) ?? []
   }
 
   /// - Returns: `nil` where retention removed what there was to begin with.
   private func pass(
     _ replay: CrossingReplay, mayBeginAgain: Bool, _ hole: (Verification.Problem) -> Void,
-    _ unreached: (ClosedRange<SequenceNumber>) -> Void, _ body: @escaping (ResolvedEvent) -> Bool
+    _ unreached: (ClosedRange<SequenceNumber>) -> Void, _ reader: ResolvingSink.Reader
   ) throws(DamageError) -> [Verification.Problem]? {
-    let sink = ResolvingSink(limits, body)
+    let sink = ResolvingSink(limits, reader)
     func isOutdated() throws(DamageError) -> Bool {
-      guard mayBeginAgain, sink.eventCount == 0, replay.directoryDamage.isEmpty else {
+      guard mayBeginAgain, !sink.hasTold, replay.directoryDamage.isEmpty else {
         return false
       }
       return try DamageError.wrap { () throws(StorageError) in
@@ -135,6 +140,7 @@ public struct EventStream {
         if sink.isStopped { return false }
         if problem != nil { beginsAgain = try isOutdated() }
         if beginsAgain { return false }
+        sink.tellRestored()
         passedOver += end.damagedCheckpoints
         if let range = end.unreached { unreached(range) }
         let torn = try replay.torn(end)
@@ -241,68 +247,5 @@ extension JournalDirectory {
       }
     }
     return try open()
-  }
-}
-
-/// Applies every event, and resolves origins to keys on the way.
-final class ResolvingSink: ReplaySink {
-  private var state = CacheState(hashSeed: .random(in: 0 ... .max))
-  private var effects: [Effect] = []
-  private(set) var eventCount = 0
-  /// Whether `body` has ended the replay.
-  private(set) var isStopped = false
-  var digest: UInt64 { state.digest }
-  private var budget: ReplayBudget
-  private let body: (ResolvedEvent) -> Bool
-
-  /// - Parameter body: says whether to go on.
-  init(_ limits: ReplayLimits, _ body: @escaping (ResolvedEvent) -> Bool = { _ in true }) {
-    (budget, self.body) = (ReplayBudget(limits), body)
-  }
-
-  func begin() { state = CacheState(hashSeed: .random(in: 0 ... .max)) }
-  func restore(_ head: StateHead) {
-    state.restore(head)
-  }
-  var hashSeed: UInt64 { state.hashSeed }
-  func restore(_ image: LentImage, value: UnsafeRawBufferPointer?) throws(StateError) {
-    try budget.spendEntry(state)
-    try state.restore(image)
-  }
-  func spend(_ work: ReplayWork) throws(StateError) { try budget.spend(work) }
-  func finishRestore(digest: UInt64) throws(StateError) { try state.finishRestore(digest: digest) }
-  func endFrame(at position: JournalPosition) {}
-
-  func apply(_ record: Record) throws(StateError) {
-    try budget.spend(record.event, state)
-    let resolved = resolve(record)
-    effects.removeOneByOne()
-    try state.apply(record, into: &effects)
-    eventCount += 1
-    guard body(resolved) else {
-      isStopped = true
-      throw .beyondLimits("the reader wants no more events")
-    }
-  }
-
-  private func resolve(_ record: Record) -> ResolvedEvent {
-    switch record.event {
-    case .set(let set): ResolvedEvent(record: record, key: set.key)
-    case .invalidated(let it): ResolvedEvent(record: record, key: key(it.subject))
-    case .lookedUp(let subject, _): ResolvedEvent(record: record, key: key(subject))
-    case .expired(let origin, _), .evicted(let origin, _, _), .promoted(let origin, _):
-      ResolvedEvent(record: record, key: key(.origin(origin)))
-    case .touched(let origins):
-      ResolvedEvent(
-        record: record, key: nil, touchedKeys: origins.compactMap { key(.origin($0)) })
-    case .opened, .closed, .cleared, .recovered, .gap: ResolvedEvent(record: record, key: nil)
-    }
-  }
-
-  private func key(_ subject: LookupSubject) -> Bytes? {
-    switch subject {
-    case .key(let key): key
-    case .origin(let origin): state.find(origin: origin).map { state.image(of: $0).key }
-    }
   }
 }
