@@ -4,15 +4,21 @@ import HindsightReplay
 import HindsightTesting
 
 extension ResolvedEvent {
-  /// Whether the event is about this key; every event is about `nil`.
+  /// Whether the event is about this key; every event is about `nil`. What says that history is missing is
+  /// about every key.
   func isAbout(_ wanted: Bytes?) -> Bool {
     guard let wanted else { return true }
-    if case .cleared(let cleared) = record.event { return wanted.starts(with: cleared.prefix) }
-    return key == wanted || touchedKeys.contains(wanted)
+    switch record.event {
+    case .gap: return true
+    case .recovered(let recovered): return recovered.cause != .unclean
+    case .cleared(let cleared): return wanted.starts(with: cleared.prefix)
+    default: return key == wanted || touchedKeys.contains(wanted)
+    }
   }
 
   /// As one line for people.
   var text: String {
+    let fields = fields
     let details = fields.filter { $0.name != "value" }
       .map { "\($0.name)=\(Output.printable($0.text))" }
     let name = key.map { Output.printable($0) } ?? ""
@@ -84,7 +90,7 @@ extension ResolvedEvent {
     case .promoted(let origin, let expiry):
       [Field("origin", origin.rawValue), Field("memoryExpiry", text: expiry.iso8601)]
     case .touched(let origins):
-      [Field("origins", json: "[" + origins.map(\.description).joined(separator: ",") + "]")]
+      [Field("origins", json: list(origins))]
     case .lookedUp(let it, let outcome):
       subject(it) + [Field("outcome", text: "\(outcome)")]
     case .recovered(let it):
@@ -98,6 +104,15 @@ extension ResolvedEvent {
         Field("cause", text: "\(gap.cause)"),
       ]
     }
+  }
+
+  private func list(_ origins: [SequenceNumber]) -> String {
+    var text = "["
+    for origin in origins {
+      if text.utf8.count > 1 { text += "," }
+      text += origin.description
+    }
+    return text + "]"
   }
 
   private func subject(_ subject: LookupSubject) -> [Field] {

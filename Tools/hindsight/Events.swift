@@ -13,9 +13,12 @@ struct Events: ParsableCommand {
       --from and --to take a sequence number, or a time as 2026-01-01T00:00:00Z; both are included.
 
       Where the history is damaged, standard error says so, and it goes on behind that as soon as a \
-      checkpoint lets it. Exit code 1 if anything is missing, 3 if something can't be read. Events at its \
-      beginning that stand in the journal, but that no checkpoint leads to, are no damage: standard \
-      error says which they are.
+      checkpoint lets it. Exit code 1 if anything is missing so, 3 if something can't be read.
+
+      Where retention has dropped the beginning, or a gap stands in for events that were never written or were \
+      cut out, that is no damage: standard error says where it is, and with --key what the cache knew of the \
+      key behind it. Likewise events at the beginning that stand in the journal, but that no checkpoint leads \
+      to. --json changes nothing of what standard error says.
 
       Examples:
         hindsight events /tmp/cache --key pypi:flask
@@ -33,7 +36,7 @@ struct Events: ParsableCommand {
     parsing: .unconditional, help: "The last event, by sequence or time.", transform: Bound.init)
   var to: Bound?
 
-  @Option(help: "Only events about this key.")
+  @Option(help: "Only events about this key, and what says that history is missing.")
   var key: String?
 
   @Flag(name: .long, help: "Take any amount of memory and time: for a journal that you trust.")
@@ -58,22 +61,23 @@ struct Events: ParsableCommand {
   }
 
   func run() throws {
-    let storage = try readOnlyStorage(directory)
     let wanted = key.map { Array($0.utf8)[...] }
+    let storage = try readOnlyStorage(directory)
     let isJSON = output.json
     let (from, to) = (from, to)
-    let holes = Holes()
+    let whole = Completeness(of: wanted, from: from, to: to)
     do {
       let limits = noLimits ? ReplayLimits.none : ReplayLimits()
-      holes.passedOver = try EventStream(storage, limits: limits).replay(
-        hole: { holes.pending.append($0) },
+      whole.passedOver = try EventStream(storage, limits: limits).replay(
+        hole: { whole.pending.append($0) },
         unreached: { events in
           Output.diagnose(
             "hindsight: events \(events.lowerBound) to \(events.upperBound) are in the journal, but no "
               + "checkpoint leads to them, so they are not shown")
         },
+        restored: { whole.restored($0) },
         { (event) throws(StreamFailure) in
-          holes.goOn(with: event.record.sequence)
+          whole.goOn(with: event.record)
           guard from.map({ !$0.isAfter(event.record) }) ?? true,
             to.map({ !$0.isBefore(event.record) }) ?? true,
             event.isAbout(wanted)
@@ -82,57 +86,19 @@ struct Events: ParsableCommand {
         })
     } catch let error as DamageError {
       if let failure = error.storageFailure { throw CacheError(.system, "\(failure)") }
-      holes.pending.append(Verification.Problem(error))
+      whole.pending.append(Verification.Problem(error))
     }
-    try holes.check()
-  }
-}
-
-/// Names on standard error where the history has holes.
-private final class Holes {
-  /// What is wrong since the last event.
-  var pending: [Verification.Problem] = []
-  /// Checkpoints that were passed over.
-  var passedOver: [Verification.Problem] = []
-  private var last: SequenceNumber?
-  private var isDamaged = false
-
-  /// The history goes on.
-  func goOn(with next: SequenceNumber) {
-    defer { last = next }
-    guard !pending.isEmpty else { return }
-    let place = last.map { "between \($0) and \(next)" } ?? "before \(next)"
-    Output.diagnose("hindsight: events \(place) are missing: \(text(pending))")
-    isDamaged = true
-    pending = []
-  }
-
-  /// - Throws: `CheckFailure` where anything is missing.
-  func check() throws {
-    if !passedOver.isEmpty {
-      Output.diagnose("hindsight: events may be missing: \(text(passedOver))")
-      isDamaged = true
-    }
-    if !pending.isEmpty {
-      throw CheckFailure(
-        message: "hindsight: the history ends here: \(text(pending)). Run 'hindsight verify'.")
-    }
-    if isDamaged {
-      throw CheckFailure(
-        message: "hindsight: the history has holes, see above. Run 'hindsight verify'.")
-    }
-  }
-
-  private func text(_ problems: [Verification.Problem]) -> String {
-    problems.map { Output.printable($0.text) }.joined(separator: "; ")
+    try whole.check()
   }
 }
 
 extension Events.Bound {
-  func isAfter(_ record: Record) -> Bool {
+  func isAfter(_ record: Record) -> Bool { isAfter(record.sequence, record.at) }
+
+  func isAfter(_ last: SequenceNumber, _ at: Timestamp) -> Bool {
     switch self {
-    case .sequence(let sequence): record.sequence.rawValue < sequence
-    case .time(let time): record.at < time
+    case .sequence(let sequence): last.rawValue < sequence
+    case .time(let time): at < time
     }
   }
 
@@ -140,6 +106,14 @@ extension Events.Bound {
     switch self {
     case .sequence(let sequence): record.sequence.rawValue > sequence
     case .time(let time): record.at > time
+    }
+  }
+
+  /// Whether nothing behind this event, which happened at this time, is asked for.
+  func endsWith(_ last: SequenceNumber, _ at: Timestamp) -> Bool {
+    switch self {
+    case .sequence(let sequence): sequence <= last.rawValue
+    case .time(let time): time < at
     }
   }
 }
