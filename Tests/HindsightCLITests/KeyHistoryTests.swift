@@ -121,4 +121,13 @@ struct KeyHistoryTests {
     // Nor is it where all is left.
     #expect(try events(made(), "--key", "k:b").errors.isEmpty)
   }
+
+  @Test("an empty key is refused, as one that is too long, before anything is read")
+  func impossibleKey() throws {
+    for key in ["", String(repeating: "k", count: 1_025)] {
+      let found = try Command.run(["events", "/nowhere", "--key", key])
+      #expect(found.status == 2 && found.errors.contains("invalidKey"), "\(found.errors)")
+      #expect(found.errors == (try Command.run(["get", "/nowhere", key]).errors))
+    }
+  }
 }

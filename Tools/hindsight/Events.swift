@@ -61,7 +61,7 @@ struct Events: ParsableCommand {
   }
 
   func run() throws {
-    let wanted = key.map { Array($0.utf8)[...] }
+    let wanted = try key.map { Array(try CacheKey($0).rawValue.utf8)[...] }
     let storage = try readOnlyStorage(directory)
     let isJSON = output.json
     let (from, to) = (from, to)
