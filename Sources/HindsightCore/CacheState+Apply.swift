@@ -191,8 +191,7 @@ extension CacheState {
   private mutating func applyPromoted(
     _ origin: SequenceNumber, _ expiry: Timestamp, _ at: Timestamp, _ effects: inout [Effect]
   ) throws(StateError) {
-    let slot = try resident(origin, .store)
-    guard entries.isLive(slot, in: .store, at: at) else { throw .expiredServed(origin, .store) }
+    let slot = try live(origin, .store, at: at)
     guard expiry <= entries.expiry(slot, in: .store) else { throw .promotedBeyondStore(origin) }
     if entries.isResident(slot, in: .memory) { throw .alreadyResident(origin, .memory) }
     moveToFront(slot)
@@ -227,14 +226,21 @@ extension CacheState {
     _ subject: LookupSubject, _ outcome: LookupOutcome, _ at: Timestamp
   ) throws(StateError) {
     switch (subject, outcome) {
-    case (.origin(let origin), .memoryHit), (.origin(let origin), .storeHit):
-      let tier: Tier = outcome == .memoryHit ? .memory : .store
-      let slot = try resident(origin, tier)
-      guard entries.isLive(slot, in: tier, at: at) else { throw .expiredServed(origin, tier) }
+    case (.origin(let origin), .memoryHit): moveToFront(try live(origin, .memory, at: at))
+    case (.origin(let origin), .storeHit):
+      let slot = try live(origin, .store, at: at)
+      // Memory is asked first.
+      if entries.isLive(slot, in: .memory, at: at) { throw .alreadyResident(origin, .memory) }
       moveToFront(slot)
-    case (.origin(let origin), .miss): _ = try slot(of: origin)
-    case (.key(let key), _):
+    case (.origin(let origin), .miss):
+      let slot = try slot(of: origin)
+      if entries.isLive(slot, in: .memory, at: at) || entries.isLive(slot, in: .store, at: at) {
+        throw .keyPresent(origin)
+      }
+    case (.key(let key), .miss):
+      // What is past its expiry leaves first.
       if let slot = find(key) { throw .keyPresent(entries[slot].origin) }
+    case (.key, .memoryHit), (.key, .storeHit): throw .hitWithoutEntry
     }
   }
 
@@ -248,6 +254,14 @@ extension CacheState {
   private func resident(_ origin: SequenceNumber, _ tier: Tier) throws(StateError) -> Slot {
     let slot = try slot(of: origin)
     guard entries.isResident(slot, in: tier) else { throw .notResident(origin, tier) }
+    return slot
+  }
+
+  private func live(
+    _ origin: SequenceNumber, _ tier: Tier, at now: Timestamp
+  ) throws(StateError) -> Slot {
+    let slot = try resident(origin, tier)
+    guard entries.isLive(slot, in: tier, at: now) else { throw .expiredServed(origin, tier) }
     return slot
   }
 

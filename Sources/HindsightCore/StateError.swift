@@ -22,6 +22,8 @@ public enum StateError: Error, Equatable, Sendable {
   case wrongClearCount(Tier, stated: UInt64, counted: UInt64)
   /// A miss or an invalidation of nothing, of a key that is there.
   case keyPresent(SequenceNumber)
+  /// A hit that names a key and no entry.
+  case hitWithoutEntry
   case keyLength(Int)
   case duplicateKey(SequenceNumber)
   /// A value without any residency, or in a tier that the cache doesn't have.
@@ -56,6 +58,7 @@ extension StateError: CustomStringConvertible {
       "a clear states \(stated) entries in the \(tier) tier, there were \(counted)"
     case .keyPresent(let origin):
       "a miss, or an invalidation of nothing, was recorded for a key that entry \(origin) holds"
+    case .hitWithoutEntry: "a hit was recorded of a key without an entry"
     case .keyLength(let count): "a key of \(count) bytes"
     case .duplicateKey(let origin): "entry \(origin) repeats a key or an origin"
     case .impossibleResidency(let origin): "entry \(origin) is in no tier that the cache has"
