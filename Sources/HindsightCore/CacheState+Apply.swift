@@ -193,6 +193,7 @@ extension CacheState {
   ) throws(StateError) {
     let slot = try live(origin, .store, at: at)
     guard expiry <= entries.expiry(slot, in: .store) else { throw .promotedBeyondStore(origin) }
+    guard expiry <= at.adding(rules.memoryTTL) else { throw .promotedBeyondTTL(origin) }
     if entries.isResident(slot, in: .memory) { throw .alreadyResident(origin, .memory) }
     moveToFront(slot)
     recency.noteArrival()

@@ -15,6 +15,8 @@ public enum StateError: Error, Equatable, Sendable {
   case expiredServed(SequenceNumber, Tier)
   /// INV016: a promotion that outlives the store's own expiry.
   case promotedBeyondStore(SequenceNumber)
+  /// INV016: a promotion that outlives the memory TTL in force.
+  case promotedBeyondTTL(SequenceNumber)
   /// INV017: more in a tier than its limit allows.
   case limitExceeded(Tier)
   /// The evicted entry was not the least recent one.
@@ -51,6 +53,8 @@ extension StateError: CustomStringConvertible {
       "INV016: entry \(origin) was used in the \(tier) tier past its expiry"
     case .promotedBeyondStore(let origin):
       "INV016: the promotion of entry \(origin) outlives its store expiry"
+    case .promotedBeyondTTL(let origin):
+      "INV016: the promotion of entry \(origin) outlives the memory TTL"
     case .limitExceeded(let tier): "INV017: the \(tier) tier holds more than its limit"
     case .wrongVictim(let origin, let tier, let expected):
       "entry \(origin) was evicted from the \(tier) tier where \(expected) was due"

@@ -1,9 +1,9 @@
 import HindsightCore
 import Testing
 
-/// Lookups that no cache makes: whoever applies them says so, and doesn't count them among what was
+/// Lookups and promotions that no cache makes: whoever applies them says so, and doesn't count them among what was
 /// checked.
-@Suite("INV016 lookups that can't be")
+@Suite("INV016 lookups and promotions that can't be")
 struct ImpossibleLookupTests {
   private static let origin = SequenceNumber(2)
 
@@ -69,8 +69,8 @@ struct ImpossibleLookupTests {
 
   @Test("a hit of a key without an entry", arguments: [LookupOutcome.memoryHit, .storeHit])
   func hitOfNothing(outcome: LookupOutcome) {
-    #expect(lookUp(outcome, "b", memory: 8, store: 8) != nil)
-    #expect(lookUp(outcome, "a", memory: 8, store: 8) != nil)
+    #expect(lookUp(outcome, "b", memory: 8, store: 8) == .hitWithoutEntry)
+    #expect(lookUp(outcome, "a", memory: 8, store: 8) == .hitWithoutEntry)
     #expect(lookUp(outcome, memory: outcome == .memoryHit ? 8 : nil, store: 8) == nil)
   }
 
@@ -78,5 +78,19 @@ struct ImpossibleLookupTests {
   func storeHitBehindMemory() {
     #expect(lookUp(.storeHit, memory: 8, store: 8) == .alreadyResident(Self.origin, .memory))
     #expect(lookUp(.storeHit, memory: 7, store: 8) == nil)
+  }
+
+  @Test("a promotion that outlives the memory TTL in force, or the store's expiry")
+  func promotionBeyondTTL() {
+    func promote(until second: Int64, store: Int64) -> StateError? {
+      refusal(
+        memory: nil, store: store,
+        .promoted(origin: Self.origin, memoryExpiry: Self.instant(second)))
+    }
+    // At 9, for 10 seconds.
+    #expect(promote(until: 19, store: 20) == nil)
+    #expect(promote(until: 20, store: 20) == .promotedBeyondTTL(Self.origin))
+    #expect(promote(until: 14, store: 12) == nil)
+    #expect(promote(until: 15, store: 12) == .promotedBeyondStore(Self.origin))
   }
 }
