@@ -139,7 +139,8 @@ public final class Cache<Value: Sendable>: Sendable {
   /// - Returns: its place in the history: the origin of the entry.
   /// - Throws: `.invalidValue`, `.invalidTTL`, `.invalidReason`, `.closed`, `.outOfSpace`,
   ///   `.journalUnavailable`, `.backpressure`, `.storeUnavailable`, `.cancelled`: nothing has
-  ///   happened. `.outcomeUnknown`: it is in force, and may or may not survive a crash.
+  ///   happened, but that a set for which more than 1,024 entries have to leave may have made some of that room.
+  ///   `.outcomeUnknown`: it is in force, and may or may not survive a crash.
   @inlinable
   @discardableResult
   public nonisolated(nonsending) func set(

@@ -51,7 +51,7 @@ public enum JournalFailurePolicy: String, Sendable, Hashable {
 public enum BackpressurePolicy: String, Sendable, Hashable {
   /// It waits for room. A task that is cancelled meanwhile gets `.cancelled`.
   case wait
-  /// It throws `.backpressure`, and nothing has happened.
+  /// It throws `.backpressure`, and nothing has happened; of a set that evicts thousands, see there.
   case fail
 }
 

@@ -49,7 +49,7 @@ extension Engine {
   }
 
   /// Decides a set.
-  /// - Returns: `nil`, and nothing has happened, where a queue is full.
+  /// - Returns: `nil` where nothing is set yet: a queue is full, or a slice of the room that it needs was made.
   private func setIfRoom(
     _ value: DecodedValue, bytes: [UInt8], coder: UInt8, for key: CacheKey,
     memoryTTL: Duration?, storeTTL: Duration?, reason: String?, _ level: Acknowledgement
@@ -60,6 +60,7 @@ extension Engine {
     // All that needn't be done with the lock held.
     let valueHash = XXH64.hash(bytes[...])
     let reading = clock.reading()
+    var isCutDue = false
     let written = try key.withBytes { (keyBytes) throws(CacheError) -> Written<Void>? in
       let lent = LentValue(
         key: keyBytes, keyHash: key.hash, coder: coder, valueByteCount: UInt32(bytes.count),
@@ -72,8 +73,15 @@ extension Engine {
       let now = state.pointee.now(reading)
       let fact: SetFact
       do throws(SetRefusal) {
-        fact = try state.pointee.core.decideSet(
-          lent, memoryTTL: memoryTTL, storeTTL: storeTTL, at: now, into: &state.pointee.decision)
+        guard
+          let decided = try state.pointee.core.decideSet(
+            lent, memoryTTL: memoryTTL, storeTTL: storeTTL, at: now, into: &state.pointee.decision)
+        else {
+          state.pointee.absorb(reading)
+          isCutDue = state.pointee.wantsCut()
+          return nil
+        }
+        fact = decided
       } catch {
         throw CacheError(refusal: error)
       }
@@ -87,7 +95,7 @@ extension Engine {
       }
       return state.pointee.written((), level, journal, reading)
     }
-    if let written, written.wantsCut { signalJournal() }
+    if written?.wantsCut ?? isCutDue { signalJournal() }
     return written
   }
 
@@ -201,7 +209,8 @@ enum BegunSet: Sendable {
   case waits(SequenceNumber)
   /// It is in force, and its caller writes it a moment later, with what others set until then.
   case leads(SequenceNumber, wantsSignal: Bool)
-  /// Nothing has happened: a queue is full.
+  /// It is not in force: a queue is full, or more has to leave for it than one decision may tell of. A slice of
+  /// that has left; others come in between, and no queue is overrun.
   case lacksRoom
 }
 

@@ -177,8 +177,12 @@ extension EngineState {
     _ slot: Slot, _ value: DecodedValue, _ now: Timestamp, _ reading: ClockReading
   ) {
     core.decideExpire(slot, at: now, into: &decision)  // its memory residency, where it has one
-    core.decidePromote(slot, at: now, into: &decision)
+    var isLong = core.decidePromote(slot, at: now, into: &decision)
     absorb(reading)
+    while isLong {
+      isLong = core.decidePromote(slot, at: now, into: &decision)
+      absorb(reading)
+    }
     if core.isResident(slot, in: .memory) {
       core.updatePayload(slot) { $0.set(value) }
     }

@@ -60,13 +60,17 @@ extension CacheState {
   ///
   /// The decision's records tell what comes before it. Its own event isn't among them: a record would
   /// hold key and value, retained and released a dozen times on their way.
+  ///
+  /// Where more must leave than one decision may tell of, it decides a slice of that only: what is decided by
+  /// then is a decision of its own, and the set is to be decided again once that is absorbed.
   /// - Parameters:
   ///   - memoryTTL, storeTTL: `nil`: the cache's own.
+  /// - Returns: `nil` where it made a slice of the room only; nothing is set then.
   /// - Throws: `SetRefusal` where it fits none; nothing has happened then.
   public mutating func decideSet(
     _ value: LentValue, memoryTTL: Microseconds?, storeTTL: Microseconds?, at now: Timestamp,
     into decision: inout Decision
-  ) throws(SetRefusal) -> SetFact {
+  ) throws(SetRefusal) -> SetFact? {
     let rules = rulesInForce
     let fits = try tiersThatFit(value.byteCount, rules)
     var old = find(value.key, hash: value.keyHash)
@@ -74,11 +78,15 @@ extension CacheState {
       prefetchNeighbours(slot)
       if !decideExpire(slot, at: now, into: &decision) { old = nil }
     }
-    if fits.memory {
-      makeRoom(in: .memory, for: value.byteCount, replacing: old, at: now, into: &decision)
+    if fits.memory,
+      !makeRoom(in: .memory, for: value.byteCount, replacing: old, at: now, into: &decision)
+    {
+      return nil
     }
-    if fits.store {
-      makeRoom(in: .store, for: value.byteCount, replacing: old, at: now, into: &decision)
+    if fits.store,
+      !makeRoom(in: .store, for: value.byteCount, replacing: old, at: now, into: &decision)
+    {
+      return nil
     }
     let fact = SetFact(
       sequence: head.sequence.next, at: now, coder: value.coder,
@@ -165,19 +173,23 @@ extension CacheState {
   }
 
   /// A store hit enters memory, until the memory TTL or the store's own expiry, whichever is first.
-  /// An entry over the memory tier's limit by bytes stays where it is.
+  /// An entry over the memory tier's limit by bytes stays where it is. Room is made in slices, as for a set.
   /// - Precondition: the entry is live in the store and not resident in memory.
+  /// - Returns: whether there is more to do, once what is decided is absorbed.
   public mutating func decidePromote(
     _ slot: Slot, at now: Timestamp, into decision: inout Decision
-  ) {
+  ) -> Bool {
     let rules = rulesInForce
     let (entry, storeExpiry) = (entries[slot], entries.expiry(slot, in: .store))
     guard entry.byteCount <= rules.memoryLimit.byteCountMax ?? .max else {
-      return touch(slot)
+      touch(slot)
+      return false
     }
-    makeRoom(in: .memory, for: entry.byteCount, replacing: nil, at: now, into: &decision)
+    guard makeRoom(in: .memory, for: entry.byteCount, replacing: nil, at: now, into: &decision)
+    else { return true }
     let expiry = min(now.adding(rules.memoryTTL), storeExpiry)  // INV016
     emit(.promoted(origin: entry.origin, memoryExpiry: expiry), at: now, into: &decision)
+    return false
   }
 
   /// The value of a resident can't be found: it leaves the tier.
@@ -307,16 +319,18 @@ extension CacheState {
     return nil
   }
 
+  /// - Returns: `false` where the decision is as long as a slice, and there is no room yet.
   private mutating func makeRoom(
     in tier: Tier, for byteCount: UInt64, replacing old: Slot?, at now: Timestamp,
     into decision: inout Decision
-  ) {
-    guard let limit = rules.limit(of: tier) else { return }
+  ) -> Bool {
+    guard let limit = rules.limit(of: tier) else { return true }
     while true {
       let replaced = old.flatMap { entries.isResident($0, in: tier) ? entries[$0].byteCount : nil }
       let count = UInt64(residentCount(in: tier)) + (replaced == nil ? 1 : 0)
       let bytes = self.byteCount(in: tier) - (replaced ?? 0) + byteCount
-      if limit.holds(entryCount: count, byteCount: bytes) { return }
+      if limit.holds(entryCount: count, byteCount: bytes) { return true }
+      if decision.records.count >= Bounds.eventsPerSlice { return false }
       endOne(in: tier, keeping: old, at: now, into: &decision)
     }
   }

@@ -64,7 +64,7 @@ struct CaptureTests {
       guard let slot = live.find(key) else { return }
       if live.isLive(slot, in: .memory, at: now) { return live.touch(slot) }
       guard live.decideExpire(slot, at: now, into: &decision) else { return }
-      live.decidePromote(slot, at: now, into: &decision)
+      _ = live.decidePromote(slot, at: now, into: &decision)
     }
 
     /// What a shell does: values of pictures first, then the effects.

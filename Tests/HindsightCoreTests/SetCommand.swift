@@ -12,12 +12,31 @@ struct SetCommand {
 }
 
 extension CacheState {
-  /// Sets a value, with the event among the decision's records.
+  /// Sets a value, with the event among the decision's records, and those of the slices before it.
   mutating func decideSet(
     _ command: SetCommand, at now: Timestamp, into decision: inout Decision
   ) throws(SetRefusal) {
     let valueHash = XXH64.hash(command.value)
-    let fact = try command.key.withUnsafeBytes { key in
+    var earlier: [Record] = []
+    var decided = try decideSlice(command, valueHash, at: now, into: &decision)
+    while decided == nil {
+      earlier += decision.records
+      decision.records = []
+      decided = try decideSlice(command, valueHash, at: now, into: &decision)
+    }
+    guard let fact = decided else { return }
+    if !earlier.isEmpty { decision.records = earlier + decision.records }
+    let event = ValueSet(
+      key: command.key, value: command.value, coder: command.coder,
+      memoryExpiry: fact.memoryExpiry, storeExpiry: fact.storeExpiry, reason: command.reason)
+    decision.records.append(Record(sequence: fact.sequence, at: now, event: .set(event)))
+  }
+
+  /// One decision on the way to a set.
+  mutating func decideSlice(
+    _ command: SetCommand, _ valueHash: UInt64, at now: Timestamp, into decision: inout Decision
+  ) throws(SetRefusal) -> SetFact? {
+    try command.key.withUnsafeBytes { key in
       Result { () throws(SetRefusal) in
         try decideSet(
           LentValue(
@@ -26,9 +45,5 @@ extension CacheState {
           memoryTTL: command.memoryTTL, storeTTL: command.storeTTL, at: now, into: &decision)
       }
     }.get()
-    let event = ValueSet(
-      key: command.key, value: command.value, coder: command.coder,
-      memoryExpiry: fact.memoryExpiry, storeExpiry: fact.storeExpiry, reason: command.reason)
-    decision.records.append(Record(sequence: fact.sequence, at: now, event: .set(event)))
   }
 }

@@ -102,7 +102,7 @@ struct StateTests {
       } else if live.isLive(slot, in: .store, at: now) {
         #expect(expected?.0 == .store, "\(what): get")
         live.decideExpire(slot, at: now, into: &decision)
-        live.decidePromote(slot, at: now, into: &decision)
+        _ = live.decidePromote(slot, at: now, into: &decision)
       } else {
         #expect(expected == nil, "\(what): get")
         live.decideExpire(slot, at: now, into: &decision)
