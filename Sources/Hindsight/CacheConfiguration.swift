@@ -81,7 +81,8 @@ public struct QueueLimits: Sendable, Hashable {
   /// (`JournalFailurePolicy.continueInMemory`).
   public var unwrittenByteCountMax = 8 << 20
   /// Bytes of events, before compression, that are written but not yet durable, kept in memory until they
-  /// are, in case they must be written again: 64 MiB. A sync begins by itself at 32 MiB.
+  /// are, in case they must be written again: 64 MiB. A sync begins by itself at half of it, or at
+  /// 32 MiB, whichever is less.
   public var unsyncedByteCountMax = 64 << 20
   /// Bytes of values that the store doesn't have yet, kept in memory until then: 64 MiB.
   public var pinnedByteCountMax = 64 << 20
@@ -167,8 +168,8 @@ enum EngineBounds {
   static let leaderTime = Microseconds(rawValue: 2_000)
   /// So many callers whom one sync answers are waited for before the next one.
   static let gatheringCountMin = 3
-  /// Bytes of events written but not yet durable, which are kept in memory: beyond it, a sync is
-  /// forced.
+  /// Bytes of events written but not yet durable, which are kept in memory: beyond it, or half of what
+  /// `QueueLimits` says, a sync is forced.
   static let unsyncedByteCountMax = 32 << 20
   /// So many bytes of frames are written before a sync that is due, and no more.
   static let bytesBeforeSyncMax = 256 << 10

@@ -72,13 +72,16 @@ extension Engine {
       return wroteInVain(error)
     }
     let position = journal.writer.position
-    let ((resume, signal), trouble) = locked { state in
+    let (wrote, isMuchUnsynced, trouble) = locked { state in
       state.noteWritten(cut, position)
       state.commit.unsyncedByteCount = journal.writer.unsyncedByteCount
-      return (state.commit.wrote(through: cut.frames.last), state.commit.trouble?.error)
+      return (
+        state.commit.wrote(through: cut.frames.last), state.isMuchUnsynced,
+        state.commit.trouble?.error
+      )
     }
-    resume.resume()
-    if signal || cut.isCaptured, !isThread { signalJournal() }
+    wrote.resume.resume()
+    if wrote.signal || cut.isCaptured || isMuchUnsynced, !isThread { signalJournal() }
     resumeRoomWaiters()
     return trouble
   }

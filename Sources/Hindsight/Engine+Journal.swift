@@ -51,8 +51,7 @@ extension Engine {
       return state.taskInTrouble(trouble, reading)
     }
     state.commit.watchLeaders(reading.boot)
-    let isSyncDue = state.isSyncDue(
-      reading, configuration.syncInterval, unsynced: journal.writer.unsyncedByteCount)
+    let isSyncDue = state.isSyncDue(reading, configuration.syncInterval)
     if state.isCutDue(reading, isSyncDue: isSyncDue), !(isSyncDue && state.commit.hasPutOffSync) {
       guard state.commit.takeRoleForThread() else { return .idle(.signal) }
       if state.commit.isRotationDue { return .rotate }
@@ -239,6 +238,12 @@ extension Engine {
 }
 
 extension EngineState {
+  /// Whether so much is written and not synced that a sync begins by itself, before writes have to wait for it.
+  var isMuchUnsynced: Bool {
+    let most = min(EngineBounds.unsyncedByteCountMax, queues.unsyncedByteCountMax / 2)
+    return commit.unsyncedByteCount > UInt64(most)
+  }
+
   /// Tries again when it is time. At the end there is one last try.
   fileprivate mutating func taskInTrouble(
     _ trouble: JournalTrouble, _ reading: ClockReading
@@ -292,11 +297,9 @@ extension EngineState {
     commit.lostFirst = first
   }
 
-  fileprivate func isSyncDue(
-    _ reading: ClockReading, _ interval: Duration?, unsynced: UInt64
-  ) -> Bool {
+  fileprivate func isSyncDue(_ reading: ClockReading, _ interval: Duration?) -> Bool {
     if commit.hasSyncWaiters || commit.isSyncRequested || closing.isDecided { return true }
-    if unsynced > EngineBounds.unsyncedByteCountMax { return true }
+    if isMuchUnsynced { return true }
     guard interval != nil, commit.nextSync.map({ $0 <= reading.boot }) ?? false else {
       return false
     }
