@@ -13,84 +13,96 @@ struct ChunkedQueue<Element> {
   }
 
   fileprivate struct Chunk {
+    /// Those that are left: what was removed is let go of at once, for it may hold a value of megabytes.
     var elements: [Element] = []
     var bytes: [UInt8] = []
+    /// How many have been appended, those included that were removed since.
+    var appendedCount = 0
+
+    mutating func append(_ element: consuming Element) {
+      elements.append(element)
+      appendedCount += 1
+    }
+
+    /// Elements that are shared with a slice stay with that: whoever has it lets go of them.
+    mutating func removeFirst(_ count: Int) {
+      guard count > 0 else { return }
+      var left: [Element] = []
+      left.reserveCapacity(ChunkedQueue.chunkCount)
+      left.append(contentsOf: elements[count...])
+      elements = left
+    }
   }
 
-  /// Few, since a chunk goes when the last of its elements does, and those may hold values of megabytes.
+  /// Few, since they are copied where they are shared: by an append, and by a removal of some.
   private static var shift: Int { 6 }
-  private static var chunkCount: Int { 1 << shift }
+  fileprivate static var chunkCount: Int { 1 << shift }
   /// What a chunk's bytes have room for at first.
   private static var byteCount: Int { 32 * chunkCount }
 
+  /// All but the first and the last one are whole.
   private var chunks: Deque<Chunk> = []
-  /// Elements of the first chunk that are removed already; they go with it.
-  private var offset = 0
   private(set) var count = 0
 
   var first: Element? { count == 0 ? nil : self[0] }
 
   /// The element that so many others precede.
   subscript(at: Int) -> Element {
-    let place = at + offset
-    return chunks[place >> Self.shift].elements[place & (Self.chunkCount - 1)]
+    let firstCount = chunks[0].elements.count
+    if at < firstCount { return chunks[0].elements[at] }
+    let place = at - firstCount
+    return chunks[1 + (place >> Self.shift)].elements[place & (Self.chunkCount - 1)]
   }
 
   /// The first elements, sharing their chunks: a constant cost for each of those.
   func prefix(_ count: Int) -> [Slice] {
     precondition(count <= self.count)
     var slices: [Slice] = []
-    var at = offset
-    while at < offset + count {
-      let chunk = chunks[at >> Self.shift]
-      let first = at & (Self.chunkCount - 1)
-      let slice = chunk.elements[first..<min(chunk.elements.count, first + offset + count - at)]
-      slices.append(Slice(elements: slice, bytes: chunk.bytes))
-      at += slice.count
+    var left = count
+    for chunk in chunks {
+      if left == 0 { break }
+      let elements = chunk.elements.prefix(left)
+      slices.append(Slice(elements: elements, bytes: chunk.bytes))
+      left -= elements.count
     }
     return slices
   }
 
   mutating func append(_ element: consuming Element) {
-    openChunk()
-    chunks[chunks.count - 1].elements.append(element)
+    chunks[openChunk()].append(element)
     count += 1
   }
 
   /// - Parameter make: gives the element; it gets the place of `bytes` in the chunk.
   mutating func append(_ bytes: UnsafeRawBufferPointer, _ make: (Range<Int>) -> Element) {
-    openChunk()
-    let last = chunks.count - 1
+    let last = openChunk()
     if chunks[last].bytes.isEmpty {
       chunks[last].bytes.reserveCapacity(max(Self.byteCount, bytes.count))
     }
     let start = chunks[last].bytes.count
     chunks[last].bytes.append(contentsOf: bytes)
-    chunks[last].elements.append(make(start..<start + bytes.count))
-    count += 1
+    append(make(start..<start + bytes.count))
   }
 
   /// Has the last chunk have room for an element.
-  private mutating func openChunk() {
-    guard chunks.last.map({ $0.elements.count == Self.chunkCount }) ?? true else { return }
-    var chunk = Chunk()
-    chunk.elements.reserveCapacity(Self.chunkCount)
-    chunks.append(chunk)
+  /// - Returns: which one it is.
+  private mutating func openChunk() -> Int {
+    if chunks.last.map({ $0.appendedCount == Self.chunkCount }) ?? true {
+      var chunk = Chunk()
+      chunk.elements.reserveCapacity(Self.chunkCount)
+      chunks.append(chunk)
+    }
+    return chunks.count - 1
   }
 
   /// Removes the first elements.
   mutating func removeFirst(_ count: Int) {
     precondition(count <= self.count)
     self.count -= count
-    offset += count
-    while offset >= Self.chunkCount {
-      chunks.removeFirst()
-      offset -= Self.chunkCount
-    }
-    guard self.count == 0 else { return }
-    // Nobody knows when more will come: what was removed mustn't wait for that.
-    chunks.removeAll()
-    offset = 0
+    guard self.count > 0 else { return chunks.removeAll() }
+    var left = count
+    while left >= chunks[0].elements.count { left -= chunks.removeFirst().elements.count }
+    chunks[0].removeFirst(left)
   }
 }
 

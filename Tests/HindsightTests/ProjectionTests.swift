@@ -52,6 +52,27 @@ struct ProjectionTests {
     #expect(queue.first === value && queue.prefix(1).count == 1)
   }
 
+  @Test("a queue lets go of what was removed of a chunk, once nobody shares that")
+  func letsGoOfParts() throws {
+    final class Value: Sendable {}
+    var queue = ChunkedQueue<Value>()
+    for _ in 0..<100 { queue.append(Value()) }
+    weak let first = queue[0]
+    weak let second = queue[1]
+    var taken = queue.prefix(1)
+    queue.append(Value())
+    queue.removeFirst(1)
+    #expect(taken.first?.elements.first === first && first != nil && queue.first === second)
+    taken = []
+    #expect(first == nil && second != nil)
+    // Places don't move by it.
+    queue.removeFirst(62)
+    weak let last = queue[0]
+    weak let next = queue[1]
+    queue.removeFirst(1)
+    #expect(last == nil && next != nil && queue.first === next && queue.count == 37)
+  }
+
   /// Applies batches to rows, a crash after each: what the mark doesn't cover is told again.
   private func run(_ history: [(at: UInt64, operation: RowOperation)]) -> Set<UInt64> {
     var rows: Set<UInt64> = []
