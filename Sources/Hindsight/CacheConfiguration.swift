@@ -201,6 +201,8 @@ enum EngineBounds {
   static let captureSliceCount = 512
   /// Values that an opening left for later come so many at a time, under the lock.
   static let pinSliceCount = 512
+  /// So many indexes that clears have replaced wait for upkeep to let them go; clears do it beyond that.
+  static let remainsCountMax = 2
   /// A slice of the sweep under the lock.
   static let sweepSliceCount = 256
   /// Values that are unpinned at a time, some 100 ns each.

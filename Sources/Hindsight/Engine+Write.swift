@@ -132,7 +132,11 @@ extension Engine {
       state.absorb(reading)
       return TierCounts(memory: Int(counts.memory), store: Int(counts.store))
     }
-    if empty != nil { signalUpkeep() }
+    if empty != nil {
+      signalUpkeep()
+      let old = locked { state in state.takeOldRemains() }
+      withExtendedLifetime(old) {}
+    }
     try await acknowledge(written.sequence, level, written.step)
     return written.result
   }

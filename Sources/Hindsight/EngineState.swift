@@ -40,7 +40,7 @@ struct EngineState: ~Copyable, Sendable {
   var closing = Closing()
   var garbage = Garbage()
   /// What a clear under way puts in the place of everything, and what others have replaced: upkeep
-  /// lets it go.
+  /// lets it go, or the next clears where that waits for the disk.
   var cleared: ClearedContents?
   var remains: [ClearedContents] = []
 
@@ -199,6 +199,14 @@ struct EngineState: ~Copyable, Sendable {
     if hasStore { projection.deleteAll(at: sequence) }
     cleared.index.forEachKeyHash(MissMemory.keyCountMax) { misses.remember($0, .cleared) }
     remains.append(cleared)
+  }
+
+  /// Of what clears have replaced, the oldest that upkeep should have let go of by now: to be let go of after
+  /// unlocking.
+  mutating func takeOldRemains() -> [ClearedContents] {
+    let count = max(0, remains.count - EngineBounds.remainsCountMax)
+    defer { remains.removeFirst(count) }
+    return Array(remains.prefix(count))
   }
 
   private mutating func dropValue(_ slot: Slot) {

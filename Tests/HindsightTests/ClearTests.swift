@@ -75,4 +75,24 @@ struct ClearTests {
     #expect(verified.isSound, "\(verified.problems)")
     #expect(verified.rows == 100)
   }
+
+  @Test("what it replaced doesn't pile up while upkeep waits for the disk")
+  func upkeepHeld() async throws {
+    let (census, scheduler) = (Census(), HoldingScheduler())
+    let cache = try await Cache<Census.Member>.open(
+      at: nil, coder: census.coder,
+      configuration: configuration(memory: 8) { $0.scheduler = scheduler })
+    scheduler.holds("upkeep", true)
+    for _ in 0..<20 {
+      // So many that they go at once.
+      for number in 0..<8 {
+        try await cache.set(Census.Member(census), for: CacheKey("k:\(number)"))
+      }
+      try await cache.clear()
+    }
+    #expect(census.count <= 2 * 8)
+    scheduler.holds("upkeep", false)
+    try await census.wait(for: 0)
+    try await cache.close()
+  }
 }
