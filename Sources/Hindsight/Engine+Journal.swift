@@ -64,18 +64,7 @@ extension Engine {
     }
     // Everything is cut: what comes from now on has to be asked for again.
     state.commit.isSyncRequested = false
-    if isSyncDue, state.commit.durable < state.commit.written || state.commit.hasSyncWaiters {
-      return .sync
-    }
-    if state.closing.isDecided {
-      // A caller that leads may have cut the frame with `closed` in it, and still write it.
-      guard !state.commit.isWriting else {
-        state.commit.threadWantsRole = true
-        return .idle(.signal)
-      }
-      state.closing.isJournalEnded = true
-      return state.closing.isProjectorEnded ? .shutDown : .endJournal
-    }
+    if isSyncDue, let task = state.taskWhenCut() { return task }
     // What it was promised the role for has been done by another: callers may write again.
     state.commit.threadWantsRole = false
     return .idle(state.timeToNextTask(reading, configuration.syncInterval))
@@ -263,6 +252,23 @@ extension EngineState {
     }
     // A caller that still writes would find another segment under its hands.
     return commit.takeRoleForThread() ? .rescue : .idle(.signal)
+  }
+
+  /// A sync is due, and everything is cut: what is done then; `nil` where nothing is.
+  fileprivate mutating func taskWhenCut() -> JournalTask? {
+    if commit.durable < commit.written {
+      commit.threadWantsRole = false
+      return .sync
+    }
+    guard commit.hasSyncWaiters || closing.isDecided else { return nil }
+    // A caller may have cut the frame that is waited for, or that has `closed` in it, and still write it.
+    guard !commit.isWriting else {
+      commit.threadWantsRole = true
+      return .idle(.signal)
+    }
+    if commit.hasSyncWaiters { return .sync }
+    closing.isJournalEnded = true
+    return closing.isProjectorEnded ? .shutDown : .endJournal
   }
 
   /// The open frame with the last events that are journaled; `nil` where there are none.

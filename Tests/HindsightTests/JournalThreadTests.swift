@@ -42,4 +42,30 @@ struct JournalThreadTests {
     #expect(cache.statistics.durableSequence > .zero)
     try await scheduler.run { try await cache.close() }
   }
+
+  @Test("it waits while a caller writes what a flush waits for", .timeLimit(.minutes(1)))
+  func writeUnderWay() async throws {
+    let scheduler = ManualScheduler()
+    let cache = try await open(scheduler)
+    let engine = cache.engine
+    let journal = try #require(engine.journal)
+    try await scheduler.run {
+      _ = try await cache.set([1], for: CacheKey("k:1"), acknowledgement: .enqueued)
+    }
+    // A caller that has taken the frame, and has no processor.
+    let cut = engine.locked { state -> CutFrame? in
+      state.commit.takeRoleForCaller() ? state.cut(journal.writer, engine.clock.reading()) : nil
+    }
+    let flushing = Task { try await cache.flush() }
+    try await eventually("the flush waits") { engine.locked { $0.commit.hasSyncWaiters } }
+    engine.signalJournal()
+    var steps = 0
+    while steps < 100, scheduler.runOne() != nil { steps += 1 }
+    #expect(steps < 100, "it has something to do for ever")
+    #expect(engine.write(try #require(cut), journal) == nil)
+    scheduler.runUntilIdle()
+    _ = try await flushing.value
+    #expect(!engine.locked { $0.commit.threadWantsRole }, "callers may write again")
+    try await scheduler.run { try await cache.close() }
+  }
 }
