@@ -44,6 +44,9 @@ public enum JournalFailurePolicy: String, Sendable, Hashable {
   /// waits, and fails where the journal stays broken. The events of up to `unwrittenByteCountMax`
   /// are kept and journaled later. What comes after them has no history: when the journal can be
   /// written again, a checkpoint stands in for it, and a `gap` says which events are missing.
+  ///
+  /// With a store, which takes only what is durable, they go on until `QueueLimits.pinnedByteCountMax` or
+  /// `pendingRowCountMax` is reached; then they are refused with the journal's error.
   case continueInMemory
 }
 

@@ -14,8 +14,8 @@ package let hindsightVersion = "0.1.0"
 /// is the thin generic shell. Background activities retain the engine, never the handle that users
 /// hold: the handle's deinit asks for a shutdown, which they carry out.
 ///
-/// Lock order: `state` is the only lock of the engine; nothing is called with it held that takes
-/// another one, but for the store's and the clock's own.
+/// Lock order: `state` comes first. With it held, only the clock's own lock is taken, and that of the journal
+/// writer's numbers (by `cut` and `captureEnd`, say): each for a moment, and with none taken inside.
 @usableFromInline
 final class Engine: Sendable {
   let state: StateLock<EngineState>

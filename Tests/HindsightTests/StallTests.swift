@@ -161,6 +161,32 @@ struct StallTests {
     try await check(directory.cache, hasGap: policy == .continueInMemory)
   }
 
+  @Test("in memory alone, writes go on until the store's queue is full: it waits for the journal")
+  func storeBehindJournal() async throws {
+    let directory = try TemporaryDirectory()
+    let failpoints = Failpoints()
+    let cache = try await open(directory.cache, failpoints) {
+      $0.journalFailure = .continueInMemory
+      $0.queues.pendingRowCountMax = 20
+    }
+    for name in ["segment.write.before", "segment.create.before"] {
+      failpoints.arm(name, .fail(.noSpace))
+    }
+    try await cache.set([0], for: key(0))
+    var sets = 1
+    let error = await failure {
+      while sets < 100 {
+        try await cache.set([1], for: key(sets))
+        sets += 1
+      }
+    }
+    #expect(error?.code == .outOfSpace && sets == 21)
+    failpoints.disarmAll()
+    try await eventually("it resumes") { cache.statistics.journalTrouble == nil }
+    try await cache.set([2], for: key(21))
+    try await cache.close()
+  }
+
   private func check(_ directory: String, hasGap: Bool) async throws {
     var gaps = 0
     _ = try EventStream(try PosixStorage(path: directory)).replay { event in
