@@ -115,11 +115,11 @@ extension Simulation {
   private func left(by attempt: Attempt, _ last: UInt64) -> Snapshot? {
     guard last > attempt.after, var snapshot = history[attempt.after] else { return nil }
     // Without its order: the opening that succeeds has the same limits, and shows what has left.
-    if snapshot.isOrderKnown { snapshot.model.reopen(attempt.settings.limits, at: attempt.least) }
-    snapshot.digest = nil
-    snapshot.mayLack = isDamaged || isStoreDamaged
     // A salvage that stopped behind its gap has told no later time than what it came back to.
     if !attempt.isSalvage { snapshot.at = attempt.least }
+    if snapshot.isOrderKnown { snapshot.model.reopen(attempt.settings.limits, at: snapshot.at) }
+    snapshot.digest = nil
+    snapshot.mayLack = isDamaged || isStoreDamaged
     snapshot.boot = attempt.lastBoot
     snapshot.bootID = attempt.bootID
     return snapshot

@@ -147,7 +147,8 @@ extension Simulation {
     let at = view.at.rawValue
     var attempt = attempt
     if isDamaged { attempt.least = snapshot.at }
-    try checkTime(ofOpening: at, attempt)
+    // More damage may bring back what was cut out.
+    try checkTime(ofOpening: at, attempt, told: isDamaged ? cutOutAt : .min)
     let wasOrderKept = try model(from: snapshot, at: at, lost: lost, view)
     try checkLimits(view)
     try compare(view.entries, inOrder: wasOrderKept)
@@ -163,7 +164,9 @@ extension Simulation {
   /// Drops the history of some events.
   func forget(_ isGone: (UInt64) -> Bool) {
     if isDamaged {
-      cutOut += history.filter { isGone($0.key) }.values.flatMap(\.model.entries)
+      let gone = history.filter { isGone($0.key) }.values
+      cutOut += gone.flatMap(\.model.entries)
+      cutOutAt = gone.map(\.at).reduce(cutOutAt, max)
     }
     history = history.filter { !isGone($0.key) }
   }

@@ -52,6 +52,8 @@ package final class Simulation {
   var untoldBefore: UInt64 = 0
   /// What was set once, and was cut out: a later salvage may come back to that.
   var cutOut: [NapkinModel.Entry] = []
+  /// The latest time that anything of it told.
+  var cutOutAt = Int64.min
   var oldStore: SimulatedStore.Image?
   /// The opening that is on, or was the last to fail.
   var attempt: Attempt?
