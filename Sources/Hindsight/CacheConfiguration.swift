@@ -108,10 +108,12 @@ public struct CacheConfiguration: Sendable {
   /// 24 hours; range as of the memory TTL.
   public var storeTTL = Duration.seconds(86_400)
   /// Whether there is a store tier. Without a directory there is none. Where it is turned off, values that only
-  /// the store has are gone, also from memory.
+  /// the store has are gone, also from memory. Not where there is a store and no journal: nothing would tell it
+  /// what happens meanwhile.
   public var usesStore = true
   /// Whether there is a journal. Without a directory there is none. A directory that has one is opened with
-  /// it only: what happened without it would be undone by the next opening that reads it. Nothing but
+  /// it only: what happened without it would be undone by the next opening that reads it. One whose store was
+  /// made without a journal is opened without only: a new one knows nothing of its rows. Nothing but
   /// the journal tells how long a cache was closed: without it, a wall clock that is set back between two
   /// openings lengthens lives by as much.
   public var usesJournal = true

@@ -13,7 +13,8 @@ struct Repair: AsyncParsableCommand {
       built again from the journal; values that the journal no longer has are lost then, and are \
       counted. Without a journal such a store stays as it is. History before that checkpoint, \
       and older checkpoints, stay as they are: what is damaged there is named, and takes nothing \
-      from the cache. Run 'hindsight verify' first to see what is damaged.
+      from the cache. Only where a whole segment is missing, what comes before it is put aside, \
+      too. Run 'hindsight verify' first to see what is damaged.
 
       Example: hindsight repair /tmp/cache
       """)
@@ -56,7 +57,7 @@ struct Repair: AsyncParsableCommand {
     try Output.line(
       """
       journal \(recovery.journal.rawValue): event \(recovery.lastSequence) is the last one kept, \
-      \(recovery.droppedBytes) bytes put aside
+      \(recovery.droppedBytes) bytes cut off, \(recovery.quarantined.count) files put aside
       store \(recovery.store.rawValue): \(recovery.deletedRows) rows deleted, \
       \(recovery.insertedRows) inserted, \(recovery.lostValues) values lost
       """)
