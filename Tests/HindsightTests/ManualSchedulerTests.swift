@@ -40,6 +40,7 @@ struct ManualSchedulerTests {
   @Test("a step is never run by two threads at once")
   func alone() async {
     let scheduler = ManualScheduler()
+    defer { scheduler.abandon() }
     let steps = Steps()
     let activity = scheduler.start("step") {
       if steps.inside.add(1, ordering: .relaxed).oldValue > 0 {
