@@ -215,6 +215,11 @@ enum EngineBounds {
 }
 
 extension CacheConfiguration {
+  /// - Throws: as the opening of a directory would, before it looks at it.
+  package func check() throws(CacheError) {
+    _ = try opened(hasDirectory: true, softwareVersion: "")
+  }
+
   /// The configuration in the form of the journal.
   /// - Throws: `CacheError.Code.invalidConfiguration`, `.invalidTTL`.
   func opened(hasDirectory: Bool, softwareVersion: String) throws(CacheError) -> Opened {

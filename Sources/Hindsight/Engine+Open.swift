@@ -66,7 +66,7 @@ private struct Opening {
       let store = try openStore(opened.storeLimit == nil ? nil : backend)
       let mark = store == nil ? try unusedMark(backend) : store?.mark
       if configuration.usesJournal {
-        if let mark { try Self.check(mark, hasJournal: Self.journalFile(in: storage) != nil) }
+        if let mark, try Self.journalFile(in: storage) == nil { try Self.check(mark, store) }
         return try openWithJournal(began, storage, store, mark, lock)
       }
       if store == nil, mark != nil { throw Self.unusedStore }
@@ -261,12 +261,21 @@ private struct Opening {
 
   /// A journal that begins anew knows nothing of the rows of a store that was used without one: all would be
   /// deleted.
-  private static func check(_ mark: StoreMark, hasJournal: Bool) throws(CacheError) {
-    guard !hasJournal, mark.journalID == .nobody, mark.applied > .zero else { return }
+  private static func check(_ mark: StoreMark, _ store: OpenedStore?) throws(CacheError) {
+    guard mark.journalID == .nobody else { return }
+    // A comparison of the rows that hasn't ended marks them so, too.
+    if mark.applied == .zero {
+      do throws(StoreError) {
+        let first = try store?.writer.rows(after: .zero, limit: 1, detail: .hashes)
+        if first?.isEmpty ?? true { return }
+      } catch {
+        throw CacheError(store: error)
+      }
+    }
     throw CacheError(
       .invalidConfiguration,
-      "the cache was made without a journal: open it with usesJournal = false, or move store.sqlite* away to "
-        + "begin with an empty one")
+      "the cache was made without a journal, or its journal is gone: open it with usesJournal = false, or "
+        + "move store.sqlite* away to begin with an empty one")
   }
 
   /// What happened beside a store that nothing tells of it, the next opening with it would take back.

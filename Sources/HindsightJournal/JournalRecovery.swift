@@ -106,7 +106,9 @@ public struct JournalRecovery {
       if let store, store.id != .nobody, store.applied > .zero {
         throw .structure(
           file: FileName.segment(1),
-          "the journal is missing, but the store has applied event \(store.applied) of it")
+          "the journal is missing, but the store has applied event \(store.applied) of it: a "
+            + "salvage deletes its rows, an opening without a journal (hindsight repair "
+            + "--no-journal) keeps them")
       }
       sink.begin()
       return try DamageError.wrap { () throws(StorageError) in try create() }

@@ -238,8 +238,7 @@ public struct JournalReplay {
       // Looked through first: where it is damaged, the sink still has what comes before the gap.
       _ = try reader.forEachEntry(
         hashSeed: sink.hashSeed,
-        read: { (count) throws(StateError) in try sink.spend(ReplayWork(storedByteCount: count)) },
-        body: { _, _ in })
+        body: { _, _ throws(StateError) in try sink.spend(ReplayWork(eventCount: 1)) })
       sink.begin()
       try restore(reader, sink, &end)
       return true

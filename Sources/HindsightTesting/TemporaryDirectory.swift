@@ -20,7 +20,7 @@ package final class TemporaryDirectory: Sendable {
     do {
       try FileManager.default.removeItem(atPath: path)
     } catch {
-      assertionFailure("\(path) can't be removed: \(error)")
+      preconditionFailure("\(path) can't be removed: \(error)")
     }
   }
 }

@@ -131,6 +131,19 @@ struct DamagedCacheTests {
     #expect(try Command.run(["verify", scratch.cache]).output.contains("84 rows equal"))
   }
 
+  @Test(
+    "a repair that is refused as wrong usage leaves a damaged store where it is",
+    arguments: ["--no-journal", "--memory-entries 0"])
+  func damagedStoreAndWrongUsage(options: String) throws {
+    let scratch = try made()
+    try damageMeta(scratch)
+    let arguments = options.split(separator: " ").map(String.init)
+    let refused = try Command.run(["repair", scratch.cache] + arguments)
+    #expect(refused.status == 2, "\(refused)")
+    #expect(access(url(scratch, "store.sqlite.quarantine-1").path, F_OK) != 0)
+    #expect(access(url(scratch, "store.sqlite").path, F_OK) == 0)
+  }
+
   @Test("a damaged store that a killed process left is put aside with its log")
   func damagedStoreWithLog() throws {
     let scratch = try TemporaryDirectory()

@@ -1,5 +1,6 @@
 import Foundation
 import Hindsight
+import HindsightStore
 import HindsightTesting
 import Testing
 
@@ -58,6 +59,19 @@ struct ChangedSettingsTests {
     let rows = try await open(directory.cache) { $0.usesJournal = false }
     #expect(rows.count.store == 40)
     try await rows.close()
+  }
+
+  @Test("… also where a comparison of the rows hadn't ended")
+  func journalRemovedAmidComparison() async throws {
+    let directory = try TemporaryDirectory()
+    try await fill(directory.cache)
+    try remove(".journal", ".checkpoint", from: directory.cache)
+    let writer = try SQLiteStore(directory: directory.cache).openWriter()
+    try writer.apply([], mark: StoreMark(journalID: .nobody, applied: .zero))
+    writer.close()
+    let error = await failure { _ = try await open(directory.cache) }
+    #expect(error?.code == .invalidConfiguration)
+    #expect(error?.message.contains("its journal is gone") == true)
   }
 
   @Test("a salvage without a journal numbers on above what the store had applied")

@@ -16,8 +16,8 @@ struct Events: ParsableCommand {
       checkpoint lets it. Exit code 1 if anything is missing so, 3 if something can't be read.
 
       Where retention has dropped the beginning, or a gap stands in for events that were never written or were \
-      cut out, that is no damage: standard error says where it is, and with --key what the cache knew of the \
-      key behind it. Likewise events at the beginning that stand in the journal, but that no checkpoint leads \
+      cut out, that is no damage: standard error says where it is, and with --key, where a checkpoint leads \
+      on, what the cache knew of the key there. Likewise events at the beginning that stand in the journal, but that no checkpoint leads \
       to. --json changes nothing of what standard error says.
 
       Examples:

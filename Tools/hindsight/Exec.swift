@@ -43,6 +43,7 @@ struct Exec: AsyncParsableCommand {
   var directory: String
 
   @OptionGroup var options: CacheOptions
+  @OptionGroup var write: WriteOptions
   @OptionGroup var ttls: TTLOptions
   @OptionGroup var tuning: TuningOptions
 
@@ -55,6 +56,7 @@ struct Exec: AsyncParsableCommand {
   func run() async throws {
     var configuration = try CacheConfiguration(lastOpenedIn: directory)
     options.apply(to: &configuration)
+    configuration.acknowledgement = write.acknowledge
     try ttls.apply(to: &configuration)
     try tuning.apply(to: &configuration)
     let level = configuration.acknowledgement

@@ -49,6 +49,7 @@ struct SetCommand: AsyncParsableCommand {
 
   @OptionGroup var options: DirectoryOptions
   @OptionGroup(title: CacheOptions.title) var cache: CacheOptions
+  @OptionGroup var write: WriteOptions
   @OptionGroup var key: KeyArguments
 
   @Argument(help: "The value, as JSON.")
@@ -78,9 +79,9 @@ struct SetCommand: AsyncParsableCommand {
     }
     let memory = try (memoryTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
     let store = try (storeTTL ?? ttl).map { try Duration.ttl(seconds: $0) }
-    let sequence = try await withTextCache(
-      options.directory, try options.configuration(cache, forValueOf: bytes.count)
-    ) { cache in
+    var configuration = try options.configuration(cache, forValueOf: bytes.count)
+    configuration.acknowledgement = write.acknowledge
+    let sequence = try await withTextCache(options.directory, configuration) { cache in
       try await cache.set(bytes, for: key, memoryTTL: memory, storeTTL: store, reason: reason)
     }
     try Output.line(

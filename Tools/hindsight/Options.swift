@@ -40,12 +40,10 @@ struct CacheOptions: ParsableArguments {
   @Option(help: "What the journal records of reads: off, recency (for a new cache) or lookups.")
   var access: AccessLog?
 
-  @OptionGroup var write: WriteOptions
-
   @Flag(help: "Use no SQLite store: of a cache that has one, only what memory holds stays.")
   var noStore = false
 
-  @Flag(help: "Use no journal: no history.")
+  @Flag(help: "Use no journal: no history. With --no-store, nothing outlives the process.")
   var noJournal = false
 
   func validate() throws {
@@ -62,7 +60,6 @@ struct CacheOptions: ParsableArguments {
       configuration.usesStore = true
     }
     if let access { configuration.accessLog = access }
-    configuration.acknowledgement = write.acknowledge
     if noStore { configuration.usesStore = false }
     if noJournal { configuration.usesJournal = false }
   }

@@ -14,7 +14,9 @@ struct Repair: AsyncParsableCommand {
       counted. Without a journal such a store stays as it is. History before that checkpoint, \
       and older checkpoints, stay as they are: what is damaged there is named, and takes nothing \
       from the cache. Only where a whole segment is missing, what comes before it is put aside, \
-      too. Run 'hindsight verify' first to see what is damaged.
+      too. Where the journal is gone, all rows of the store are deleted, since nothing says that they \
+      hold: --no-journal keeps them, and goes on without a history. Run 'hindsight verify' first to \
+      see what is damaged.
 
       Example: hindsight repair /tmp/cache
       """)
@@ -26,7 +28,10 @@ struct Repair: AsyncParsableCommand {
     var configuration = try options.configuration(cache)
     configuration.corruption = .salvage
     configuration.comparesRows = true
-    let aside = try StoreCheck(directory: options.directory).putAsideIfDamaged()
+    // What the opening would refuse mustn't have changed anything.
+    try configuration.check()
+    let aside = try StoreCheck(directory: options.directory)
+      .putAsideIfDamaged(usesJournal: configuration.usesJournal)
     let recovery = try await open(configuration, aside)
     if options.output.json {
       try Output.line(Output.json(recovery))

@@ -17,10 +17,12 @@ struct StoreCheck {
   }
 
   /// Puts the store aside where it is damaged, so that the opening builds it again from the journal.
-  /// - Returns: `nil` where the store is whole, or where there is none.
+  /// - Parameter usesJournal: whether the opening does.
+  /// - Returns: `nil` where the store is whole, or where there is none; also where the opening refuses to go
+  ///   without a journal that is there.
   /// - Throws: `CheckFailure` where it is damaged and there is no journal: nothing is changed then;
   ///   `OpeningFailure` where somebody else has the cache, or something can't be read.
-  func putAsideIfDamaged() throws -> Aside? {
+  func putAsideIfDamaged(usesJournal: Bool) throws -> Aside? {
     let hasJournal: Bool
     let lock: any DirectoryLock
     do throws(StorageError) {
@@ -36,6 +38,7 @@ struct StoreCheck {
       damage = try self.damage()
       if damage.isEmpty { return nil }
       if hasJournal {
+        guard usesJournal else { return nil }
         return Aside(damage: damage, name: try SQLiteStore(directory: directory).quarantine())
       }
     } catch {
