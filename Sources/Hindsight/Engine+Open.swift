@@ -66,7 +66,11 @@ private struct Opening {
       let store = try openStore(opened.storeLimit == nil ? nil : backend)
       let mark = store == nil ? try unusedMark(backend) : store?.mark
       if configuration.usesJournal {
-        if let mark, try Self.journalFile(in: storage) == nil { try Self.check(mark, store) }
+        if configuration.corruption == .refuse, let mark,
+          try Self.journalFile(in: storage) == nil
+        {
+          try Self.check(mark, store)
+        }
         return try openWithJournal(began, storage, store, mark, lock)
       }
       if store == nil, mark != nil { throw Self.unusedStore }
@@ -273,9 +277,10 @@ private struct Opening {
       }
     }
     throw CacheError(
-      .invalidConfiguration,
-      "the cache was made without a journal, or its journal is gone: open it with usesJournal = false, or "
-        + "move store.sqlite* away to begin with an empty one")
+      .journalCorrupt,
+      "the store has rows, and there is no journal: it is gone, or the cache was made without one. Open it "
+        + "with usesJournal = false, or move store.sqlite* away to begin with an empty one (a salvage, as "
+        + "by 'hindsight repair', deletes the rows)")
   }
 
   /// What happened beside a store that nothing tells of it, the next opening with it would take back.

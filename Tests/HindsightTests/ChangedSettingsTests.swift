@@ -37,7 +37,7 @@ struct ChangedSettingsTests {
     let directory = try TemporaryDirectory()
     try await fill(directory.cache) { $0.usesJournal = false }
     let error = await failure { _ = try await open(directory.cache) }
-    #expect(error?.code == .invalidConfiguration && error?.message.contains("usesJournal") == true)
+    #expect(error?.code == .journalCorrupt && error?.message.contains("usesJournal") == true)
     let again = try await open(directory.cache) { $0.usesJournal = false }
     #expect(again.count.store == 40)
     try await again.close()
@@ -70,8 +70,11 @@ struct ChangedSettingsTests {
     try writer.apply([], mark: StoreMark(journalID: .nobody, applied: .zero))
     writer.close()
     let error = await failure { _ = try await open(directory.cache) }
-    #expect(error?.code == .invalidConfiguration)
-    #expect(error?.message.contains("its journal is gone") == true)
+    #expect(error?.code == .journalCorrupt && error?.message.contains("it is gone") == true)
+    // Who asks for it goes on without the rows.
+    let salvaged = try await open(directory.cache) { $0.corruption = .salvage }
+    #expect(salvaged.recovery.deletedRows == 40)
+    try await salvaged.close()
   }
 
   @Test("a salvage without a journal numbers on above what the store had applied")
