@@ -119,7 +119,8 @@ extension Simulation {
     if !attempt.isSalvage { snapshot.at = attempt.least }
     if snapshot.isOrderKnown { snapshot.model.reopen(attempt.settings.limits, at: snapshot.at) }
     snapshot.digest = nil
-    snapshot.mayLack = isDamaged || isStoreDamaged
+    // Where the store is used no more, values that only it has are gone, and that is told by now.
+    snapshot.mayLack = isDamaged || isStoreDamaged || !attempt.settings.usesStore
     snapshot.boot = attempt.lastBoot
     snapshot.bootID = attempt.bootID
     return snapshot
