@@ -263,8 +263,8 @@ private struct Opening {
     }
   }
 
-  /// A journal that begins anew knows nothing of the rows of a store that was used without one: all would be
-  /// deleted.
+  /// A journal that begins anew knows nothing of the rows of a store that is nobody's, as one that was made
+  /// without a journal: all would be deleted. Of a store that is a journal's, the recovery says so.
   private static func check(_ mark: StoreMark, _ store: OpenedStore?) throws(CacheError) {
     guard mark.journalID == .nobody else { return }
     // A comparison of the rows that hasn't ended marks them so, too.

@@ -50,16 +50,21 @@ struct KeyHistoryTests {
     return try #require(UInt64(word))
   }
 
+  /// Changes a byte of a file where it stands.
+  private func flip(_ path: String, at offset: Int) throws {
+    let url = URL(fileURLWithPath: path)
+    var bytes = try Data(contentsOf: url)
+    bytes[offset] ^= 4
+    let handle = try FileHandle(forWritingTo: url)
+    try handle.write(contentsOf: bytes)
+    try handle.close()
+  }
+
   @Test("what a salvage cut out is told for every key, also where what is asked for ends inside it")
   func salvaged() throws {
     let scratch = try made()
     try FileManager.default.removeItem(atPath: scratch.cache + "/00000003.checkpoint")
-    let url = URL(fileURLWithPath: scratch.cache + "/00000003.journal")
-    var bytes = try Data(contentsOf: url)
-    bytes[200] ^= 4
-    let handle = try FileHandle(forWritingTo: url)
-    try handle.write(contentsOf: bytes)
-    try handle.close()
+    try flip(scratch.cache + "/00000003.journal", at: 200)
     #expect(try Command.run(["repair", scratch.cache]).output.hasPrefix("journal salvaged"))
     let found = try events(scratch, "--key", "k:a")
     #expect(found.status == 0, "a gap is part of the history")
@@ -82,12 +87,7 @@ struct KeyHistoryTests {
   @Test("behind damage that a checkpoint leads across: what was known of the key there")
   func damaged() throws {
     let scratch = try made()
-    let url = URL(fileURLWithPath: scratch.cache + "/00000002.journal")
-    var bytes = try Data(contentsOf: url)
-    bytes[50_000] ^= 4
-    let handle = try FileHandle(forWritingTo: url)
-    try handle.write(contentsOf: bytes)
-    try handle.close()
+    try flip(scratch.cache + "/00000002.journal", at: 50_000)
     let found = try events(scratch, "--key", "k:b")
     #expect(found.status == 1 && found.lines.count == 1)
     let said = found.errors.split(separator: "\n")
