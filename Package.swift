@@ -36,21 +36,23 @@ let package = Package(
     .systemLibrary(name: "CHindsightMalloc", path: "Tools/CHindsightMalloc"),
     .systemLibrary(name: "CHindsightFuzzer", path: "Tools/CHindsightFuzzer"),
 
+    .target(name: "HindsightThreads", swiftSettings: exercised),
     .target(name: "HindsightCore", dependencies: ["CHindsightPrefetch"], swiftSettings: exercised),
     .target(
       name: "HindsightJournal",
       dependencies: [
-        "HindsightCore", "CHindsightZlib",
+        "HindsightCore", "HindsightThreads", "CHindsightZlib",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: exercised),
     .target(
-      name: "HindsightStore", dependencies: ["HindsightCore", "CHindsightSQLite"],
+      name: "HindsightStore",
+      dependencies: ["HindsightCore", "HindsightThreads", "CHindsightSQLite"],
       swiftSettings: exercised),
     .target(
       name: "Hindsight",
       dependencies: [
-        "HindsightCore", "HindsightJournal", "HindsightStore",
+        "HindsightCore", "HindsightJournal", "HindsightStore", "HindsightThreads",
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -140,7 +142,7 @@ let package = Package(
       name: "HindsightTests",
       dependencies: [
         "Hindsight", "HindsightCore", "HindsightJournal", "HindsightReplay", "HindsightStore",
-        "HindsightTesting", .product(name: "Logging", package: "swift-log"),
+        "HindsightTesting", "HindsightThreads", .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
     .testTarget(

@@ -1,5 +1,6 @@
 import HindsightCore
 import HindsightJournal
+import HindsightThreads
 
 /// Writes a checkpoint from a capture, slice by slice: the lock is held for one slice at a time, and
 /// never while one is encoded or written.
@@ -47,6 +48,7 @@ final class CheckpointStream {
   }
 
   private func writeSlice(_ engine: Engine) throws(StorageError) -> Progress {
+    StandingBack.ifAskedFor()
     let hasMore = engine.locked { state in state.takeSlice(of: capture, into: &slice) }
     guard let hasMore else {
       try writer.abandon()

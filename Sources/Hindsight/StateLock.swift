@@ -1,3 +1,4 @@
+import HindsightThreads
 import Synchronization
 
 #if canImport(Glibc)
@@ -21,7 +22,7 @@ import Synchronization
 /// that a waiter finds the lock free by chance only, which took a millisecond once in a thousand times.
 ///
 /// Where that doesn't help, the holder was descheduled. Then the waiter sleeps in naps between its
-/// attempts, so that nobody burns a core that the holder needs. Waking a sleeper by a signal costs
+/// attempts, so that nobody burns a core that the holder needs, and has background work stand back. Waking a sleeper by a signal costs
 /// as much as a nap lasts, and would put a second atomic operation on every unlock.
 ///
 /// Threads that only hit need not exclude each other. A holder that has seen nothing but hits for a
@@ -179,17 +180,26 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
   private func endSharing() {
     isShared.pointee.store(false, ordering: .sequentiallyConsistent)
     for lane in 0..<Lane.count {
-      let isTaken = isTaken(lane)
       var looks = 0
-      while isTaken.pointee.load(ordering: .sequentiallyConsistent) {
-        // Who is in a lane copies one value; if it takes longer, its thread was descheduled.
+      while isTaken(lane).pointee.load(ordering: .sequentiallyConsistent) {
         looks += 1
-        if looks < StateLockBounds.impatientPauseCount {
-          spin(StateLockBounds.impatientPause)
-        } else {
-          nap(looks - StateLockBounds.impatientPauseCount)
+        // Who is in a lane copies one value; if it takes longer, its thread was descheduled.
+        guard looks < StateLockBounds.impatientPauseCount else {
+          sleepUntilLeft(lane)
+          break
         }
+        spin(StateLockBounds.impatientPause)
       }
+    }
+  }
+
+  private func sleepUntilLeft(_ lane: UInt8) {
+    StandingBack.fallAsleep()
+    defer { StandingBack.wakeUp() }
+    var naps = 0
+    while isTaken(lane).pointee.load(ordering: .sequentiallyConsistent) {
+      nap(naps)
+      naps += 1
     }
   }
 
@@ -217,13 +227,17 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
   private func lockSlowly(unlessShared: Bool = false) -> Bool {
     word.pointee.isContended.store(true, ordering: .relaxed)
     var pause = StateLockBounds.pauseMin
+    let givesWay = StandingBack.next != nil
     for _ in 0..<StateLockBounds.pauseCount {
+      if givesWay { sched_yield() }
       spin(pause)
       if unlessShared, isSharedNow { return false }
       if take() { return true }
       pause = min(pause + pause / 2, StateLockBounds.pauseMax)
     }
     var naps = 0
+    StandingBack.fallAsleep()
+    defer { StandingBack.wakeUp() }
     while !takeImpatiently() {
       nap(naps)
       naps += 1

@@ -1,4 +1,5 @@
 public import HindsightCore
+import HindsightThreads
 import Synchronization
 
 #if canImport(Glibc)
@@ -138,6 +139,7 @@ private final class ThreadActivity: BackgroundActivity, Sendable {
 
   private func run() {
     showName()
+    StandingBack.volunteer()
     while true {
       switch step() {
       case .again: continue

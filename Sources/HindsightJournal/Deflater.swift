@@ -1,3 +1,5 @@
+import HindsightThreads
+
 /// Compresses to raw deflate (RFC 1951), in parts that are flushed at their ends: what zlib's level 1 with
 /// Z_SYNC_FLUSH gives, at half its cost.
 ///
@@ -96,6 +98,7 @@ final class Deflater {
       let count = min(Bounds.pieceByteCount, raw.count - taken)
       var at = take(UnsafeRawBufferPointer(rebasing: raw[taken..<taken + count]))
       while at < filled {
+        StandingBack.ifAskedFor()
         let block = findMatches(from: at)
         write(block, &writer)
         at += block.byteCount

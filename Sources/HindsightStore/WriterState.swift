@@ -1,5 +1,6 @@
 import CHindsightSQLite
 import HindsightCore
+import HindsightThreads
 
 /// What the writer's lock guards: the connection, its statements, and what is known of the log.
 struct WriterState {
@@ -49,7 +50,10 @@ struct WriterState {
     _ = try connection.rawHandle(.apply)
     try begin.run()
     do {
-      for operation in operations { try apply(operation) }
+      for operation in operations {
+        StandingBack.ifAskedFor()
+        try apply(operation)
+      }
       setMark.bind(mark.journalID.description, at: 1)
       setMark.bind(mark.applied, at: 2)
       try setMark.run()

@@ -1,0 +1,96 @@
+import Foundation
+import HindsightCore
+import HindsightTesting
+import HindsightThreads
+import Synchronization
+import Testing
+
+@testable import Hindsight
+
+@Suite("Background work stands back while somebody sleeps for a lock")
+struct StandingBackTests {
+  @Test("who sleeps for the engine's lock says so, and until it has it")
+  func sleeper() async throws {
+    final class Shared: Sendable {
+      let lock = StateLock(0)
+      let hasLock = Atomic(false)
+    }
+    let shared = Shared()
+    _ = shared.lock.lock()
+    Thread.detachNewThread {
+      shared.lock.withLock { $0 += 1 }
+      shared.hasLock.store(true, ordering: .releasing)
+    }
+    try await eventually("asked for") { StandingBack.isAskedFor }
+    let isEarly = shared.hasLock.load(ordering: .acquiring)
+    #expect(!isEarly)
+    shared.lock.unlock()
+    try await eventually("taken") { shared.hasLock.load(ordering: .acquiring) }
+    // Other tests' threads may sleep for their locks, but not all the time.
+    try await eventually("over") { !StandingBack.isAskedFor }
+  }
+
+  @Test("only volunteers do, and work in between for as long as they stood back")
+  func half() {
+    StandingBack.fallAsleep()
+    defer { StandingBack.wakeUp() }
+    onThreads(1) { _ in
+      StandingBack.ifAskedFor()
+      #expect(StandingBack.next == nil)
+      StandingBack.volunteer()
+      #expect(StandingBack.next == 1)
+      let began = ContinuousClock.now
+      var last: Int?
+      var count = 0
+      while count < 5 {
+        StandingBack.ifAskedFor()
+        if StandingBack.next != last { count += 1 }
+        last = StandingBack.next
+      }
+      // A millisecond each while somebody sleeps all the time, and as long between two of them.
+      #expect(ContinuousClock.now - began >= .milliseconds(9))
+    }
+  }
+
+  /// Threads as a cache has them by default, and which activities have stood back.
+  private final class WatchingScheduler: BackgroundScheduler {
+    let stoodBack = Mutex<Set<String>>([])
+
+    func start(
+      _ name: String, step: @escaping @Sendable () -> BackgroundWait
+    ) throws(CacheError) -> any BackgroundActivity {
+      try ThreadScheduler().start(name) { [self] in
+        let before = StandingBack.next
+        let wait = step()
+        if StandingBack.next != before { stoodBack.withLock { _ = $0.insert(name) } }
+        return wait
+      }
+    }
+  }
+
+  @Test("journal, projector and checkpoints do, and come to their ends all the same")
+  func activities() async throws {
+    let directory = try TemporaryDirectory()
+    let scheduler = WatchingScheduler()
+    var configuration = CacheConfiguration()
+    configuration.scheduler = scheduler
+    // The values of what memory holds are compressed, which would be another piece of work.
+    configuration.memoryLimit.entryCountMax = 1
+    StandingBack.fallAsleep()
+    defer { StandingBack.wakeUp() }
+    let cache = try await PackageCache.open(at: directory.path, configuration: configuration)
+    // Enough of the journal for a checkpoint.
+    var generator = SystemRandomNumberGenerator()
+    for number in 0..<500 {
+      let name = (0..<1_000).map { _ in String(generator.next(), radix: 16) }.joined()
+      try await cache.set(
+        Package(name: name), for: try pypi("package-\(number)"), acknowledgement: .enqueued)
+    }
+    try await cache.settle()
+    try await eventually("a checkpoint") {
+      scheduler.stoodBack.withLock { $0.contains("upkeep") }
+    }
+    try await cache.close()
+    #expect(scheduler.stoodBack.withLock { $0 } == ["journal", "projector", "upkeep"])
+  }
+}
