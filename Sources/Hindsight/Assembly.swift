@@ -110,7 +110,7 @@ struct Assembly: ~Copyable {
       state.checkpointing = Checkpointing(nextNumber: try journal.nextCheckpointNumber())
       if let report {
         // The journal has grown by what was replayed since its last checkpoint.
-        let byteCount = journal.writer.journalByteCount
+        let byteCount = journal.writer.grownByteCount
         state.checkpointing.capturedAt = byteCount - min(byteCount, report.replayedByteCount)
         state.checkpointing.lastWorth = report.checkpointByteCount
       }

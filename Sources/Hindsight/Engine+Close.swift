@@ -115,7 +115,7 @@ extension EngineState {
   fileprivate mutating func captureEnd(
     _ writer: JournalWriter
   ) -> (Checkpointing.Capture, number: UInt32)? {
-    let byteCount = writer.journalByteCount
+    let byteCount = writer.grownByteCount
     let grown = byteCount - min(byteCount, checkpointing.capturedAt)
     // A capture that is under way counts as the last one, but won't be written any more.
     let isFar = checkpointing.capture != nil || grown >= EngineBounds.closingCheckpointByteCountMin

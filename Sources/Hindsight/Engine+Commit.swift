@@ -182,14 +182,14 @@ extension EngineState {
     commit.isTimed = false
     commit.isFullSignaled = false
     if writer.isSegmentFull(after: sealed.byteCount) { commit.isRotationDue = true }
-    let journalByteCount = writer.journalByteCount
+    let byteCount = writer.grownByteCount
     var isCaptured = false
     // The frame counts, roughly as it will be stored: it may be a large one.
-    if checkpointing.isDue(journalByteCount: journalByteCount + UInt64(sealed.byteCount / 4))
+    if checkpointing.isDue(byteCount: byteCount + UInt64(sealed.byteCount / 4))
       || (commit.isRotationDue && checkpointing.capture == nil)
     {
       beginCapture(withPins: false)
-      checkpointing.capturedAt = journalByteCount
+      checkpointing.capturedAt = byteCount
       isCaptured = true
     }
     return CutFrame(

@@ -288,7 +288,7 @@ struct Checkpointing {
 
   var capture: Capture?
   private(set) var nextNumber: UInt32 = 1
-  /// How large the journal was at the last capture, and how much of it the last checkpoint was worth.
+  /// How far the journal had grown at the last capture, and how much of it the last checkpoint was worth.
   var capturedAt: UInt64 = 0
   var lastWorth: UInt64 = 0
   /// Whether one has been finished: those before it may be needed no longer.
@@ -302,8 +302,9 @@ struct Checkpointing {
     return nextNumber
   }
 
-  func isDue(journalByteCount: UInt64) -> Bool {
-    let grown = journalByteCount - min(journalByteCount, capturedAt)
+  /// - Parameter byteCount: as far as the journal has grown, what was removed of it included.
+  func isDue(byteCount: UInt64) -> Bool {
+    let grown = byteCount - min(byteCount, capturedAt)
     return capture == nil && grown >= max(EngineBounds.checkpointByteCountMin, lastWorth)
   }
 }

@@ -84,6 +84,8 @@ public final class JournalWriter: Sendable {
     var isPoisoned = false
     /// Bytes of all segments but the current one.
     var olderByteCount: UInt64
+    /// Bytes of those that were removed since the journal was opened.
+    var removedByteCount: UInt64 = 0
     var position: JournalPosition
     /// Checksum of the header of the frame before that, or of the segment's.
     var previousChecksum: UInt32
@@ -116,6 +118,11 @@ public final class JournalWriter: Sendable {
   public var journalByteCount: UInt64 {
     shared.withLock { $0.olderByteCount + $0.position.byteOffset }
   }
+  /// The same, with those that were removed since it was opened: it only grows, and so tells how much was written
+  /// since some moment.
+  public var grownByteCount: UInt64 {
+    shared.withLock { $0.olderByteCount + $0.removedByteCount + $0.position.byteOffset }
+  }
   /// The end of the last frame written.
   public var position: JournalPosition { shared.withLock { $0.position } }
 
@@ -126,7 +133,11 @@ public final class JournalWriter: Sendable {
 
   /// So many bytes of segments were removed.
   func removed(_ byteCount: UInt64) {
-    shared.withLock { $0.olderByteCount -= min(byteCount, $0.olderByteCount) }
+    shared.withLock { shared in
+      let removed = min(byteCount, shared.olderByteCount)
+      shared.olderByteCount -= removed
+      shared.removedByteCount += removed
+    }
   }
 
   // MARK: Writing, by the owner

@@ -57,6 +57,22 @@ struct RetentionTests {
     try await again.close()
   }
 
+  @Test("checkpoints come by what was written, whatever was dropped, and one at the end")
+  func checkpointsAfterDropping() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(
+      directory.cache, nil, Retention(byteCountMax: 0), segment: 256 << 10)
+    try await fill(cache, 20)
+    try await eventually { try verify(directory.cache).firstSequence > 1 }
+    // Less than a segment: none begins, with a checkpoint of its own.
+    try await fill(cache, 4)
+    try await cache.close()
+    let again = try await open(directory.cache, nil, .unlimited)
+    #expect(again.recovery.journal == .clean)
+    #expect(again.recovery.replayedEvents == 0)
+    try await again.close()
+  }
+
   @Test("old segments go with a message, checkpoints that newer ones outdo without")
   func messages() async throws {
     func told(_ retention: Retention, _ level: Logger.Level) async throws -> [String] {
