@@ -51,8 +51,11 @@ extension Engine {
     let reading = clock.reading()
     let (sequence, step) = try locked { (state) throws(CacheError) in
       try state.checkOpen()
-      // Not without end where the journal can't be written: each flush adds to what waits for it.
-      if state.canTell || state.frame.byteCount <= state.queues.unwrittenByteCountMax {
+      // Not without end where the journal can't be written or synced: each flush adds to what waits for it.
+      if state.canTell
+        || state.commit.trouble != nil
+          && state.frame.byteCount <= state.queues.unwrittenByteCountMax
+      {
         state.core.decideTouches(at: state.now(reading), into: &state.decision)
         state.absorb(reading)
       }

@@ -12,7 +12,7 @@ extension EngineState {
   var canRecord: Bool {
     guard phase == .open else { return false }
     guard commit.trouble == nil else { return continuesInMemory }
-    return frame.byteCount <= queues.unwrittenByteCountMax
+    return frame.byteCount <= queues.unwrittenByteCountMax && unsyncedExcess == 0
   }
 
   /// Whether the order of use may be told at present. Where the journal is slow that goes on for a while after
@@ -20,7 +20,13 @@ extension EngineState {
   var canTell: Bool {
     if canRecord { return true }
     guard phase == .open, commit.trouble == nil else { return false }
-    return frame.byteCount <= queues.unwrittenByteCountMax + EngineBounds.tellingByteCountMax
+    return frame.byteCount + unsyncedExcess
+      <= queues.unwrittenByteCountMax + EngineBounds.tellingByteCountMax
+  }
+
+  /// By how much what waits for the disk exceeds its queue: flushes may write while a sync is stalled.
+  private var unsyncedExcess: Int {
+    max(0, Int(commit.unsyncedByteCount) - queues.unsyncedByteCountMax)
   }
 
   /// Whether the journal's thread must be told that a frame has begun, so that it times its cut; or

@@ -89,6 +89,36 @@ struct StallTests {
     try await cache.close()
   }
 
+  @Test("a stalled sync: what reads record is bounded, too, however often it is written")
+  func stalledSyncOfLookups() async throws {
+    let directory = try TemporaryDirectory()
+    let held = Held()
+    let limit = 64 << 10
+    let cache = try await open(directory.cache, held.failpoints) {
+      $0.usesStore = false
+      $0.accessLog = .lookups
+      $0.queues.unsyncedByteCountMax = limit
+      $0.queues.unwrittenByteCountMax = limit
+    }
+    try await cache.set([1], for: key(0))
+    held.hold("segment.sync.before")
+    let name = String(repeating: "k", count: 500)
+    for round in 0..<20 {
+      for number in 0..<200 {
+        #expect(try await cache.get(try CacheKey("\(name):\(round):\(number)")) == nil)
+      }
+      try await cache.flush(to: .written)
+    }
+    #expect(cache.statistics.unsyncedByteCount <= UInt64(3 * limit))
+    #expect(cache.statistics.lookupsNotLogged > 3_000)
+    #expect(try await cache.get(key(0)) == [1])
+    held.release()
+    try await cache.flush()
+    #expect(try await cache.get(key(1)) == nil)
+    #expect(cache.statistics.unsyncedByteCount <= UInt64(limit))
+    try await cache.close()
+  }
+
   @Test("a stalled write: events wait up to their limit, then writes are refused")
   func stalledWrite() async throws {
     let directory = try TemporaryDirectory()
