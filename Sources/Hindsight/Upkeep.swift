@@ -65,14 +65,13 @@ final class Upkeep {
     do throws(StorageError) {
       stream = try CheckpointStream(capture, number: number, journal)
     } catch {
-      failed(capture, .storage(error))
+      failed(capture, error)
     }
   }
 
   private func advance(_ stream: CheckpointStream, _ journal: Engine.Journal) {
-    do throws(DamageError) {
-      let progress = try DamageError.wrap { () throws(StorageError) in try stream.step(engine) }
-      switch progress {
+    do throws(StorageError) {
+      switch try stream.step(engine) {
       case .more: return
       case .void: self.stream = nil
       case .finished(let worth):
@@ -82,14 +81,14 @@ final class Upkeep {
           state.checkpointing.hasFinished = true
         }
         end(stream.capture)
-        try retain(journal)
+        dropHistory(journal)
       }
     } catch {
       failed(stream.capture, error)
     }
   }
 
-  private func failed(_ capture: Checkpointing.Capture, _ error: DamageError) {
+  private func failed(_ capture: Checkpointing.Capture, _ error: StorageError) {
     stream = nil
     end(capture)
     engine.logger.error(
@@ -128,12 +127,16 @@ final class Upkeep {
     guard error == nil, hasNewCheckpoint || isOver || retention.ageMax != nil else {
       return .finished
     }
+    dropHistory(journal)
+    return .finished
+  }
+
+  private func dropHistory(_ journal: Engine.Journal) {
     do throws(DamageError) {
       try retain(journal)
     } catch {
       engine.logger.error("history isn't dropped", metadata: ["error": "\(error)"])
     }
-    return .finished
   }
 
   /// Removes history over the limits, but never what recovery or the store still needs.

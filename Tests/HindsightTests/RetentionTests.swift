@@ -95,6 +95,27 @@ struct RetentionTests {
     #expect(try await told(.unlimited, .info).isEmpty)
   }
 
+  @Test("history that can't be dropped is named as that, not as a checkpoint that failed")
+  func notDropped() async throws {
+    let directory = try TemporaryDirectory()
+    let (failpoints, log) = (Failpoints(), CapturedLog())
+    failpoints.arm("segment.remove.before", .fail(.ioError))
+    let storage = FailpointStorage(try PosixStorage(path: directory.cache), failpoints)
+    let cache = try await Cache.open(
+      at: .custom(storage, nil), coder: .bytes,
+      configuration: configuration(clock: clock, memory: 4) {
+        $0.usesStore = false
+        $0.segmentByteCount = 64 << 10
+        $0.retention = Retention(byteCountMax: 0)
+      }, logger: log.logger)
+    try await fill(cache, 20)
+    try await eventually {
+      log.texts(.error).contains { $0.hasPrefix("history isn't dropped") && $0.contains("remove") }
+    }
+    try await cache.close()
+    #expect(!log.texts(.error).contains { $0.contains("a checkpoint can't be written") })
+  }
+
   @Test("by age: segments that ended before go, younger ones stay")
   func byAge() async throws {
     let directory = try TemporaryDirectory()
