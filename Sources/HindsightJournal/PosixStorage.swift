@@ -22,16 +22,6 @@ public struct PosixStorage: JournalStorage {
     if mkdir(path, 0o700) == 0 {
       // mkdir(2) subtracts the umask; the mode is part of our promise.
       guard chmod(path, 0o700) == 0 else { throw Self.failure("set mode of", path) }
-      // Else a loss of power could take the directory away, and all that is durable in it.
-      do throws(StorageError) {
-        try Self.syncDirectory(Self.parent(of: path))
-      } catch {
-        // Who may write to the parent and not read it can't sync it.
-        if error.code != .permissionDenied {
-          rmdir(path)  // so that another attempt finds as much
-          throw error
-        }
-      }
     } else if errno != EEXIST {
       var failure = Self.failure("create directory", path)
       if failure.code == .noSuchFileOrDirectory {
@@ -61,10 +51,20 @@ public struct PosixStorage: JournalStorage {
     return path
   }
 
-  /// Of a path that doesn't end with a slash.
-  private static func parent(of path: String) -> String {
-    guard let slash = path.lastIndex(of: "/") else { return "." }
-    return slash == path.startIndex ? "/" : String(path[..<slash])
+  /// Has the directory itself stay where it is, whoever has made it: else a loss of power could take it away, and
+  /// all that is durable in it.
+  private func syncName() throws(StorageError) {
+    guard let slash = path.lastIndex(of: "/"), path != "/" else { return }
+    do throws(StorageError) {
+      try Self.syncDirectory(slash == path.startIndex ? "/" : String(path[..<slash]))
+    } catch {
+      // Who may use what is in the parent and not read it can't sync it. And the parent of a mount point has
+      // nothing to keep: its file system may be one that can't be synced so.
+      switch error.code {
+      case .permissionDenied, .invalidArgument, .readOnlyFileSystem, .notSupported: break
+      default: throw error
+      }
+    }
   }
 
   public func list() throws(StorageError) -> [String] {
@@ -125,15 +125,21 @@ public struct PosixStorage: JournalStorage {
     try lock { usleep(2_000) }
   }
 
+  private static let lockName = "lock"
   /// How often a lock is tried for: who looks whether it is held (`isLocked`) holds it for a moment.
   static let lockTryCount = 20
 
   /// - Parameter pause: between two tries.
   func lock(pause: () -> Void) throws(StorageError) -> any DirectoryLock {
     // Whoever writes, locks first.
-    try places.secureDirectory(holding: list())
-    let file = try file("lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_NONBLOCK)
-    guard fchmod(file.descriptor, 0o600) == 0 else { throw Self.failure("set mode of", "lock") }
+    let names = try list()
+    try places.secureDirectory(holding: names)
+    // The lock's file stays: so who makes it is the first.
+    if !names.contains(Self.lockName) { try syncName() }
+    let file = try file(Self.lockName, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_NONBLOCK)
+    guard fchmod(file.descriptor, 0o600) == 0 else {
+      throw Self.failure("set mode of", Self.lockName)
+    }
     var triesLeft = Self.lockTryCount - 1
     while flock(file.descriptor, LOCK_EX | LOCK_NB) != 0 {
       if errno == EINTR { continue }
@@ -153,8 +159,8 @@ public struct PosixStorage: JournalStorage {
   }
 
   public func isLocked() throws(StorageError) -> Bool {
-    guard try list().contains("lock") else { return false }
-    let file = try file("lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    guard try list().contains(Self.lockName) else { return false }
+    let file = try file(Self.lockName, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
     // Shared, and given back at once when the file closes: readers don't exclude each other.
     return flock(file.descriptor, LOCK_SH | LOCK_NB) != 0
   }

@@ -56,6 +56,34 @@ struct PosixStorageTests {
     #expect(try reading.list() == [])
   }
 
+  @Test("who first uses a directory looks after its name, too, whoever has made it")
+  func nameOfDirectory() throws {
+    let scratch = try TemporaryDirectory()
+    let path = scratch.path + "/cache"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    let watch = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
+    try #require(watch >= 0)
+    defer { close(watch) }
+    try #require(inotify_add_watch(watch, scratch.path, UInt32(IN_OPEN)) >= 0)
+    /// Whether the directory in which it is was opened, as a sync of that takes.
+    func parentWasOpened() -> Bool {
+      var bytes = [UInt8](repeating: 0, count: 1 << 16)
+      let count = max(0, read(watch, &bytes, bytes.count))
+      var (offset, isOpened) = (0, false)
+      while offset < count {
+        // Of something in it, the event has a name: an `inotify_event` ends with its length.
+        let length = bytes[offset + 12..<offset + 16].reversed().reduce(0) { $0 << 8 | Int($1) }
+        if length == 0 { isOpened = true }
+        offset += 16 + length
+      }
+      return isOpened
+    }
+    try PosixStorage(path: path).lock().unlock()
+    #expect(parentWasOpened())
+    try PosixStorage(path: path).lock().unlock()
+    #expect(!parentWasOpened())
+  }
+
   @Test("a symlink, a FIFO or a directory in place of a file is refused, without hanging")
   func impostors() throws {
     let scratch = try TemporaryDirectory()
