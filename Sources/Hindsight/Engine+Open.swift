@@ -266,15 +266,16 @@ private struct Opening {
   /// A journal that begins anew knows nothing of the rows of a store that is nobody's, as one that was made
   /// without a journal: all would be deleted. Of a store that is a journal's, the recovery says so.
   private static func check(_ mark: StoreMark, _ store: OpenedStore?) throws(CacheError) {
-    guard mark.journalID == .nobody else { return }
     // A comparison of the rows that hasn't ended marks them so, too.
-    if mark.applied == .zero {
+    guard mark.journalID == .nobody else { return }
+    if let store {
       do throws(StoreError) {
-        let first = try store?.writer.rows(after: .zero, limit: 1, detail: .hashes)
-        if first?.isEmpty ?? true { return }
+        if try store.writer.rows(after: .zero, limit: 1, detail: .hashes).isEmpty { return }
       } catch {
         throw CacheError(store: error)
       }
+    } else if mark.applied == .zero {
+      return
     }
     throw CacheError(
       .journalCorrupt,

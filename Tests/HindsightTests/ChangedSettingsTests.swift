@@ -43,6 +43,21 @@ struct ChangedSettingsTests {
     try await again.close()
   }
 
+  @Test("a store that was made without a journal, and has no rows, may get one")
+  func journalTurnedOnWithoutRows() async throws {
+    let directory = try TemporaryDirectory()
+    try await fill(directory.cache) { $0.usesJournal = false }
+    let cleared = try await open(directory.cache) { $0.usesJournal = false }
+    _ = try await cleared.clear()
+    try await cleared.close()
+    let cache = try await open(directory.cache)
+    try await cache.set(7, for: try CacheKey("k:7"))
+    try await cache.close()
+    let again = try await open(directory.cache)
+    #expect(again.recovery.journal == .clean && again.count.store == 1)
+    try await again.close()
+  }
+
   @Test("a journal that is gone is damage, where the store has applied events of it")
   func journalRemoved() async throws {
     let directory = try TemporaryDirectory()
