@@ -71,7 +71,7 @@ struct Assembly: ~Copyable {
       try Self.write(&state, journal, reading, unlessBelow: EngineBounds.frameByteCount)
     }
     try Self.write(&state, journal, reading, unlessBelow: 0)
-    try Self.sync(&state, journal, report)
+    try Self.sync(&state, journal, report, configuration)
     return state
   }
 
@@ -98,7 +98,8 @@ struct Assembly: ~Copyable {
   }
 
   private static func sync(
-    _ state: inout EngineState, _ journal: Engine.Journal?, _ report: RecoveryReport?
+    _ state: inout EngineState, _ journal: Engine.Journal?, _ report: RecoveryReport?,
+    _ configuration: CacheConfiguration
   ) throws(CacheError) {
     guard let journal else { return }
     do throws(StorageError) {
@@ -107,7 +108,8 @@ struct Assembly: ~Copyable {
       journal.writer.completeSync(ticket)
       // No checkpoint is made of an opening: what a frame was to be the end of isn't captured any longer.
       _ = state.core.endCapture()
-      state.checkpointing = Checkpointing(nextNumber: try journal.nextCheckpointNumber())
+      state.checkpointing = Checkpointing(
+        nextNumber: try journal.nextCheckpointNumber(), configuration)
       if let report {
         // The journal has grown by what was replayed since its last checkpoint.
         let byteCount = journal.writer.grownByteCount

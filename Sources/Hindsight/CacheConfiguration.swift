@@ -154,6 +154,10 @@ public struct CacheConfiguration: Sendable {
   package var comparesRows = false
   /// Rows in one transaction of the projector. Fewer only where a test or a simulator wants many of them.
   package var transactionRowCountMax = EngineBounds.transactionRowCount
+  /// So much of the journal comes between two checkpoints at least, and before one at the end. Less only where a
+  /// simulator wants many of them with few events.
+  package var checkpointByteCountMin = EngineBounds.checkpointByteCountMin
+  package var closingCheckpointByteCountMin = EngineBounds.closingCheckpointByteCountMin
   /// Entries whose order of use an opening tells in one event. Fewer only where a test wants many of them.
   package var originsPerEventMax = Bounds.originsPerEvent
 

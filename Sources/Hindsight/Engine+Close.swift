@@ -116,11 +116,9 @@ extension EngineState {
     _ writer: JournalWriter
   ) -> (Checkpointing.Capture, number: UInt32)? {
     let byteCount = writer.grownByteCount
-    let grown = byteCount - min(byteCount, checkpointing.capturedAt)
-    // A capture that is under way counts as the last one, but won't be written any more.
-    let isFar = checkpointing.capture != nil || grown >= EngineBounds.closingCheckpointByteCountMin
     guard closing.error == nil, commit.trouble == nil, commit.lostFirst == nil,
-      core.head.isClosed, commit.durable == core.head.sequence, isFar
+      core.head.isClosed, commit.durable == core.head.sequence,
+      checkpointing.isDueAtEnd(byteCount: byteCount)
     else { return nil }
     checkpointing.capturedAt = byteCount
     var capture = beginCapture(withPins: false)

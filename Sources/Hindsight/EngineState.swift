@@ -293,8 +293,17 @@ struct Checkpointing {
   var lastWorth: UInt64 = 0
   /// Whether one has been finished: those before it may be needed no longer.
   var hasFinished = false
+  /// So much of the journal comes between two of them at least, and before one at the end.
+  private var byteCountMin = EngineBounds.checkpointByteCountMin
+  private var closingByteCountMin = EngineBounds.closingCheckpointByteCountMin
 
-  init(nextNumber: UInt32 = 1) { self.nextNumber = nextNumber }
+  init() {}
+
+  init(nextNumber: UInt32, _ configuration: CacheConfiguration) {
+    self.nextNumber = nextNumber
+    byteCountMin = configuration.checkpointByteCountMin
+    closingByteCountMin = configuration.closingCheckpointByteCountMin
+  }
 
   /// A number for a checkpoint. One that isn't used is left out.
   mutating func takeNumber() -> UInt32 {
@@ -304,7 +313,14 @@ struct Checkpointing {
 
   /// - Parameter byteCount: as far as the journal has grown, what was removed of it included.
   func isDue(byteCount: UInt64) -> Bool {
-    let grown = byteCount - min(byteCount, capturedAt)
-    return capture == nil && grown >= max(EngineBounds.checkpointByteCountMin, lastWorth)
+    capture == nil && grown(byteCount) >= max(byteCountMin, lastWorth)
   }
+
+  /// Whether one is to be made of the end. A capture that is under way counts as the last one, but won't be written
+  /// any more.
+  func isDueAtEnd(byteCount: UInt64) -> Bool {
+    capture != nil || grown(byteCount) >= closingByteCountMin
+  }
+
+  private func grown(_ byteCount: UInt64) -> UInt64 { byteCount - min(byteCount, capturedAt) }
 }

@@ -58,7 +58,7 @@ struct ReadmeTests {
     // `package`: for the simulator, and for `hindsight repair`.
     let internals: Set = [
       "random", "segmentByteCountMin", "backlogByteCountMin", "transactionRowCountMax",
-      "originsPerEventMax",
+      "originsPerEventMax", "checkpointByteCountMin", "closingCheckpointByteCountMin",
       "comparesRows",
     ]
     for field in Mirror(reflecting: CacheConfiguration()).children.compactMap(\.label)

@@ -96,5 +96,6 @@ extension SimulationSettings {
     { $0.sweepInterval = nil },
     { $0.syncInterval = nil },
     { $0.interruptsOneIn = 0 },
+    { $0.checkpointByteCountMin = nil },
   ]
 }

@@ -35,6 +35,11 @@ extension SimulationPlan {
       items.append(
         Item(action: action, seed: random.next(), stepCount: random.pick(mood.patience)))
     }
+    // Of numbers of their own: the rest of a seed's plan stays what it was before they came.
+    var more = SplitMix64(seed: seed ^ 0xC4EC_C901)
+    settings.checkpointByteCountMin = more.pick([nil, 0, 400])
+    settings.queues.unsyncedByteCountMax = more.pick([64 << 20, 64 << 20, 400])
+    settings.retention.ageMax = more.pick([nil, nil, .zero, .seconds(2), .seconds(3_600)])
   }
 }
 
@@ -170,6 +175,7 @@ extension SimulationSettings {
     var other = SimulationSettings(drawnFrom: &random)
     other.interruptsOneIn = interruptsOneIn
     other.undecodableOneIn = undecodableOneIn
+    other.checkpointByteCountMin = checkpointByteCountMin
     other.usesJournal = usesJournal
     // Without a journal nobody knows what happened while there was no store either.
     other.usesStore = usesJournal ? other.usesStore : usesStore

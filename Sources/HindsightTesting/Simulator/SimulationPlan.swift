@@ -80,6 +80,9 @@ package struct SimulationSettings: Sendable, Equatable {
   package var undecodableOneIn: UInt64 = 0
   /// Before one call in so many of the storage or the store, others go on; 0: never.
   package var interruptsOneIn = 0
+  /// So much of the journal comes between two checkpoints at least; `nil`: as usual, which is more than a
+  /// simulation writes.
+  package var checkpointByteCountMin: UInt64?
 
   var limits: NapkinModel.Limits {
     NapkinModel.Limits(
@@ -126,6 +129,10 @@ package struct SimulationSettings: Sendable, Equatable {
     // Every other plan opens from the newest checkpoint, however little the store lacks.
     if memoryLimit.entryCountMax % 2 == 0 { configuration.backlogByteCountMin = 0 }
     if memoryLimit.entryCountMax % 3 == 0 { configuration.transactionRowCountMax = 2 }
+    if let least = checkpointByteCountMin {
+      configuration.checkpointByteCountMin = least
+      configuration.closingCheckpointByteCountMin = least
+    }
     configuration.segmentByteCount = segmentByteCount
     configuration.sweepInterval = sweepInterval.map { .microseconds($0) }
     configuration.syncInterval = syncInterval.map { .microseconds($0) }
