@@ -37,9 +37,7 @@ struct Assembly: ~Copyable {
     let timeline = timeline(reading)
     var state = EngineState(
       core: core.handOver(), timeline: timeline, opened: opened, hasJournal: journal != nil,
-      queues: configuration.queues,
-      continuesInMemory: configuration.journalFailure == .continueInMemory, projection: projection,
-      durable: durable)
+      configuration: configuration, projection: projection, durable: durable)
     let now = state.now(reading)
     if let report {
       if let first = report.untoldGap {

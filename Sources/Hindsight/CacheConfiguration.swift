@@ -122,6 +122,12 @@ public struct CacheConfiguration: Sendable {
   public var accessLog = AccessLog.recency
   /// What `set`, `invalidate` and `clear` wait for unless told otherwise.
   public var acknowledgement = Acknowledgement.written
+  /// Whether the journal's own thread writes what a caller of `.written` waits for, instead of the caller. A write
+  /// goes to the page cache and takes microseconds; but where much is written on the machine, the kernel may have
+  /// who writes wait for the disk, and with it the thread that the caller's tasks share with others. What isn't
+  /// waited for, what is to be durable, and every sync are that thread's in any case. Off by default: waking it
+  /// takes longer than the write itself.
+  public var usesWriterThread = false
   /// What an opening does with damage to what had been durable.
   public var corruption = CorruptionPolicy.refuse
   /// What writes do while the journal can't be written.

@@ -9,7 +9,7 @@ import HindsightJournal
 /// callers do, one of them *leads*: it comes to write when those ready to run before it have come to
 /// wait, so that they share its frame. It doesn't hold the role until then, for its executor may be
 /// blocked: the journal's thread looks after leaders that are late. Only that thread syncs, rotates
-/// and rescues, since those block.
+/// and rescues, since those block; it alone writes where callers are not to.
 struct CommitState: Sendable {
   /// A caller that waits for an acknowledgement.
   struct Waiter: Sendable {
@@ -71,14 +71,17 @@ struct CommitState: Sendable {
 
   private var writeWaiters: Deque<Waiter> = []
   private var syncWaiters: Deque<Waiter> = []
+  private let callersWrite: Bool
 
-  init(durable: SequenceNumber) {
+  init(durable: SequenceNumber, callersWrite: Bool = true) {
     written = durable
     self.durable = durable
+    self.callersWrite = callersWrite
   }
 
   var hasWriteWaiters: Bool { !writeWaiters.isEmpty }
   var hasSyncWaiters: Bool { !syncWaiters.isEmpty }
+  var waiterCount: Int { writeWaiters.count + syncWaiters.count }
 
   func isAcknowledged(_ sequence: SequenceNumber, _ level: Acknowledgement) -> Bool {
     switch level {
@@ -97,7 +100,8 @@ struct CommitState: Sendable {
 
   /// Whether the write role is free, and nothing is to be done that only the journal's thread does.
   private var mayCallerWrite: Bool {
-    !isWriting && !isRotationDue && !threadWantsRole && trouble == nil && ended == nil
+    callersWrite && !isWriting && !isRotationDue && !threadWantsRole && trouble == nil
+      && ended == nil
   }
 
   // MARK: Leading
@@ -211,7 +215,7 @@ struct CommitState: Sendable {
     var resume = Self.take(&writeWaiters, through: written)
     // Beside the one who wrote it.
     isShared = !resume.isEmpty
-    if threadWantsRole || isRotationDue { return (resume, true) }
+    if threadWantsRole || isRotationDue || !callersWrite { return (resume, true) }
     guard !hasLeader, let next = writeWaiters.popFirst() else { return (resume, false) }
     // Half of those resumed run before it and are in its frame; the others run while it writes.
     resume.insert((next, .lead), at: resume.count / 2)

@@ -46,18 +46,17 @@ struct EngineState: ~Copyable, Sendable {
 
   init(
     core: consuming CacheState, timeline: Timeline, opened: Opened, hasJournal: Bool,
-    queues: QueueLimits, continuesInMemory: Bool, projection: Projection,
-    durable: SequenceNumber
+    configuration: CacheConfiguration, projection: Projection, durable: SequenceNumber
   ) {
     self.core = core
     self.timeline = timeline
     self.opened = opened
     self.hasJournal = hasJournal
-    self.queues = queues
-    self.continuesInMemory = continuesInMemory
+    queues = configuration.queues
+    continuesInMemory = configuration.journalFailure == .continueInMemory
     self.projection = projection
     frame = OpenFrame()
-    commit = CommitState(durable: durable)
+    commit = CommitState(durable: durable, callersWrite: !configuration.usesWriterThread)
   }
 
   deinit { core.releasePayloads() }

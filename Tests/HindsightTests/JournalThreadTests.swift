@@ -43,6 +43,30 @@ struct JournalThreadTests {
     try await scheduler.run { try await cache.close() }
   }
 
+  @Test("where callers are not to write, it writes all that they wait for", .timeLimit(.minutes(1)))
+  func writerThread() async throws {
+    let scheduler = ManualScheduler()
+    let cache = try await open(scheduler) { $0.usesWriterThread = true }
+    let engine = cache.engine
+    for round in 1...3 {
+      let before = cache.statistics.writtenSequence
+      let setting = (0..<4).map { number in
+        Task { try await cache.set([1], for: try CacheKey("k:\(round):\(number)")) }
+      }
+      try await eventually("all wait") { engine.locked { $0.commit.waiterCount == 4 } }
+      let flushing = Task { try await cache.flush(to: .written) }
+      try await eventually("the flush, too") { engine.locked { $0.commit.waiterCount == 5 } }
+      #expect(cache.statistics.writtenSequence == before)
+      #expect(!engine.locked { $0.commit.hasLeader || $0.commit.isWriting })
+      scheduler.runUntilIdle()
+      for set in setting { _ = try await set.value }
+      _ = try await flushing.value
+      let statistics = cache.statistics
+      #expect(statistics.writtenSequence == statistics.lastSequence)
+    }
+    try await scheduler.run { try await cache.close() }
+  }
+
   @Test("it waits while a caller writes what a flush waits for", .timeLimit(.minutes(1)))
   func writeUnderWay() async throws {
     let scheduler = ManualScheduler()

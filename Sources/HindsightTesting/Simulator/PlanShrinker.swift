@@ -97,5 +97,6 @@ extension SimulationSettings {
     { $0.syncInterval = nil },
     { $0.interruptsOneIn = 0 },
     { $0.checkpointByteCountMin = nil },
+    { $0.usesWriterThread = false },
   ]
 }

@@ -15,7 +15,9 @@ extension Simulation {
 
   /// Something waits for the disk: now and then, others go on meanwhile.
   func interrupt(at call: FaultInjector.Call) {
-    if call.mayBlock, case .lane(let number) = session.scheduler.current {
+    if call.mayBlock || settings.usesWriterThread && call == .storage(.write),
+      case .lane(let number) = session.scheduler.current
+    {
       interruptionFailure =
         interruptionFailure
         ?? failure("blocks", "caller \(number) waits for the disk on a thread of the pool: \(call)")

@@ -38,6 +38,7 @@ extension SimulationPlan {
     // Of numbers of their own: the rest of a seed's plan stays what it was before they came.
     var more = SplitMix64(seed: seed ^ 0xC4EC_C901)
     settings.checkpointByteCountMin = more.pick([nil, 0, 400])
+    settings.usesWriterThread = more.below(4) == 0
     settings.queues.unsyncedByteCountMax = more.pick([64 << 20, 64 << 20, 400])
     settings.retention.ageMax = more.pick([nil, nil, .zero, .seconds(2), .seconds(3_600)])
   }

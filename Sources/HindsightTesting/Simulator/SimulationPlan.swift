@@ -83,6 +83,7 @@ package struct SimulationSettings: Sendable, Equatable {
   /// So much of the journal comes between two checkpoints at least; `nil`: as usual, which is more than a
   /// simulation writes.
   package var checkpointByteCountMin: UInt64?
+  package var usesWriterThread = false
 
   var limits: NapkinModel.Limits {
     NapkinModel.Limits(
@@ -129,6 +130,7 @@ package struct SimulationSettings: Sendable, Equatable {
     // Every other plan opens from the newest checkpoint, however little the store lacks.
     if memoryLimit.entryCountMax % 2 == 0 { configuration.backlogByteCountMin = 0 }
     if memoryLimit.entryCountMax % 3 == 0 { configuration.transactionRowCountMax = 2 }
+    configuration.usesWriterThread = usesWriterThread
     if let least = checkpointByteCountMin {
       configuration.checkpointByteCountMin = least
       configuration.closingCheckpointByteCountMin = least
