@@ -129,7 +129,7 @@ public struct JournalRecovery {
 
   private func create() throws(StorageError) -> RecoveredJournal {
     let id = JournalID(high: options.random(), low: options.random())
-    let segment = try JournalWriter.createSegment(
+    let segment = try OpenSegment.create(
       storage, options, id, number: 1, follows: .zero, frames: [])
     let writer = JournalWriter(
       storage: storage, options: options, journalID: id, current: segment, last: .zero,
@@ -154,7 +154,7 @@ public struct JournalRecovery {
       end.position.byteOffset < options.segmentByteCount
     {
       try end.syncUnproven(in: last)
-      let segment = JournalWriter.OpenSegment(
+      let segment = OpenSegment(
         file: last.file, number: last.header.number, salt: last.header.salt,
         offset: end.position.byteOffset, previousChecksum: checksum)
       try segment.file.allocate(max(options.segmentByteCount, end.position.byteOffset))
@@ -168,7 +168,7 @@ public struct JournalRecovery {
     // Past what is proven durable, even what reads well may exist in the page cache only (a sync
     // may have failed before the crash): write it again, to a new segment, and sync it there.
     let unproven = try frames(of: last, end)
-    let segment = try JournalWriter.createSegment(
+    let segment = try OpenSegment.create(
       storage, options, last.header.journalID, number: last.header.number + 1,
       follows: unproven.follows, frames: unproven.frames,
       compresses: last.header.version != Format.version, copied: unproven.copied)
@@ -178,7 +178,7 @@ public struct JournalRecovery {
   }
 
   private func writer(
-    _ directory: JournalDirectory, _ segment: JournalWriter.OpenSegment, _ last: SequenceNumber
+    _ directory: JournalDirectory, _ segment: OpenSegment, _ last: SequenceNumber
   ) throws(StorageError) -> JournalWriter {
     JournalWriter(
       storage: storage, options: options, journalID: directory.segments[0].header.journalID,

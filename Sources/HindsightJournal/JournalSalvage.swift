@@ -199,7 +199,7 @@ struct JournalSalvage {
     }
     let gap = gap(after: end, files, sink)
     if gap == nil { report.untoldGap = end.untoldGap }
-    let segment = try JournalWriter.createSegment(
+    let segment = try OpenSegment.create(
       storage, options, id, number: number, follows: end.last, frames: gap.map { [$0] } ?? [])
     let keptNumbers = Set(kept.map(\.header.number) + [number])
     let dropped = files.segments.filter { !keptNumbers.contains($0) }.map(FileName.segment)

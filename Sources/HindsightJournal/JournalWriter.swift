@@ -1,45 +1,6 @@
 public import HindsightCore
 import Synchronization
 
-/// Where the journal goes on: the end of the last frame, or a later segment's beginning.
-public struct JournalPosition: Equatable, Sendable {
-  public var segment: UInt32
-  public var byteOffset: UInt64
-
-  /// The segment's file.
-  public var segmentName: String { FileName.segment(segment) }
-
-  /// Where a segment's first frame begins.
-  public static func start(of segment: UInt32) -> JournalPosition {
-    JournalPosition(segment: segment, byteOffset: UInt64(Format.segmentHeaderByteCount))
-  }
-
-  public init(segment: UInt32, byteOffset: UInt64) {
-    self.segment = segment
-    self.byteOffset = byteOffset
-  }
-}
-
-/// What a journal is written with.
-public struct JournalOptions: Sendable {
-  /// Segments are cut at this size.
-  public var segmentByteCount: UInt64
-  /// Gives random numbers: journal ids and salts. A seam, so that a test can decide them.
-  public var random: @Sendable () -> UInt64
-  /// Gives the time that segments are stamped with.
-  public var now: @Sendable () -> Timestamp
-
-  public init(
-    segmentByteCount: UInt64 = 16 << 20,
-    random: @escaping @Sendable () -> UInt64 = { .random(in: 0 ... .max) },
-    now: @escaping @Sendable () -> Timestamp
-  ) {
-    self.segmentByteCount = segmentByteCount
-    self.random = random
-    self.now = now
-  }
-}
-
 /// Writes frames to segments.
 ///
 /// One owner at a time (the engine's write role) appends, rotates and rescues; a sync may run on
@@ -58,16 +19,6 @@ public final class JournalWriter: Sendable {
   private nonisolated(unsafe) var nextNumber: UInt32
   private let shared: Mutex<Shared>
   public let journalID: JournalID
-
-  struct OpenSegment {
-    var file: any JournalFile
-    var number: UInt32
-    var salt: UInt64
-    var offset: UInt64
-    var previousChecksum: UInt32
-    /// Up to here it has been written to: frames, and zeros ahead of them.
-    var writtenEnd: UInt64 = 0
-  }
 
   fileprivate struct Shared {
     var durable: SequenceNumber
@@ -168,13 +119,13 @@ public final class JournalWriter: Sendable {
     }
     do throws(StorageError) {
       try frames.forEachFrame { (frame) throws(StorageError) in
-        try Self.write(StampedFrame(sealed: frame, durable: durable), to: &current, compressor)
+        try current.write(StampedFrame(sealed: frame, durable: durable), compressor)
       }
     } catch {
       poison()
       throw error
     }
-    if writesAhead { Self.writeAhead(&current, upTo: options.segmentByteCount) }
+    if writesAhead { current.writeAhead(upTo: options.segmentByteCount) }
     if endsRun { compressor.endRun() }
     noteWritten(frames.last)
   }
@@ -322,7 +273,7 @@ public final class JournalWriter: Sendable {
   private func beginSegment(
     follows: SequenceNumber, frames: [StampedFrame]
   ) throws(StorageError) {
-    let segment = try Self.createSegment(
+    let segment = try OpenSegment.create(
       storage, options, journalID, number: nextNumber, follows: follows, frames: frames)
     let old = current
     current = segment
@@ -336,88 +287,6 @@ public final class JournalWriter: Sendable {
     // The successor is durable: what fails here costs space, or a descriptor, and no event.
     do throws(StorageError) { try old.file.truncate(to: old.offset) } catch {}
     do throws(StorageError) { try old.file.close() } catch {}
-  }
-
-  /// Creates a segment by write, sync, rename, directory sync: it is there whole, or not at all.
-  /// - Parameters:
-  ///   - compresses: whether `frames` are compressed. A few that an opening has to wait for aren't.
-  ///   - copied: frames behind those, the first of which begins a run.
-  static func createSegment(
-    _ storage: any JournalStorage, _ options: JournalOptions, _ journalID: JournalID,
-    number: UInt32, follows: SequenceNumber, frames: [StampedFrame], compresses: Bool = true,
-    copied: [CopiedFrame] = []
-  ) throws(StorageError) -> OpenSegment {
-    let name = FileName.segment(number)
-    if try storage.list().contains(name + ".tmp") { try storage.remove(name + ".tmp") }
-    do throws(StorageError) {
-      return try writeSegment(
-        storage, options, journalID, number: number, follows: follows, frames: frames,
-        compresses: compresses, copied: copied)
-    } catch {
-      storage.removeUnfinished(name + ".tmp")
-      throw error
-    }
-  }
-
-  private static func writeSegment(
-    _ storage: any JournalStorage, _ options: JournalOptions, _ journalID: JournalID,
-    number: UInt32, follows: SequenceNumber, frames: [StampedFrame], compresses: Bool,
-    copied: [CopiedFrame]
-  ) throws(StorageError) -> OpenSegment {
-    let name = FileName.segment(number)
-    let header = SegmentHeader(
-      number: number, journalID: journalID, salt: options.random(), follows: follows,
-      createdAt: options.now())
-    let (bytes, checksum) = header.encoded()
-    let file = try storage.create(name + ".tmp")
-    var segment = OpenSegment(
-      file: file, number: number, salt: header.salt, offset: UInt64(bytes.count),
-      previousChecksum: checksum)
-    try file.allocate(options.segmentByteCount)
-    try file.write(bytes, at: 0)
-    let compressor = compresses ? RunCompressor() : nil
-    for frame in frames { try write(frame, to: &segment, compressor) }
-    for frame in copied {
-      try append(
-        frame.encoded(salt: segment.salt, previousChecksum: segment.previousChecksum), to: &segment)
-    }
-    try file.sync()
-    try storage.rename(name + ".tmp", to: name)
-    try storage.syncDirectory()
-    return segment
-  }
-
-  /// Writes a frame at the segment's end.
-  private static func write(
-    _ frame: StampedFrame, to segment: inout OpenSegment, _ compressor: RunCompressor?
-  ) throws(StorageError) {
-    try append(
-      frame.encoded(
-        compressor, salt: segment.salt, previousChecksum: segment.previousChecksum), to: &segment)
-  }
-
-  private static func append(
-    _ frame: (bytes: [UInt8], checksum: UInt32), to segment: inout OpenSegment
-  ) throws(StorageError) {
-    try segment.file.write(frame.bytes, at: segment.offset)
-    segment.offset += UInt64(frame.bytes.count)
-    segment.writtenEnd = max(segment.writtenEnd, segment.offset)
-    segment.previousChecksum = frame.checksum
-  }
-
-  /// Has the next frames stand where something was written already: the first write to space that was only
-  /// set aside changes the file system's records of the file, which a sync then has to write, too.
-  private static func writeAhead(_ segment: inout OpenSegment, upTo end: UInt64) {
-    let start = max(segment.writtenEnd, segment.offset)
-    let wanted = min(segment.offset + Format.aheadByteCount, end)
-    guard start < segment.offset + Format.aheadByteCountMin, start < wanted else { return }
-    do throws(StorageError) {
-      try segment.file.write([UInt8](repeating: 0, count: Int(wanted - start)), at: start)
-      segment.writtenEnd = wanted
-    } catch {
-      // Nothing is lost by it; the frames' own writes tell what is wrong. Not tried again.
-      segment.writtenEnd = .max
-    }
   }
 }
 
