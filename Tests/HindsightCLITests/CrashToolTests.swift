@@ -167,15 +167,9 @@ struct CrashToolTests {
     return path
   }
 
-  #if HINDSIGHT_TSAN
-    private static let isSlow = true
-  #else
-    private static let isSlow = false
-  #endif
-
   @Test(
     "a program that acknowledges before it has written is found out",
-    .disabled(if: isSlow, "so slow a program has written before its replies arrive"))
+    .disabled(if: Sanitizer.isThread, "so slow a program has written before its replies arrive"))
   func findsLoss() throws {
     // On a busy machine the liar may get away with it once.
     var (seed, result) = (6, try lyingRun(seed: 6))
@@ -200,15 +194,9 @@ struct CrashToolTests {
     return try command.end()
   }
 
-  #if HINDSIGHT_ASAN
-    private static let keepsFreedMemory = true
-  #else
-    private static let keepsFreedMemory = false
-  #endif
-
   @Test(
     "a few seconds at full speed stay within every limit",
-    .disabled(if: keepsFreedMemory, "the address sanitizer keeps what is freed"))
+    .disabled(if: Sanitizer.isAddress, "the address sanitizer keeps what is freed"))
   func soak() throws {
     let scratch = try TemporaryDirectory()
     let command = try Command(

@@ -89,15 +89,9 @@ struct KillTests {
     }
   }
 
-  #if HINDSIGHT_TSAN
-    private static let isSanitized = true
-  #else
-    private static let isSanitized = false
-  #endif
-
   @Test(
     "a demo that fails keeps its cache, and says where",
-    .disabled(if: isSanitized, "the sanitizer itself needs larger files"))
+    .disabled(if: Sanitizer.isThread, "the sanitizer itself needs larger files"))
   func demoKept() throws {
     let scratch = try TemporaryDirectory()
     let limits = "ulimit -f 1; export TMPDIR=\(scratch.path)"

@@ -47,3 +47,11 @@ extension CacheState {
     }.get()
   }
 }
+
+extension Opened {
+  /// Two entries in memory, three in the store.
+  static let small = Opened(
+    memoryLimit: TierLimit(entryCountMax: 2), storeLimit: TierLimit(entryCountMax: 3),
+    memoryTTL: .seconds(10), storeTTL: .seconds(20), accessLog: .recency, formatVersion: 1,
+    softwareVersion: "test", bootID: 1)
+}

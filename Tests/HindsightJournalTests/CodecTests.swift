@@ -309,15 +309,9 @@ struct CodecTests {
     }
   }
 
-  #if HINDSIGHT_ASAN || HINDSIGHT_TSAN
-    private static let isSanitized = true
-  #else
-    private static let isSanitized = false
-  #endif
-
   @Test(
     "a body that states more than its bytes can give needs no memory for that",
-    .disabled(if: isSanitized, "a sanitizer needs address space of its own"))
+    .disabled(if: Sanitizer.isAny, "a sanitizer needs address space of its own"))
   func bombInLittleMemory() async {
     await #expect(processExitsWith: .success) {
       // An arena of malloc's has room for less than the 64 MiB that are stated.
