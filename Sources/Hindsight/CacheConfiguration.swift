@@ -138,7 +138,9 @@ public struct CacheConfiguration: Sendable {
   public var queues = QueueLimits()
   /// How much history is kept: 1 GiB of segments, of any age.
   public var retention = Retention()
-  /// Segments are cut at this size. 64 KiB to 1 GiB; 16 MiB by default.
+  /// Segments are cut at this size. 64 KiB to 1 GiB; 16 MiB by default. Beside each lies a checkpoint as long as it
+  /// is there: some 30 bytes an entry, and the values that memory has, compressed. With millions of entries, larger
+  /// segments take less of the disk.
   public var segmentByteCount: UInt64 = 16 << 20
   /// How often what has expired without being read is looked for, a millisecond or more; `nil`: never.
   public var sweepInterval: Duration? = .seconds(1)
