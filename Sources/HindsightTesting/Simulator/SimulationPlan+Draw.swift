@@ -172,11 +172,15 @@ extension SimulationSettings {
 
   /// With what the cache is opened the next time: mostly as before.
   mutating func change(_ random: inout SplitMix64) {
+    // Takes no number that others would have got.
+    var ahead = random
+    comparesRows = ahead.below(8) == 7
     guard random.below(3) == 0 else { return }
     var other = SimulationSettings(drawnFrom: &random)
     other.interruptsOneIn = interruptsOneIn
     other.undecodableOneIn = undecodableOneIn
     other.checkpointByteCountMin = checkpointByteCountMin
+    other.comparesRows = comparesRows
     other.usesJournal = usesJournal
     // Without a journal nobody knows what happened while there was no store either.
     other.usesStore = usesJournal ? other.usesStore : usesStore

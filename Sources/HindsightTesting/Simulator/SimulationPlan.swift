@@ -84,6 +84,8 @@ package struct SimulationSettings: Sendable, Equatable {
   /// simulation writes.
   package var checkpointByteCountMin: UInt64?
   package var usesWriterThread = false
+  /// Whether the store's rows are compared though its mark fits, as a repair does.
+  package var comparesRows = false
 
   var limits: NapkinModel.Limits {
     NapkinModel.Limits(
@@ -131,6 +133,7 @@ package struct SimulationSettings: Sendable, Equatable {
     if memoryLimit.entryCountMax % 2 == 0 { configuration.backlogByteCountMin = 0 }
     if memoryLimit.entryCountMax % 3 == 0 { configuration.transactionRowCountMax = 2 }
     configuration.usesWriterThread = usesWriterThread
+    configuration.comparesRows = comparesRows
     if let least = checkpointByteCountMin {
       configuration.checkpointByteCountMin = least
       configuration.closingCheckpointByteCountMin = least
