@@ -195,4 +195,19 @@ struct StoreFileTests {
       writer.close()
     }
   }
+
+  @Test("a database that somebody had SQLite analyze is ours all the same")
+  func analyzed() throws {
+    try withDirectory { directory in
+      let store = SQLiteStore(directory: directory)
+      let writer = try store.openWriter()
+      try writer.apply(inserts(1...10), mark: mark(10))
+      writer.close()
+      try SQLiteConnection(path: path(directory), access: .readWrite).execute("ANALYZE", .open)
+      let again = try store.openWriter()
+      #expect(try origins(again) == Array(1...10))
+      again.close()
+      #expect(try StoreInspector(directory: directory).mark == mark(10))
+    }
+  }
 }
