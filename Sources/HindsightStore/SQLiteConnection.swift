@@ -135,6 +135,11 @@ extension StoreError {
     extendedCode == SQLITE_IOERR | (4 << 8)  // SQLITE_IOERR_FSYNC
       || extendedCode == SQLITE_IOERR | (5 << 8)  // SQLITE_IOERR_DIR_FSYNC
   }
+
+  /// Whether a connection that only reads met a transaction that has to be undone first.
+  var needsRollback: Bool {
+    extendedCode == SQLITE_READONLY | (3 << 8)  // SQLITE_READONLY_ROLLBACK
+  }
 }
 
 extension StoreError.Code {

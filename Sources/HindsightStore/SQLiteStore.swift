@@ -47,8 +47,25 @@ public struct SQLiteStore: StoreBackend {
   }
 
   public func markAtRest() throws(StoreError) -> StoreMark? {
-    guard try StoreFiles(directory: directory, .open).isDatabaseThere() else { return nil }
-    return try StoreInspector(directory: directory).mark
+    let files = try StoreFiles(directory: directory, .open)
+    guard try files.isDatabaseThere() else { return nil }
+    do throws(StoreError) {
+      return try StoreInspector(directory: directory).mark
+    } catch {
+      guard error.needsRollback else { throw error }
+      return try markAfterRollback(files)
+    }
+  }
+
+  /// A transaction without a log was cut off, as when the database was made: SQLite undoes it before it reads, which
+  /// only a connection may that could write.
+  private func markAfterRollback(_ files: StoreFiles) throws(StoreError) -> StoreMark? {
+    try files.prepareForWriting()
+    let connection = try SQLiteConnection(path: files.path, access: .readWrite)
+    try connection.tune()
+    try connection.execute("PRAGMA query_only = ON", .open)
+    try StoreSchema.check(connection)
+    return try StoredMark(connection).read()
   }
 
   public var canReadInPlace: Bool { NonblockingReads.areSupported(in: directory) }

@@ -16,7 +16,7 @@ public protocol StoreBackend: Sendable {
   func openReader() throws(StoreError) -> any StoreReader
 
   /// The mark of a store that none of this backend's connections has open, without making a database or changing
-  /// one. (Where a process was killed, SQLite may make its index of the log anew.)
+  /// one. (Where a process was killed, SQLite may make its index of the log anew, or undo a transaction.)
   ///
   /// - Returns: `nil` where there is no store, or a fresh one.
   /// - Throws: as `openWriter()`.

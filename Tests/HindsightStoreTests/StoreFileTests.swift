@@ -210,4 +210,28 @@ struct StoreFileTests {
       #expect(try StoreInspector(directory: directory).mark == mark(10))
     }
   }
+
+  /// As after a kill while the database was made, or by somebody who has switched its log off.
+  @Test("the mark beside a transaction that was cut off is the one from before it")
+  func rollbackJournal() throws {
+    try withDirectory { directory in
+      let store = SQLiteStore(directory: directory)
+      let writer = try store.openWriter()
+      try writer.apply(inserts(1...100, valueByteCount: 3_000), mark: mark(100))
+      writer.close()
+      let connection = try SQLiteConnection(path: path(directory), access: .readWrite)
+      try connection.execute("PRAGMA journal_mode = DELETE", .open)
+      // More than the page cache holds goes to the file before the commit.
+      try connection.execute(
+        "PRAGMA cache_size = 1; BEGIN; UPDATE meta SET applied = 7; UPDATE entries SET coder = 3",
+        .apply)
+      try withDirectory { copy in
+        for suffix in ["", "-journal"] {
+          try FileManager.default.copyItem(
+            atPath: path(directory, suffix), toPath: path(copy, suffix))
+        }
+        #expect(try SQLiteStore(directory: copy).markAtRest() == mark(100))
+      }
+    }
+  }
 }
