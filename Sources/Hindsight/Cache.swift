@@ -80,7 +80,7 @@ public final class Cache<Value: Sendable>: Sendable {
 
   @usableFromInline
   nonisolated(nonsending) func getSlowly(_ key: CacheKey) async throws(CacheError) -> Value? {
-    var failedReads = 0
+    var failedReads = FailedReads()
     var progress = try engine.lookupInPlace(key, decode: decode, &failedReads)
     if case .needsThread = progress {
       progress = .answer(

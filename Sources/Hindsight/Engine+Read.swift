@@ -49,6 +49,22 @@ enum LookupProgress: Sendable {
   case needsThread(StoredValue)
 }
 
+/// How often a lookup has found no row for an entry. One that replaces it has another origin: its rows are looked
+/// for anew.
+struct FailedReads: Sendable {
+  private var origin = SequenceNumber.zero
+  private var count = 0
+
+  init() {}
+
+  /// - Returns: how many there have been, this one included.
+  mutating func note(_ origin: SequenceNumber) -> Int {
+    count = origin == self.origin ? count + 1 : 1
+    self.origin = origin
+    return count
+  }
+}
+
 /// Decodes a value. Runs outside the lock.
 typealias Decode = (EncodedValue) throws -> DecodedValue
 
@@ -78,7 +94,8 @@ extension Engine {
   ///
   /// - Parameter begun: how far `lookupInPlace` got, and after how many failed reads.
   nonisolated(nonsending) func lookup(
-    _ key: CacheKey, decode: Decode, from begun: LookupProgress? = nil, _ failedReads: Int = 0
+    _ key: CacheKey, decode: Decode, from begun: LookupProgress? = nil,
+    _ failedReads: FailedReads = FailedReads()
   ) async throws(CacheError) -> RawLookup {
     var failedReads = failedReads
     var progress =
@@ -96,7 +113,7 @@ extension Engine {
 
   /// As `lookup`, as far as that needs no waiting. It nearly never does, and is no asynchronous call then.
   func lookupInPlace(
-    _ key: CacheKey, decode: Decode, _ failedReads: inout Int
+    _ key: CacheKey, decode: Decode, _ failedReads: inout FailedReads
   ) throws(CacheError) -> LookupProgress {
     while true {
       switch try plan(key) {
@@ -140,7 +157,7 @@ extension Engine {
   /// Checks what was read, and goes on with it. `nil`: start over.
   private func finish(
     _ key: CacheKey, _ stored: StoredValue, _ read: StoreReadResult, _ decode: Decode,
-    _ failedReads: inout Int
+    _ failedReads: inout FailedReads
   ) throws(CacheError) -> RawLookup? {
     if case .row(let bytes) = read, XXH64.hash(bytes[...]) == stored.hash {
       return finish(
@@ -154,12 +171,12 @@ extension Engine {
         "the journal doesn't give the value of \(key), set as event \(stored.origin), just now; try "
           + "again")
     }
-    failedReads += 1
+    let count = failedReads.note(stored.origin)
     // A row that isn't there may be in a newer snapshot; a wrong one stays wrong.
-    if read != .missing || failedReads >= EngineBounds.missingRowReadCountMax {
+    if read != .missing || count >= EngineBounds.missingRowReadCountMax {
       lose(key, stored.origin)
     }
-    guard failedReads > EngineBounds.missingRowReadCountMax else { return nil }
+    guard count > EngineBounds.missingRowReadCountMax else { return nil }
     // That can't be recorded now: the value is absent all the same.
     let reading = clock.reading()
     return locked { state in state.miss(key, .lost, at: state.now(reading), reading) }

@@ -1,3 +1,4 @@
+import Dispatch
 import Hindsight
 import HindsightCore
 import HindsightJournal
@@ -13,6 +14,10 @@ struct MissingRowTests {
   private final class LateStore: StoreBackend {
     private let store: SQLiteStore
     let missingReadCount = Mutex(0)
+    /// So many reads wait for `next` each, and say with `begun` that they do.
+    let heldReadCount = Mutex(0)
+    let begun = Mutex(0)
+    let next = DispatchSemaphore(value: 0)
 
     init(directory: String) { store = SQLiteStore(directory: directory) }
 
@@ -33,6 +38,15 @@ struct MissingRowTests {
       }
 
       func read(origin: SequenceNumber, mode: ReadMode) throws(StoreError) -> StoreReadResult {
+        if mode == .inPlace { return .wouldBlock }
+        let isHeld = owner.heldReadCount.withLock { count in
+          count -= 1
+          return count >= 0
+        }
+        if isHeld {
+          owner.begun.withLock { $0 += 1 }
+          owner.next.wait()
+        }
         let isMissing = owner.missingReadCount.withLock { count in
           count -= 1
           return count >= 0
@@ -68,6 +82,34 @@ struct MissingRowTests {
     let isLost = missing < 3 ? 0 : 1
     #expect(cache.count.store == 2 - isLost)
     #expect(cache.statistics.evictions.store == isLost)
+    try await cache.close()
+  }
+
+  @Test("rows that are missing since their entry was replaced meanwhile don't count together")
+  func replacedMeanwhile() async throws {
+    let directory = try TemporaryDirectory()
+    let store = LateStore(directory: directory.cache)
+    let cache = try await Cache<[UInt8]>.open(
+      at: .custom(try PosixStorage(path: directory.cache), store), coder: .bytes,
+      configuration: configuration(memory: 1),
+      logger: Logger(label: "late", factory: { _ in SwiftLogNoOpLogHandler() }))
+    let (key, other) = (try CacheKey("k:1"), try CacheKey("k:other"))
+    func replace(_ value: UInt8) async throws {
+      try await cache.set([value], for: key)
+      try await cache.set([0], for: other)  // takes the one place in memory
+      try await cache.settle()
+    }
+    try await replace(0)
+    store.heldReadCount.withLock { $0 = 5 }
+    async let lookup = cache.lookup(key)
+    for round in 1...5 {
+      try await eventually("a read") { store.begun.withLock { $0 } == round }
+      try await replace(UInt8(round))
+      store.next.signal()
+    }
+    let found = try await lookup
+    #expect(answer(found)?.value == [5], "\(found)")
+    #expect(cache.statistics.evictions.store == 0)
     try await cache.close()
   }
 }
