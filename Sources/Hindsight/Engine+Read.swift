@@ -189,16 +189,40 @@ extension Engine {
     let decoded = Result { try decode(value) }.mapError { Undecodable($0) }
     if case .failure(let error) = decoded { log(error, key) }
     let reading = clock.reading()
+    var isPromoting = false
     let (answer, wantsCut) = withUnsafePointer(to: key) { key in
       locked { state in
         (
-          state.finishRead(key.pointee, value, decoded, inMemory: inMemory, reading),
+          state.finishRead(
+            key.pointee, value, decoded, inMemory: inMemory, reading, &isPromoting),
           state.wantsTimedCut()
         )
       }
     }
     if wantsCut { signalJournal() }
+    if isPromoting, case .success(let decoded) = decoded {
+      promoteFurther(key, decoded, value.origin)
+    }
     return answer
+  }
+
+  /// More has to leave for a promotion than one decision tells of: others come in between.
+  @inline(never)
+  private func promoteFurther(
+    _ key: CacheKey, _ value: DecodedValue, _ origin: SequenceNumber
+  ) {
+    var isLong = true
+    while isLong {
+      let reading = clock.reading()
+      let isFull: Bool
+      (isLong, isFull) = locked { state in
+        (
+          state.promoteFurther(key, value, origin, reading),
+          state.frame.byteCount >= EngineBounds.frameByteCount
+        )
+      }
+      if isFull { signalJournal() }
+    }
   }
 
   /// A value that doesn't decode goes for good. That may be so with every one, as after a change of their

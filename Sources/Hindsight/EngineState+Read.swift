@@ -71,10 +71,12 @@ extension EngineState {
   }
 
   /// The rest of a lookup, once the value is decoded. `nil`: the entry changed meanwhile.
-  /// - Parameter inMemory: a look at memory alone, which finds a hit there or nothing.
+  /// - Parameters:
+  ///   - inMemory: a look at memory alone, which finds a hit there or nothing.
+  ///   - isPromoting: becomes true where a promotion has begun that `promoteFurther` goes on with.
   mutating func finishRead(
     _ key: CacheKey, _ value: EncodedValue, _ decoded: Result<DecodedValue, Undecodable>,
-    inMemory: Bool, _ reading: ClockReading
+    inMemory: Bool, _ reading: ClockReading, _ isPromoting: inout Bool
   ) -> RawLookup? {
     guard phase == .open, let slot = find(key), core.origin(of: slot) == value.origin else {
       return nil
@@ -82,7 +84,7 @@ extension EngineState {
     let now = now(reading)
     if inMemory, !core.isLive(slot, in: .memory, at: now) { return nil }
     switch decoded {
-    case .success(let value): return adopt(value, key, slot, now, reading)
+    case .success(let value): return adopt(value, key, slot, now, reading, &isPromoting)
     case .failure(let error):
       if canRecord {
         _ = core.decideInvalidate(
@@ -158,7 +160,7 @@ extension EngineState {
 
   private mutating func adopt(
     _ value: DecodedValue, _ key: CacheKey, _ slot: Slot, _ now: Timestamp,
-    _ reading: ClockReading
+    _ reading: ClockReading, _ isPromoting: inout Bool
   ) -> RawLookup {
     if core.isLive(slot, in: .memory, at: now) {
       core.updatePayload(slot) { if $0.decoded == nil { $0.set(value) } }
@@ -175,23 +177,35 @@ extension EngineState {
     if opened.accessLog == .lookups {
       record(.origin(core.origin(of: slot)), .storeHit, at: now, reading)
     }
-    if canRecord { promote(slot, value, now, reading) }
+    if canRecord { isPromoting = promote(slot, value, now, reading) }
     return answer
   }
 
+  /// - Returns: whether a slice of the room was made only.
   private mutating func promote(
     _ slot: Slot, _ value: DecodedValue, _ now: Timestamp, _ reading: ClockReading
-  ) {
+  ) -> Bool {
     core.decideExpire(slot, at: now, into: &decision)  // its memory residency, where it has one
-    var isLong = core.decidePromote(slot, at: now, into: &decision)
+    let isLong = core.decidePromote(slot, at: now, into: &decision)
     absorb(reading)
-    while isLong {
-      isLong = core.decidePromote(slot, at: now, into: &decision)
-      absorb(reading)
-    }
     if core.isResident(slot, in: .memory) {
       core.updatePayload(slot) { $0.set(value) }
     }
+    return isLong
+  }
+
+  /// Goes on with a promotion, others having had the lock meanwhile. Where the entry has changed, or the queue is
+  /// full, that was it: a hit doesn't wait.
+  /// - Returns: whether there is more to do.
+  mutating func promoteFurther(
+    _ key: CacheKey, _ value: DecodedValue, _ origin: SequenceNumber, _ reading: ClockReading
+  ) -> Bool {
+    guard canRecord, let slot = find(key), core.origin(of: slot) == origin else { return false }
+    let now = now(reading)
+    guard core.isLive(slot, in: .store, at: now), !core.isLive(slot, in: .memory, at: now) else {
+      return false
+    }
+    return promote(slot, value, now, reading)
   }
 
   private mutating func expire(_ slot: Slot, at now: Timestamp, _ reading: ClockReading) {

@@ -44,4 +44,42 @@ struct LongEvictionTests {
     #expect(bodies.allSatisfy { $0 < value.count + 128 << 10 }, "\(bodies.max() ?? 0)")
     #expect(lab.verify(lab.storage).isSound)
   }
+
+  @Test("a promotion does so in several, and stops where the queue is full: the next hit goes on")
+  func promotion() async throws {
+    let lab = Lab {
+      let limit = TierLimit(entryCountMax: 100_000, byteCountMax: 8 * UInt64(Self.count))
+      $0.usesStore = true
+      $0.memoryLimit = limit
+      $0.storeLimit = TierLimit(entryCountMax: 100_000, byteCountMax: 1 << 20)
+      $0.queues.unwrittenByteCountMax = 64 << 10
+    }
+    lab.store = SimulatedStore()
+    try await lab.open(lab.storage)
+    let keys = try (0..<Self.count).map { try CacheKey("k:\(10_000 + $0)") }
+    let large = try CacheKey("k:large")
+    let value = [UInt8](repeating: 7, count: 8 * Self.count - 7)
+    _ = try await lab.run { cache in
+      try await cache.set(value, for: large)
+      for key in keys { try await cache.set([1], for: key) }
+      try await cache.settle()
+    }
+    let cache = try #require(lab.cache)
+    #expect(cache.count == TierCounts(memory: Self.count, store: Self.count + 1))
+    let written = cache.statistics.lastSequence
+    _ = try await lab.run { cache in _ = try await cache.get(large) }
+    let told = cache.statistics.lastSequence - written
+    // 64 KiB are full after some 5,000 evictions.
+    #expect((1_024...20_000).contains(told), "\(told)")
+    for _ in 0..<30 where cache.memoryValue(for: large) == nil {
+      _ = try await lab.run { cache in
+        try await cache.flush(to: .written)
+        #expect(try await cache.get(large) == value)
+      }
+    }
+    #expect(cache.memoryValue(for: large) == value)
+    #expect(cache.count == TierCounts(memory: 1, store: Self.count + 1))
+    try await lab.end()
+    #expect(lab.verify(lab.storage).isSound)
+  }
 }
