@@ -209,6 +209,8 @@ enum EngineBounds {
   static let retryInterval = Microseconds.seconds(1)
   /// Lookups of one key whose row can't be found are repeated this often, each in a new snapshot.
   static let missingRowReadCountMax = 3
+  /// So many of the stores that were put aside, the last ones, are asked for values that are found nowhere else.
+  static let quarantinedStoreCountMax = 4
   /// Checkpoints come at every segment's start, and after this much journal or as much as the last
   /// checkpoint was worth, whichever is more: they at most double what is written.
   static let checkpointByteCountMin: UInt64 = 2 << 20

@@ -179,7 +179,7 @@ private struct Opening {
     }
     note(recovered.report)
     var assembly = Assembly(opened, configuration, sink, recovered, clock)
-    let values = HistoricValues(storage)
+    let values = HistoricValues(storage, store?.backend)
     var backlog: Backlog?
     var store = store
     if store != nil {

@@ -2,21 +2,27 @@ import HindsightCore
 import HindsightJournal
 import HindsightStore
 
-/// The values that the journal still holds, for what neither the newest checkpoint nor the store has. One
-/// after the other: they may be more than memory has room for.
+/// The values that the journal still holds, or a store that was put aside, for what neither the newest checkpoint
+/// nor the store has. One after the other: they may be more than memory has room for.
 ///
 /// What is damaged gives no values; all that is whole does, behind damage, too. Older damage doesn't keep
 /// a cache from opening. What can't be read just now does, since a value that is given up as lost is
 /// gone for good.
 struct HistoricValues {
   private let storage: any JournalStorage
+  private let backend: (any StoreBackend)?
 
-  init(_ storage: any JournalStorage) { self.storage = storage }
+  /// - Parameter backend: where stores may have been put aside.
+  init(_ storage: any JournalStorage, _ backend: (any StoreBackend)?) {
+    self.storage = storage
+    self.backend = backend
+  }
 
   /// Calls `body` with each value that is wanted and found, once.
   /// - Parameter wanted: the hash that the value of each origin must have: behind damage nothing else proves
   ///   that it is the right one.
-  /// - Throws: `.system` where the journal can't be read; what `body` throws.
+  /// - Throws: `.system` where the journal can't be read, `.storeUnavailable` where a store can't; what `body`
+  ///   throws.
   func forEach(
     _ wanted: [SequenceNumber: UInt64],
     _ body: (SequenceNumber, [UInt8]) throws(CacheError) -> Void
@@ -29,6 +35,11 @@ struct HistoricValues {
     } catch {
       if let failure = error.storageFailure { throw CacheError(storage: failure) }
       // What was found so far is there.
+    }
+    do throws(StoreError) {
+      if let backend { try search.lookThroughQuarantined(of: backend, body) }
+    } catch {
+      throw CacheError(store: error)
     }
     if let failure = search.failure { throw failure }
   }
@@ -73,6 +84,41 @@ struct HistoricValues {
         } catch {
           if error.storageFailure != nil { throw error }
         }
+      }
+    }
+
+    /// Retention drops events once the store has synced their rows.
+    mutating func lookThroughQuarantined(
+      of backend: any StoreBackend,
+      _ body: (SequenceNumber, [UInt8]) throws(CacheError) -> Void
+    ) throws(StoreError) {
+      for number in 0..<EngineBounds.quarantinedStoreCountMax where !isOver {
+        do throws(StoreError) {
+          guard let reader = try backend.openQuarantined(number) else { return }
+          defer { reader.close() }
+          for (origin, hash) in wanted.sorted(by: { $0.key < $1.key }) where !isOver {
+            let row = try read(reader, origin)
+            if case .row(let value) = row, XXH64.hash(value[...]) == hash {
+              take(origin, value, body)
+            }
+          }
+        } catch {
+          // It is none of ours, or gives nothing as it lies there.
+          guard error.remedy == .rebuild || error.code == .cantOpen || error.code == .readOnly
+          else { throw error }
+        }
+      }
+    }
+
+    private func read(
+      _ reader: any StoreReader, _ origin: SequenceNumber
+    ) throws(StoreError) -> StoreReadResult {
+      do throws(StoreError) {
+        return try reader.read(origin: origin, mode: .mayBlock)
+      } catch {
+        // Other rows may lie on other pages.
+        guard error.remedy == .rebuild else { throw error }
+        return .missing
       }
     }
 

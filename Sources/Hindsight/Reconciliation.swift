@@ -2,8 +2,8 @@ import HindsightCore
 import HindsightStore
 
 /// Makes a store that can't simply go on the projection of the journal again, row by row: rows that
-/// are no store resident's are deleted, missing ones inserted from the journal, those that differ but in
-/// their values made anew, and a value that is found nowhere is lost.
+/// are no store resident's are deleted, missing ones inserted from the journal or a store that was put aside,
+/// those that differ but in their values made anew, and a value that is found nowhere is lost.
 ///
 /// Until the last transaction the store is marked as nobody's, so that a crash begins it again; where a value is
 /// lost, until the journal says so: the projector's next transaction, which follows that, marks it.

@@ -73,6 +73,18 @@ public struct SQLiteStore: StoreBackend {
   public func quarantine() throws(StoreError) -> String? {
     try StoreFiles(directory: directory, .quarantine).quarantine()
   }
+
+  public func openQuarantined(_ number: Int) throws(StoreError) -> (any StoreReader)? {
+    let names = try StoreFiles(directory: directory, .open).quarantined()
+    guard names.indices.contains(number) else { return nil }
+    let files = try StoreFiles(directory: directory, name: names[number], .open)
+    try files.checkForReading()
+    let connection = try SQLiteConnection(
+      path: files.path, access: try files.rest() == nil ? .readOnly : .atRest)
+    try connection.tune()
+    try StoreSchema.checkEntries(connection)
+    return try SQLiteStoreReader(connection, gate: SnapshotGate())
+  }
 }
 
 extension SQLiteConnection {

@@ -32,10 +32,21 @@ public protocol StoreBackend: Sendable {
   /// - Returns: the new name of the database in its directory; `nil` where there was none.
   /// - Throws: `ioError`, `readOnly` or `full` as the system says.
   func quarantine() throws(StoreError) -> String?
+
+  /// Opens one of the databases that `quarantine()` has moved away, for what can still be read of it. It stays as it
+  /// is.
+  ///
+  /// - Parameter number: 0: the one that was moved last, 1: the one before it, and so on.
+  /// - Returns: `nil` where there are no more.
+  /// - Throws: as `openReader()`, where this one gives nothing.
+  func openQuarantined(_ number: Int) throws(StoreError) -> (any StoreReader)?
 }
 
 extension StoreBackend {
   public var canReadInPlace: Bool { true }
+
+  /// None.
+  public func openQuarantined(_ number: Int) throws(StoreError) -> (any StoreReader)? { nil }
 }
 
 /// The one connection that writes. It belongs to the projector: calls from several threads are

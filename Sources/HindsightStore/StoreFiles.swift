@@ -3,15 +3,21 @@ import Glibc
 /// The database's files: where they are, what may stand in their places, moving them aside.
 struct StoreFiles: Sendable {
   let directory: String
+  private let name: String
   /// The directory's.
   private let owner: uid_t
 
-  var path: String { directory + "/" + StoreBounds.fileName }
+  var path: String { directory + "/" + name }
 
   /// The directory without symbolic links, which SQLite then refuses anywhere in the path.
   ///
+  /// - Parameter name: the database's in it.
   /// - Throws: `cantOpen` where it is none, or itself a symbolic link.
-  init(directory given: String, _ operation: StoreError.Operation) throws(StoreError) {
+  init(
+    directory given: String, name: String = StoreBounds.fileName,
+    _ operation: StoreError.Operation
+  ) throws(StoreError) {
+    self.name = name
     var directory = given
     while directory.utf8.count > 1, directory.utf8.last == UInt8(ascii: "/") {
       directory.removeLast()
@@ -96,7 +102,33 @@ struct StoreFiles: Sendable {
     return newName
   }
 
+  /// The names of the databases that `quarantine()` has moved away, the last one first: moving changes a file's
+  /// `ctime`.
+  func quarantined() throws(StoreError) -> [String] {
+    guard let stream = opendir(directory) else {
+      throw StoreError(errno: errno, .open, "list", path: directory)
+    }
+    defer { closedir(stream) }
+    var found: [(time: timespec, name: String)] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        // d_name ends with a zero within its array (readdir(3)).
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      guard name.hasPrefix(Self.quarantinePrefix),
+        Int(name.dropFirst(Self.quarantinePrefix.count)) != nil,
+        let status = try status(directory + "/" + name, .open)
+      else { continue }
+      found.append((status.st_ctim, name))
+    }
+    return found.sorted {
+      ($0.time.tv_sec, $0.time.tv_nsec, $0.name) > ($1.time.tv_sec, $1.time.tv_nsec, $1.name)
+    }.map(\.name)
+  }
+
   // MARK: Parts
+
+  private static let quarantinePrefix = "\(StoreBounds.fileName).quarantine-"
 
   private func create() throws(StoreError) {
     // A log without its database: see `quarantine()`.
@@ -115,7 +147,7 @@ struct StoreFiles: Sendable {
 
   private func freeName() throws(StoreError) -> String {
     for number in 1...StoreBounds.quarantineCountMax {
-      let name = "\(StoreBounds.fileName).quarantine-\(number)"
+      let name = "\(Self.quarantinePrefix)\(number)"
       var isFree = true
       for suffix in [""] + StoreBounds.sidecarSuffixes where isFree {
         isFree = try !exists(directory + "/" + name + suffix)

@@ -69,6 +69,18 @@ enum StoreSchema {
     guard found == all else { throw foreign("the schema was changed", connection) }
   }
 
+  /// Checks only that there are our rows, of whatever else the database is a part.
+  ///
+  /// - Throws: `foreign` where there are none.
+  static func checkEntries(_ connection: SQLiteConnection) throws(StoreError) {
+    let found = try connection.query(
+      "SELECT sql FROM sqlite_schema WHERE name = 'entries' AND type = 'table'", .open
+    ) {
+      $0.text(0)
+    }
+    guard found == [entries] else { throw foreign("it has no rows of ours", connection) }
+  }
+
   private static func create(_ connection: SQLiteConnection) throws(StoreError) {
     let statements =
       ["BEGIN IMMEDIATE"] + all + [

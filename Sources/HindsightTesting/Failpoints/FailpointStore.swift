@@ -35,6 +35,10 @@ public struct FailpointStore: StoreBackend {
       try store.quarantine()
     }
   }
+
+  public func openQuarantined(_ number: Int) throws(StoreError) -> (any StoreReader)? {
+    try store.openQuarantined(number)
+  }
 }
 
 private final class FailpointWriter: StoreWriter {
