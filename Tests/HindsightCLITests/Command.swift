@@ -33,6 +33,9 @@ struct Command {
     }
     // A child that is gone must not take the tests with it.
     signal(SIGPIPE, SIG_IGN)
+    // A shell has what runs in its background ignore it, which a child inherits. For good: a test that put
+    // it back would do so while another one starts its child.
+    signal(SIGINT, SIG_DFL)
     process.executableURL = Self.executable(tool)
     process.arguments = arguments
     if let limits {
