@@ -109,7 +109,7 @@ private enum SharedHit {
 
 /// The time as of the last tick of the coarse clock, so that a hit reads one clock instead of two.
 struct TickedTime {
-  fileprivate var tick = Int64.min
+  fileprivate(set) var tick = Int64.min
   fileprivate var now = Timestamp.zero
 }
 

@@ -31,6 +31,21 @@ struct HitTests {
     return isShared.load(ordering: .relaxed)
   }
 
+  /// Sets the cache's time ahead, and leaves the lock shared.
+  /// - Returns: the tick in which that happened, or one before.
+  private func leapWhileShared<Value>(_ cache: Cache<Value>, _ time: Duration) -> Int64 {
+    let engine = cache.engine
+    let state = engine.state.lock()
+    var reading = SystemClock().reading()
+    reading.wall = Timestamp(microseconds: reading.wall.rawValue + time.microseconds)
+    _ = state.pointee.timeline.now(reading, last: .zero)
+    let tick = state.pointee.ticked.tick
+    state.pointee.hits.share(engine.state.lane)
+    engine.state.share()
+    engine.state.unlock()
+    return tick
+  }
+
   /// The keys from the least recent to the most recent one, told by what each new key evicts.
   private func order(_ cache: Cache<Int>, _ keys: [CacheKey]) async throws -> [Int] {
     var order: [Int] = []
@@ -140,21 +155,19 @@ struct HitTests {
   func lanesAndEnds() async throws {
     let cache = try await memoryOnly(40, ticks: true)
     let (long, short) = (try CacheKey("k:long"), try CacheKey("k:short"))
-    let ttl = Duration.milliseconds(500)
     try await cache.set(1, for: long)
-    try await cache.set(2, for: short, memoryTTL: ttl)
-    let began = ContinuousClock.now
+    try await cache.set(2, for: short, memoryTTL: .seconds(600))
     #expect(share(cache, long))
-    // The first ones open this thread's lane; then no hit, which would tell what time it is.
-    for _ in 0..<4 {
-      let isHit = cache.memoryValue(for: short) != nil
-      #expect(isHit || ContinuousClock.now - began >= ttl - .milliseconds(1))
-    }
-    while ContinuousClock.now - began < ttl + .milliseconds(20) { usleep(5_000) }
+    for _ in 0..<4 { #expect(cache.memoryValue(for: short) == 2) }
+    let tick = leapWhileShared(cache, .seconds(601))
+    // What time it is, the first hit after a tick asks.
+    while SystemClock().tick() == tick { usleep(1_000) }
     #expect(isSharedNow(cache))
     #expect(cache.memoryValue(for: short) == nil)
+    #expect(cache.memoryValue(for: long) == 1)
 
     #expect(share(cache, long))
+    #expect(cache.memoryValue(for: short) == nil, "in a lane that knows what time it is")
     #expect(try await cache.invalidate(long))
     onThreads(3) { _ in #expect(cache.memoryValue(for: long) == nil) }
     try await cache.close()
