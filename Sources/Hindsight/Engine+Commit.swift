@@ -132,7 +132,13 @@ extension Engine {
   }
 
   private func cancelWait(_ id: UInt64) {
-    guard let waiter = locked({ state in state.commit.cancel(id) }) else { return }
+    let (waiter, wantsCut) = locked { state in
+      let waiter = state.commit.cancel(id)
+      return (waiter, waiter != nil && state.wantsTimedCut())
+    }
+    guard let waiter else { return }
+    // What it did is written in time all the same, as what nobody has waited for.
+    if wantsCut { signalJournal() }
     let error = CacheError(
       .outcomeUnknown,
       "the task was cancelled while it waited for the journal; what was written stays in force")
