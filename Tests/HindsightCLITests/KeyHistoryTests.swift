@@ -20,9 +20,19 @@ struct KeyHistoryTests {
       if number % 4 == 3 { lines.append(settle) }
     }
     lines += [set("k:a", "V2"), settle]
-    let exec = ["exec", "--cache", scratch.cache, "--segment-bytes", "131072"]
-    #expect(try Command.run(exec, input: lines).status == 0)
-    #expect(try names(scratch).contains("00000003.journal"))
+    // On a busy machine the checkpoint at a segment's start may not be there before the next one is due.
+    for _ in 0..<20 {
+      let exec = ["exec", "--cache", scratch.cache, "--segment-bytes", "131072"]
+      #expect(try Command.run(exec, input: lines).status == 0)
+      let names = Set(try names(scratch))
+      if names.isSuperset(
+        of: (1...3).flatMap { ["0000000\($0).journal", "0000000\($0).checkpoint"] })
+      {
+        return scratch
+      }
+      try FileManager.default.removeItem(atPath: scratch.cache)
+    }
+    try #require(Bool(false), "a checkpoint was late each time")
     return scratch
   }
 
