@@ -72,6 +72,10 @@ struct SimulatorCommand: ParsableCommand {
   /// The failure with the shortest plan that still fails.
   private static func explain(_ seed: UInt64, _ failure: SimulationFailure) -> String {
     let plan = SimulationPlan(seed: seed)
+    // Thousands of worlds: minutes, where one of them takes a second.
+    fflush(nil)
+    FileHandle.standardError.write(
+      Data("seed \(seed) broke a promise: \(failure); looking for a shorter plan …\n".utf8))
     var shrinker = PlanShrinker(plan, failure)
     CrashReport.watching(seed) { shrinker.run() }
     return """

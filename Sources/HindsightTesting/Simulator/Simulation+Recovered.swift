@@ -64,7 +64,7 @@ extension Simulation {
     untoldBefore = view.sequence
     var attempt = attempt
     attempt.least = min(attempt.least, view.at.rawValue)
-    try checkTime(ofOpening: view.at.rawValue, attempt)
+    try checkTime(ofOpening: view.at.rawValue, attempt, told: isDamaged ? cutOutAt : .min)
     forget { _ in true }
     model = NapkinModel(limits: settings.limits)
     for image in view.entries {
