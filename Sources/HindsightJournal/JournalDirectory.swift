@@ -143,14 +143,17 @@ public struct JournalDirectory: Sendable {
     try check(segment, belongsBehind: last)
   }
 
-  /// Whether it may be a later segment of the same journal.
-  static func check(_ segment: Segment, belongsBehind last: Segment) throws(DamageError) {
-    guard segment.header.journalID == last.header.journalID else {
+  static func check(_ segment: Segment, isOf journalID: JournalID) throws(DamageError) {
+    guard segment.header.journalID == journalID else {
       throw .structure(
         file: segment.name,
-        "the segment belongs to journal \(segment.header.journalID), not to "
-          + "\(last.header.journalID)")
+        "the segment belongs to journal \(segment.header.journalID), not to \(journalID)")
     }
+  }
+
+  /// Whether it may be a later segment of the same journal.
+  static func check(_ segment: Segment, belongsBehind last: Segment) throws(DamageError) {
+    try check(segment, isOf: last.header.journalID)
     guard segment.header.follows >= last.header.follows else {
       throw .structure(file: segment.name, "the segment continues from before its predecessor")
     }

@@ -47,6 +47,15 @@ extension JournalDirectory {
   ) throws(DamageError) {
     let names = try DamageError.wrap { () throws(StorageError) in try storage.list() }
     let numbers = names.compactMap({ FileName.number($0, suffix: ".journal") }).sorted()
+    let found = numbers.enumerated().map { place, number in
+      Result { () throws(DamageError) in
+        try Self.segment(
+          storage, number, forWriting: false,
+          staysOpen: numbers.count - place <= Self.openSegmentCountMax)
+      }
+    }
+    let whole = found.compactMap { if case .success(let segment) = $0 { segment } else { nil } }
+    let journalID = Self.mainJournal(whole)
     var segments: [Segment] = []
     for (place, number) in numbers.enumerated() {
       if place > 0, numbers[place - 1] + 1 != number {
@@ -54,9 +63,8 @@ extension JournalDirectory {
           .structure(file: FileName.segment(numbers[place - 1] + 1), "the segment is missing"))
       }
       do throws(DamageError) {
-        let segment = try Self.segment(
-          storage, number, forWriting: false,
-          staysOpen: numbers.count - place <= Self.openSegmentCountMax)
+        let segment = try found[place].get()
+        if let journalID { try Self.check(segment, isOf: journalID) }
         if let last = segments.last { try Self.check(segment, belongsBehind: last) }
         segments.append(segment)
       } catch {
@@ -66,6 +74,18 @@ extension JournalDirectory {
     }
     let checkpoints = names.compactMap { FileName.number($0, suffix: ".checkpoint") }
     self.init(storage, segments: segments, checkpoints: checkpoints.sorted(by: >))
+  }
+
+  /// The journal that most segments belong to, whatever strays in its directory; of several, the one that has the
+  /// newest segment.
+  private static func mainJournal(_ segments: [Segment]) -> JournalID? {
+    let counts = segmentCounts(segments)
+    return segments.last { counts[$0.header.journalID] == counts.values.max() }?.header.journalID
+  }
+
+  /// How many segments there are of each journal.
+  static func segmentCounts(_ segments: some Sequence<Segment>) -> [JournalID: Int] {
+    Dictionary(segments.map { ($0.header.journalID, 1) }, uniquingKeysWith: +)
   }
 
   /// What is missing behind the end of a replay, where something proves that there was more.

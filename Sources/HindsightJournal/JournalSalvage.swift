@@ -115,8 +115,7 @@ struct JournalSalvage {
   private func bestFirst(
     _ runs: [[JournalDirectory.Segment]]
   ) -> [[JournalDirectory.Segment]] {
-    let counts = Dictionary(
-      runs.map { ($0[0].header.journalID, $0.count) }, uniquingKeysWith: +)
+    let counts = JournalDirectory.segmentCounts(runs.joined())
     func count(_ run: [JournalDirectory.Segment]) -> Int { counts[run[0].header.journalID] ?? 0 }
     return runs.reversed().sorted { count($0) > count($1) }
   }

@@ -145,7 +145,9 @@ public struct Verifier {
         return !end.isBeyondLimits
       }
     } catch {
-      result.note(Verification.Problem(error))
+      let problem = Verification.Problem(error)
+      // A checkpoint that can't be read has been named with the others.
+      if !result.problems.contains(problem) { result.note(problem) }
       if error.storageFailure != nil {
         result.lastSequence = max(result.lastSequence, sink.last.rawValue)
         return false

@@ -104,6 +104,26 @@ struct DamagedHistoryTests {
     #expect(found.passedOver.map(\.file) == ["00000001.checkpoint"])
   }
 
+  @Test("a segment of another journal in the first one's place leaves ours what it is")
+  func foreignFirstSegment() async throws {
+    let other = Lab(memory: 4)
+    try await other.open()
+    try await other.set("other:1", [1])
+    try await other.close()
+    let lab = try await Lab.ofThreeSegments()
+    let whole = try history(lab.storage)
+    let foreign = try #require(other.storage.bytes(of: "00000001.journal"))
+    lab.storage.setBytes(foreign, of: "00000001.journal")
+    let found = try history(lab.storage)
+    #expect(!found.sequences.isEmpty && found.sequences.last == whole.sequences.last)
+    let verified = lab.verify(lab.storage)
+    #expect(verified.segments == 2)
+    #expect(verified.problems.first?.file == "00000001.journal", "\(verified.problems)")
+    #expect(verified.problems.first?.message.contains("belongs to journal") == true)
+    // A repair opens the cache so.
+    #expect(try LastOpened.read(lab.storage)?.memoryLimit.entryCountMax == 100)
+  }
+
   // MARK: Verification
 
   @Test("damage in the last segment that a checkpoint of the end covers: opening is not refused")
@@ -154,6 +174,7 @@ struct DamagedHistoryTests {
     }
     let found = lab.verify(lab.storage)
     #expect(!found.isSound && found.problems.allSatisfy(\.isFailure), "\(found.problems)")
+    #expect(found.problems.count == 1, "\(found.problems)")
     #expect(found.failure?.file == name)
     #expect(name != "00000003.checkpoint" || found.lastSequence == lab.history.keys.max())
     #expect(!found.notes.contains { $0.contains("refused") }, "\(found.notes)")
