@@ -50,14 +50,18 @@ struct Attempt {
     }
     needsReconciling = usesStore
     let sink = makeSink(.init(.max), true)
+    let damage: DamageError
     do throws(JournalError) {
       return (try recovery.open(from: .newest, salvages: false, into: sink), sink)
     } catch {
-      guard case .corrupt = error, let prepareSalvage else { throw CacheError(journal: error) }
+      guard case .corrupt(let found) = error, let prepareSalvage else {
+        throw CacheError(journal: error)
+      }
       try prepareSalvage()
+      damage = found
     }
     do throws(JournalError) {
-      return (try recovery.open(from: .newest, salvages: true, into: sink), sink)
+      return (try recovery.salvage(damage, into: sink), sink)
     } catch {
       throw CacheError(journal: error)
     }

@@ -20,6 +20,12 @@ public enum DamageError: Error, Sendable, CustomStringConvertible {
 }
 
 extension DamageError {
+  /// Whether something was read, and is wrong.
+  package var isOfContents: Bool {
+    if case .storage = self { return false }
+    return true
+  }
+
   /// Whether newer software wrote the file, which then is whole for all we know.
   public var isNewerVersion: Bool {
     if case .format(_, offset: 0, .unknownVersion) = self { return true }

@@ -63,7 +63,7 @@ struct FrameReader {
 
   /// The next frame; the reader moves behind it only if it is one.
   mutating func next() throws(StorageError) -> Found {
-    if dataEnd == nil { dataEnd = try file.dataEnd(from: offset) }
+    try findDataEnd()
     let head = try bytes(at: offset, count: Format.frameHeaderByteCount)
     if head.allSatisfy({ $0 == 0 }) {
       return try isZero(from: offset + UInt64(head.count)) ? .end : .bad(.badMagic)
@@ -153,7 +153,7 @@ struct FrameReader {
     var found = Aftermath()
     var reader = self
     reader.readAhead = Self.readAhead
-    if reader.dataEnd == nil { reader.dataEnd = try file.dataEnd(from: offset) }
+    try reader.findDataEnd()
     // The bad place may itself be a whole header, whose body isn't.
     let here = try reader.bytes(at: offset, count: Format.frameHeaderByteCount)
     if here.count == Format.frameHeaderByteCount,
@@ -166,6 +166,10 @@ struct FrameReader {
       found.highest = max(found.highest, header.last)
     }
     return found
+  }
+
+  private mutating func findDataEnd() throws(StorageError) {
+    if dataEnd == nil { dataEnd = try file.dataEnd(from: offset) }
   }
 
   private func isZero(from start: UInt64) throws(StorageError) -> Bool {

@@ -7,6 +7,13 @@ public enum JournalError: Error, Sendable {
   case corrupt(DamageError)
 }
 
+extension JournalError {
+  fileprivate init(_ error: DamageError) {
+    self =
+      if case .storage(let failure) = error { .storage(failure) } else { .corrupt(error) }
+  }
+}
+
 /// What an opening found and did.
 public struct RecoveryReport: Equatable, Sendable {
   public enum Outcome: String, Sendable {
@@ -83,15 +90,22 @@ public struct JournalRecovery {
     do throws(DamageError) {
       return try openUnlessDamaged(from: start, into: sink)
     } catch {
-      if case .storage(let failure) = error { throw .storage(failure) }
-      guard salvages else { throw .corrupt(error) }
-      do throws(DamageError) {
-        return try JournalSalvage(storage, options, storeApplied: store?.applied ?? .zero)
-          .open(error, into: sink)
-      } catch {
-        if case .storage(let failure) = error { throw .storage(failure) }
-        throw .corrupt(error)
-      }
+      guard salvages, error.isOfContents else { throw JournalError(error) }
+      return try salvage(error, into: sink)
+    }
+  }
+
+  /// Opens what can be kept of a journal that can't be opened otherwise.
+  /// - Parameter damage: what `open` said of it.
+  /// - Throws: as `open`.
+  public func salvage(
+    _ damage: DamageError, into sink: any ReplaySink
+  ) throws(JournalError) -> RecoveredJournal {
+    do throws(DamageError) {
+      return try JournalSalvage(storage, options, storeApplied: store?.applied ?? .zero)
+        .open(damage, into: sink)
+    } catch {
+      throw JournalError(error)
     }
   }
 

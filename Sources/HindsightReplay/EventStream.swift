@@ -196,12 +196,6 @@ extension EventStream {
 }
 
 extension DamageError {
-  /// Whether something was read, and is wrong.
-  fileprivate var isOfContents: Bool {
-    if case .storage = self { return false }
-    return true
-  }
-
   /// Whether the journal asks for more than its reader takes on.
   var isBeyondLimits: Bool {
     if case .state(_, _, .beyondLimits) = self { return true }

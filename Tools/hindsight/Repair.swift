@@ -14,7 +14,8 @@ struct Repair: AsyncParsableCommand {
       counted. Without a journal such a store stays as it is. History before that checkpoint, \
       and older checkpoints, stay as they are: what is damaged there is named, and takes nothing \
       from the cache. Only where a whole segment is missing, what comes before it is put aside, \
-      too. Where the journal is gone, all rows of the store are deleted, since nothing says that they \
+      too; 'hindsight events' reads that in a directory of its own, \
+      as copies with their old names (00000001.journal), with the checkpoints beside them. Where the journal is gone, all rows of the store are deleted, since nothing says that they \
       hold: --no-journal keeps them, and goes on without a history. Run 'hindsight verify' first to \
       see what is damaged.
 
