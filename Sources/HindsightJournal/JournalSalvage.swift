@@ -196,10 +196,10 @@ struct JournalSalvage {
       let file = try storage.open(name, forWriting: false)
       report.quarantined.append(try Quarantine.copy(file, of: name, from: 0, storage).name)
     }
-    let gap = gap(after: end, files, sink)
-    if gap == nil { report.untoldGap = end.untoldGap }
+    let gaps = gaps(after: end, files, sink)
+    if gaps.isEmpty { report.untoldGap = end.untoldGap }
     let segment = try OpenSegment.create(
-      storage, options, id, number: number, follows: end.last, frames: gap.map { [$0] } ?? [])
+      storage, options, id, number: number, follows: end.last, frames: gaps)
     let keptNumbers = Set(kept.map(\.header.number) + [number])
     let dropped = files.segments.filter { !keptNumbers.contains($0) }.map(FileName.segment)
     try setAside(dropped + lateCheckpoints(files, end.last, id), &report)
@@ -212,16 +212,24 @@ struct JournalSalvage {
     return RecoveredJournal(
       writer: JournalWriter(
         storage: storage, options: options, journalID: id, current: segment,
-        last: gap?.sealed.last ?? end.last, olderByteCount: olderByteCount), report: report)
+        last: gaps.last?.sealed.last ?? end.last, olderByteCount: olderByteCount), report: report)
   }
 
   /// Tells the sink of the numbers that are given up, where there are some.
-  /// - Returns: the frame that tells it.
-  private func gap(
+  /// - Returns: the frames that tell it, and of a gap before that where what told of it is given up, too.
+  private func gaps(
     after end: ReplayEnd, _ files: Files, _ sink: any ReplaySink
-  ) -> StampedFrame? {
-    guard files.highest > end.last else { return nil }
-    let gap = Gap(first: end.last.next, last: files.highest, cause: .salvaged)
+  ) -> [StampedFrame] {
+    guard files.highest > end.last else { return [] }
+    var gaps = [Gap(first: end.last.next, last: files.highest, cause: .salvaged)]
+    // What is told afterwards reaches up to the event before it.
+    if let first = end.untoldGap {
+      gaps.append(Gap(first: first, last: files.highest.next, cause: .writeFailed))
+    }
+    return gaps.map { frame(of: $0, end, sink) }
+  }
+
+  private func frame(of gap: Gap, _ end: ReplayEnd, _ sink: any ReplaySink) -> StampedFrame {
     let record = Record(sequence: gap.last.next, at: end.at, event: .gap(gap))
     do throws(StateError) {
       try sink.apply(record)

@@ -93,4 +93,41 @@ struct SalvageEdgeTests {
     }
     #expect(gaps.contains { $0.first == first }, "\(gaps)")
   }
+
+  @Test("a gap is told where the damage that is cut out begins with what told of it")
+  func gapBeforeDamage() throws {
+    let journal = try CraftedJournal()
+    let opened = journal.opened(memory: 5)
+    try journal.append([opened, journal.set("k:a")])
+    try journal.writer.sync()
+    let first = journal.last.next
+    journal.skip(4)
+    let bridged = journal.last
+    try journal.checkpoint(
+      number: 1, last: bridged, opened, position: .start(of: 2), gapFirst: first)
+    try journal.writer.skip(through: bridged)
+    try journal.append([.gap(Gap(first: first, last: bridged, cause: .writeFailed))])
+    try journal.append([journal.set("k:b")])
+    try journal.writer.sync()
+    try journal.writer.rotate()
+    try journal.append([journal.set("k:c")])
+    try journal.writer.sync()
+    let last = journal.last
+    let storage = try journal.close()
+    try flip(storage, "00000002.journal", at: 64 + 30)
+    let options = JournalOptions { Timestamp(microseconds: 1) }
+    let recovered = try JournalRecovery(storage, options, store: nil)
+      .open(from: .newest, salvages: true, into: DeafSink())
+    #expect(recovered.report.last == bridged)
+    try recovered.writer.close()
+    var gaps: [Gap] = []
+    let end = try EventStream(storage).replay { event in
+      if case .gap(let gap) = event.record.event { gaps.append(gap) }
+    }
+    #expect(end.tail == .end && end.last > last)
+    #expect(
+      gaps.contains { $0.first == bridged.next && $0.last == last && $0.cause == .salvaged },
+      "\(gaps)")
+    #expect(gaps.contains { $0.first == first && $0.cause == .writeFailed }, "\(gaps)")
+  }
 }
