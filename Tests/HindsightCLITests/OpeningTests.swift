@@ -216,6 +216,29 @@ struct OpeningTests {
     #expect(try hasJournal(scratch.cache))
   }
 
+  @Test(
+    "what looks or removes leaves a store alone that isn't ours, or is damaged and has no journal",
+    arguments: [false, true])
+  func storeAlone(isOurs: Bool) throws {
+    let scratch = try TemporaryDirectory()
+    let store = URL(fileURLWithPath: scratch.cache + "/store.sqlite")
+    let exec = ["exec", "--cache", scratch.cache, "--no-journal"]
+    #expect(try Command.run(exec, input: [#"{"op":"set","key":"a:b","value":1}"#]).status == 0)
+    var bytes = try Data(contentsOf: store)
+    // The application's id (SQLite's file format), or the page size.
+    bytes[isOurs ? 16 : 68] ^= 1
+    try bytes.write(to: store)
+    let names = try FileManager.default.contentsOfDirectory(atPath: scratch.cache).sorted()
+    for command in [["get"], ["count"], ["stats"], ["invalidate"], ["clear"]] {
+      let key = ["get", "invalidate"].contains(command[0]) ? ["a:b"] : []
+      let result = try Command.run(command + [scratch.cache] + key)
+      #expect(result.status == 3 && result.errors.contains("Nothing was changed"), "\(result)")
+      #expect(try Data(contentsOf: store) == bytes)
+      let left = try FileManager.default.contentsOfDirectory(atPath: scratch.cache).sorted()
+      #expect(left == names, "\(command)")
+    }
+  }
+
   @Test("a cache without a journal goes on without one, also when it is empty")
   func withoutJournal() throws {
     let scratch = try TemporaryDirectory()

@@ -18,15 +18,19 @@ struct DirectoryOptions: ParsableArguments {
 
   /// How to open the cache.
   /// - Parameters:
-  ///   - cache: what should differ from the last opening.
+  ///   - cache: what should differ from the last opening; `nil`: nothing, for a command that looks or removes.
   ///   - valueByteCount: the size of the value that is to be set, which makes the cache where there is none;
   ///     `nil`: there has to be one.
-  /// - Throws: `CacheError.Code.system` where there is none; `ValidationError` where neither store nor
-  ///   journal would be used, so that nothing would be kept.
+  /// - Throws: `CacheError.Code.system` where there is none; `.storeUnavailable` where all that there is, is a
+  ///   store that a command which looks or removes can't read; `ValidationError` where neither store nor journal
+  ///   would be used, so that nothing would be kept.
   func configuration(
     _ cache: CacheOptions? = nil, forValueOf valueByteCount: Int? = nil
   ) throws -> CacheConfiguration {
-    if valueByteCount == nil { try checkCache() }
+    if valueByteCount == nil {
+      let names = try checkCache()
+      if cache == nil, !names.contains(where: JournalDirectory.isJournalFile) { try checkStore() }
+    }
     var configuration = try CacheConfiguration(lastOpenedIn: directory)
     cache?.apply(to: &configuration)
     guard configuration.usesStore || configuration.usesJournal else {
@@ -39,20 +43,40 @@ struct DirectoryOptions: ParsableArguments {
 }
 
 extension DirectoryOptions {
-  private func checkCache() throws {
+  /// - Returns: the names of all that is in the directory.
+  private func checkCache() throws -> [String] {
     try checkDirectory(directory)
     let names: [String]
     do {
       names = try FileManager.default.contentsOfDirectory(atPath: directory)
     } catch {
       // Opening it says what is wrong.
-      return
+      return []
     }
     guard
       names.contains(where: { $0 == StoreBounds.fileName || JournalDirectory.isJournalFile($0) })
     else {
       throw CacheError(.system, "\(directory): there is no cache in it")
     }
+    return names
+  }
+
+  /// An opening puts a store aside that it can't read, and begins anew. Without a journal to build it again from,
+  /// that would take all there is, or another program's database.
+  private func checkStore() throws {
+    let failure: StoreError
+    do throws(StoreError) {
+      _ = try StoreInspector(directory: directory)
+      return
+    } catch {
+      failure = error
+    }
+    // Opening it says what else is wrong.
+    guard failure.remedy == .rebuild else { return }
+    throw CacheError(
+      .storeUnavailable,
+      "\(failure); there is no journal to build it again from. Nothing was changed. 'hindsight repair' says "
+        + "what to do about a damaged store")
   }
 }
 
