@@ -1,4 +1,5 @@
 import Foundation
+import Hindsight
 import HindsightTesting
 import Testing
 
@@ -37,6 +38,26 @@ struct CommandTests {
     #expect(verified.status == 0 && verified.output.hasPrefix("ok: "))
     let statistics = try json(try Command.run(["stats", scratch.cache, "--json"]).output)
     #expect(statistics["statistics"] != nil && statistics["recovery"] != nil)
+  }
+
+  @Test("INV017 the history tells limits by bytes, too, where there are any")
+  func openedLimits() async throws {
+    let scratch = try TemporaryDirectory()
+    var configuration = CacheConfiguration()
+    configuration.memoryLimit = TierLimit(entryCountMax: 10, byteCountMax: 1_000)
+    try await withCache(at: scratch.cache, of: Int.self, configuration: configuration) { _ in }
+    #expect(try Command.run(["set", scratch.cache, "k", "1", "--memory-entries", "9"]).status == 0)
+    let events = try Command.run(["events", scratch.cache]).lines
+    #expect(
+      events[0].contains(" opened memoryEntries=10 memoryBytes=1000 storeEntries=100000 memoryTTL=")
+    )
+    // As the help says.
+    #expect(
+      events[2].contains(" opened memoryEntries=9 memoryBytes=1000 storeEntries=100000 memoryTTL="))
+    let help = try Command.run(["set", "--help"]).output
+    #expect(help.matches(of: /A\s+limit\s+by\s+bytes\s+stays/).count == 2, "\(help)")
+    let first = try json(try Command.run(["events", scratch.cache, "--json"]).lines[0])
+    #expect(first["memoryBytes"] as? Int == 1_000 && first["storeBytes"] == nil, "\(first)")
   }
 
   @Test("a value is printed as JSON that means the same, on one line")

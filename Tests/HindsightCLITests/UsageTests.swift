@@ -33,6 +33,16 @@ struct UsageTests {
     #expect(access(cache, F_OK) != 0)
   }
 
+  @Test("a value or a key that begins with '-' stands behind '--', as the refusal says")
+  func leadingDashes() throws {
+    let scratch = try TemporaryDirectory()
+    let set = ["set", scratch.cache]
+    #expect(try refusal(set + ["k", "-1"]).contains("stands behind '--'"))
+    #expect(try refusal(["get", scratch.cache, "-k"]).contains("stands behind '--'"))
+    #expect(try Command.run(set + ["--ttl", "60", "--", "-k", "-1"]).status == 0)
+    #expect(try Command.run(["get", scratch.cache, "--", "-k"]).lines == ["-1"])
+  }
+
   @Test("a bound of the history says which forms it takes")
   func bounds() throws {
     for option in ["--from", "--to"] {

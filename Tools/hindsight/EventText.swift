@@ -142,14 +142,17 @@ extension ResolvedEvent {
   }
 
   private func openedFields(_ opened: Opened) -> [Field] {
-    [
-      Field("memoryEntries", opened.memoryLimit.entryCountMax),
-      Field("storeEntries", opened.storeLimit?.entryCountMax ?? 0),
+    let (memory, store) = (opened.memoryLimit, opened.storeLimit)
+    return [
+      Field("memoryEntries", memory.entryCountMax),
+      memory.byteCountMax.map { Field("memoryBytes", $0) },
+      Field("storeEntries", store?.entryCountMax ?? 0),
+      store?.byteCountMax.map { Field("storeBytes", $0) },
       Field("memoryTTL", json: "\(opened.memoryTTL.seconds)"),
       Field("storeTTL", json: "\(opened.storeTTL.seconds)"),
       Field("access", text: opened.accessLog.description),
       Field("format", opened.formatVersion), Field("software", text: opened.softwareVersion),
-    ]
+    ].compactMap { $0 }
   }
 }
 

@@ -52,7 +52,7 @@ struct SetCommand: AsyncParsableCommand {
   @OptionGroup var write: WriteOptions
   @OptionGroup var key: KeyArguments
 
-  @Argument(help: "The value, as JSON.")
+  @Argument(help: "The value, as JSON; one that begins with '-', as -1, stands behind '--'.")
   var value: String
 
   @Option(parsing: .unconditional, help: "The TTL of this entry in both tiers, in seconds.")

@@ -24,8 +24,8 @@ struct CacheOptions: ParsableArguments {
   @Option(
     parsing: .unconditional,
     help: """
-      The most entries that memory holds; 1000 for a new cache. Those beyond it are evicted. Drops a \
-      limit by bytes.
+      The most entries that memory holds; 1000 for a new cache. Those beyond it are evicted. A limit \
+      by bytes stays.
       """)
   var memoryEntries: UInt64?
 
@@ -33,7 +33,7 @@ struct CacheOptions: ParsableArguments {
     parsing: .unconditional,
     help: """
       The most entries that the store holds; 100000 for a new cache. Those beyond it are evicted. Uses \
-      a store, and drops a limit by bytes.
+      a store. A limit by bytes stays.
       """)
   var storeEntries: UInt64?
 
@@ -90,7 +90,11 @@ extension Acknowledgement: ExpressibleByArgument {}
 
 /// A key: raw, or registry and package.
 struct KeyArguments: ParsableArguments {
-  @Argument(help: "The key, as 'pypi:flask'; with --package, the registry's name.")
+  @Argument(
+    help: """
+      The key, as 'pypi:flask'; with --package, the registry's name. One that begins with '-' stands \
+      behind '--'.
+      """)
   var key: String
 
   @Option(name: .shortAndLong, help: "The package, where the key is a registry's name.")
