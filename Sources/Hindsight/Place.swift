@@ -15,7 +15,8 @@ package enum Place: Sendable {
     case .custom(let storage, let store): return (storage, store)
     case .directory(let path):
       do throws(StorageError) {
-        return (try PosixStorage(path: path), SQLiteStore(directory: path))
+        let storage = try PosixStorage(path: path)
+        return (storage, SQLiteStore(directory: storage.path))
       } catch {
         throw CacheError(storage: error)
       }

@@ -18,7 +18,7 @@ public struct PosixStorage: JournalStorage {
   /// Uses the directory at `path`, creating it (its parent must exist).
   /// - Throws: `StorageError` where it can't be created, or is no directory, or a symbolic link.
   public init(path given: String) throws(StorageError) {
-    let path = Self.withoutSlashes(given)
+    let path = try Self.checked(given)
     if mkdir(path, 0o700) == 0 {
       // mkdir(2) subtracts the umask; the mode is part of our promise.
       guard chmod(path, 0o700) == 0 else { throw Self.failure("set mode of", path) }
@@ -35,7 +35,7 @@ public struct PosixStorage: JournalStorage {
   /// Uses the directory at `path`, which must be there.
   /// - Throws: `StorageError` where it isn't, or is no directory, or a symbolic link.
   public init(reading given: String) throws(StorageError) {
-    let path = Self.withoutSlashes(given)
+    let path = try Self.checked(given)
     // The path as it was given: a symbolic link in its place is refused, not followed.
     _ = try FileGuard(directory: path)
     guard let resolved = realpath(path, nil) else { throw Self.failure("resolve", path) }
@@ -44,9 +44,15 @@ public struct PosixStorage: JournalStorage {
     places = try FileGuard(directory: self.path)
   }
 
-  /// A slash at its end would have the system follow a symbolic link in the directory's place.
-  private static func withoutSlashes(_ given: String) -> String {
+  /// The path without slashes at its end: they would have the system follow a symbolic link in the directory's
+  /// place.
+  /// - Throws: `StorageError` where it holds a zero byte: the system would use what stands before that.
+  private static func checked(_ given: String) throws(StorageError) -> String {
     var path = given
+    guard !path.utf8.contains(0) else {
+      throw StorageError(
+        "use as directory", path, .invalidArgument, detail: "the path holds a zero byte")
+    }
     while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
     return path
   }

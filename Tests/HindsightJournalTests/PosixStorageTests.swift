@@ -84,6 +84,17 @@ struct PosixStorageTests {
     #expect(!parentWasOpened())
   }
 
+  @Test("a path with a zero byte, where the system's ends, is refused")
+  func zeroByte() throws {
+    let scratch = try TemporaryDirectory()
+    let path = scratch.path + "/cache"
+    #expect(throws: StorageError.self) { try PosixStorage(path: path + "\0x") }
+    #expect(access(path, F_OK) != 0)
+    _ = try PosixStorage(path: path)
+    #expect(throws: StorageError.self) { try PosixStorage(path: path + "\0x") }
+    #expect(throws: StorageError.self) { try PosixStorage(reading: path + "\0x") }
+  }
+
   @Test("a symlink, a FIFO or a directory in place of a file is refused, without hanging")
   func impostors() throws {
     let scratch = try TemporaryDirectory()

@@ -1,8 +1,9 @@
 import Foundation
-import Hindsight
 import HindsightStore
 import HindsightTesting
 import Testing
+
+@testable import Hindsight
 
 /// Refusals and rarely taken ways of the public interface.
 @Suite("S040 the public interface's edges")
@@ -53,6 +54,21 @@ struct PublicEdgeTests {
     let origin = try await cache.set(1, for: try pypi("flask"), acknowledgement: .enqueued)
     #expect(try await cache.flush(to: .enqueued) == origin)
     try await cache.close()
+  }
+
+  @Test("journal and store are in one directory, though the working directory changes meanwhile")
+  func changedWorkingDirectory() async {
+    // In a process of its own, since that is the whole process's.
+    await #expect(processExitsWith: .success) {
+      let scratch = try TemporaryDirectory()
+      try #require(chdir(scratch.path) == 0)
+      let (storage, store) = try #require(try Place.directory("cache").open())
+      try #require(chdir("/") == 0)
+      try storage.lock().unlock()
+      try #require(store).openWriter().close()
+      let names = try FileManager.default.contentsOfDirectory(atPath: scratch.cache)
+      #expect(names.contains("lock") && names.contains("store.sqlite"), "\(names)")
+    }
   }
 
   private struct OwnError: Error {}
