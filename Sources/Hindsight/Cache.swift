@@ -105,7 +105,7 @@ public final class Cache<Value: Sendable>: Sendable {
     }
   }
 
-  /// The value of `key` if memory holds it: synchronous, never asks the store.
+  /// The value of `key` if memory holds it: synchronous, never asks the store. `nil` once the cache is closed.
   @inlinable
   public func memoryValue(for key: CacheKey) -> Value? {
     hit(key) ?? decodedMemoryValue(for: key)
@@ -123,7 +123,7 @@ public final class Cache<Value: Sendable>: Sendable {
   }
 
   /// Whether a value is there, in either tier. Not a use: the order stays. What is past its expiry
-  /// is absent, and is removed.
+  /// is absent, and is removed. `false` once the cache is closed.
   public func contains(_ key: CacheKey) -> Bool { engine.contains(key) }
 
   // MARK: Writing
@@ -168,7 +168,7 @@ public final class Cache<Value: Sendable>: Sendable {
     try await engine.invalidate(key, reason: try reason.checked(), acknowledgement ?? level)
   }
 
-  /// Removes everything whose key starts with `prefix`; everything where it is empty.
+  /// Removes everything whose key starts with `prefix`, as UTF-8 bytes; everything where it is empty.
   /// - Returns: how many values each tier lost; what is past its expiry doesn't count.
   /// - Throws: as `set`; `.invalidKey` if the prefix is over 1,024 UTF-8 bytes.
   @discardableResult
@@ -183,7 +183,8 @@ public final class Cache<Value: Sendable>: Sendable {
   }
 
   /// Removes everything of one registry (T010.22; ids as S041 and T010.22 are those of the origin system's
-  /// specification and tests, see Fixtures/scenarios).
+  /// specification and tests, see Fixtures/scenarios): all keys that begin with it and a colon, as
+  /// `CacheKey(registry:package:)` writes it.
   /// - Returns, Throws: as `clear(prefix:)`.
   @discardableResult
   public nonisolated(nonsending) func clear(
@@ -225,7 +226,7 @@ public final class Cache<Value: Sendable>: Sendable {
 
   // MARK: Numbers
 
-  /// Values per tier that are not past their expiry.
+  /// Values per tier that are not past their expiry; of a closed cache, of those that it was closed with.
   public var count: TierCounts { engine.count }
 
   /// Numbers about the cache. O(1).

@@ -118,7 +118,8 @@ public struct CacheConfiguration: Sendable {
   /// openings lengthens lives by as much.
   public var usesJournal = true
   /// What the journal records of reads: by default the order of use, but no lookup. `.lookups` records
-  /// every lookup, and what it was answered.
+  /// every lookup, and what it was answered, but for those that a journal which is behind can't take
+  /// (`CacheStatistics.lookupsNotLogged`).
   public var accessLog = AccessLog.recency
   /// What `set`, `invalidate` and `clear` wait for unless told otherwise.
   public var acknowledgement = Acknowledgement.written
@@ -145,7 +146,7 @@ public struct CacheConfiguration: Sendable {
   /// How often what has expired without being read is looked for, a millisecond or more; `nil`: never.
   public var sweepInterval: Duration? = .seconds(1)
   /// How often what is written is made durable, a millisecond or more; `nil`: only on request, for a
-  /// checkpoint, and where a queue is nearly full.
+  /// checkpoint, and where 32 MiB or half of a queue wait (`QueueLimits`).
   public var syncInterval: Duration? = .seconds(1)
   /// Where time comes from: a seam for tests.
   public var clock: any CacheClock = SystemClock()
