@@ -87,6 +87,12 @@ struct CaptureTests {
       return all
     }
 
+    /// Everything is cleared, slot by slot beside a capture.
+    mutating func clear() {
+      _ = live.decideClear(prefix: [], reason: nil, at: now, into: &decision)
+      absorb(nil)
+    }
+
     /// Walks a capture, with up to `stepCountMax` other decisions before each slice.
     mutating func capture(stepCountMax: Int) -> (entries: [Expected], digest: UInt64) {
       _ = live.beginCapture()
@@ -124,6 +130,32 @@ struct CaptureTests {
         #expect(captured.digest == digest, "seed \(seed), \(stepCountMax) steps a slice")
         run.live.checkInvariants()
       }
+    }
+  }
+
+  @Test("what is cleared while it is walked is in it all the same")
+  func cleared() {
+    for seed in 1...50 as ClosedRange<UInt64> {
+      var run = Run(seed: seed)
+      let expected = run.picture()
+      _ = run.live.beginCapture()
+      var slice = CapturedSlice()
+      var hasMore = run.live.takeCaptured(3, into: &slice)
+      var values: [Bytes?] = slice.entries.map { $0.slot.flatMap { run.values[$0] } }
+      run.clear()
+      for _ in 0..<20 { run.step() }
+      run.giveValues()
+      while hasMore {
+        let taken = slice.entries.count
+        hasMore = run.live.takeCaptured(5, into: &slice)
+        values += slice.entries[taken...].map { $0.slot.map { run.values[$0] } ?? $0.value }
+      }
+      var images: [EntryImage] = []
+      slice.forEachEntry { images.append(EntryImage(key: Bytes($0), numbers: $1.numbers)) }
+      #expect(images == expected.map(\.image), "seed \(seed)")
+      #expect(values == expected.map(\.value), "seed \(seed)")
+      _ = run.live.endCapture()
+      run.live.checkInvariants()
     }
   }
 

@@ -229,6 +229,8 @@ struct StateTests {
       defer {
         state.decideTouches(at: now, into: &decision)
         decision.removeAll()
+        let isStillMuch = state.hasManyUntoldTouches
+        #expect(!isStillMuch, "all of them are told")
       }
       return state.hasManyUntoldTouches
     }
