@@ -1,6 +1,9 @@
-import Hindsight
+import HindsightCore
+import HindsightJournal
 import HindsightTesting
 import Testing
+
+@testable import Hindsight
 
 /// What a sync that fails takes with it, and what may still be said about it.
 @Suite("S040 syncs that fail")
@@ -20,6 +23,8 @@ struct FailedSyncTests {
   @Test("what a close wrote, and failed to sync, is synced before anything follows it")
   func closing() async throws {
     let (lab, injector) = try await open()
+    // Several pages: what is appended behind them changes the last one only.
+    try await lab.setNoise(1, byteCount: 20_000, seed: 1)
     // The close's own sync, and the rescue's: the pages read well, and are on no disk.
     injector.fire(.syncErrorKept, times: 2)
     await #expect(throws: CacheError.self) { try await lab.end() }
@@ -31,6 +36,7 @@ struct FailedSyncTests {
     try await lab.sync()
     lab.crash()
     try await lab.open(lab.storage)
+    #expect(try await lab.get("k:0")?.count == 20_000)
     #expect(try await lab.get("k:1") == [1])
     #expect(try await lab.get("k:2") == [2])
     try await lab.end()
@@ -60,12 +66,19 @@ struct FailedSyncTests {
     try await lab.end()
   }
 
-  @Test("after it, nothing counts as written before it has been rescued")
-  func written() async throws {
+  @Test(
+    "after it, nothing counts as written before it has been rescued; nor after a rotation's",
+    arguments: [1, 40_000])
+  func written(byteCount: Int) async throws {
     let (lab, injector) = try await open()
     let cache = try #require(lab.cache)
     let key = try CacheKey("k:2")
-    _ = try await lab.scheduler.run { try await cache.set([2], for: key) }
+    var random = SplitMix64(seed: 91)
+    let value = (0..<byteCount).map { _ in UInt8.random(in: 0...255, using: &random) }
+    // The longer one fills its segment, of 64 KiB.
+    try await lab.setNoise(1, byteCount: 50_000, seed: 1)
+    try await lab.sync()
+    _ = try await lab.scheduler.run { try await cache.set(value, for: key) }
     injector.fire(.syncErrorReverted, times: 2)
     for level in [Acknowledgement.durable, .written] {
       await #expect("\(level)") {
@@ -81,8 +94,22 @@ struct FailedSyncTests {
     try await lab.scheduler.run { _ = try await cache.flush(to: .written) }
     lab.kill()
     try await lab.open(lab.storage)
-    #expect(try #require(lab.cache).memoryValue(for: key) == [2])
+    #expect(try #require(lab.cache).memoryValue(for: key) == value)
     try await lab.end()
+  }
+
+  @Test("what is being written when it fails doesn't count as written, either")
+  func beingWritten() {
+    var commit = CommitState(durable: SequenceNumber(1))
+    #expect(commit.takeRoleForCaller() == true)
+    let failure = StorageError("sync", "00000001.journal", .ioError)
+    commit.fail(JournalTrouble(failure, retryAt: .seconds(1)), losesPages: true)
+    let (resume, wantsSignal) = commit.wrote(through: SequenceNumber(2))
+    #expect(resume.isEmpty && wantsSignal && !commit.isWriting)
+    #expect(!commit.isAcknowledged(SequenceNumber(2), .written))
+    commit.recover()
+    _ = commit.synced(through: SequenceNumber(2))
+    #expect(commit.isAcknowledged(SequenceNumber(2), .written))
   }
 
   @Test("a rotation that fails after its sync has made durable what it synced")

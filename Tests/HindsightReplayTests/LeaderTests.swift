@@ -80,6 +80,79 @@ struct LeaderTests {
     #expect(commit.takeLead() == true)
   }
 
+  @Test("the journal's thread gets the role that it found taken, before any caller")
+  func handedOver() async {
+    var commit = CommitState(durable: .zero)
+    #expect(commit.takeRoleForCaller() == true)
+    #expect(commit.takeRoleForThread() == false)
+    let wantsSignal = commit.wrote(through: commit.written.next).signal
+    #expect(wantsSignal)
+    #expect(commit.takeRoleForCaller() == false)
+    #expect(commit.takeLead() == nil)
+    #expect(commit.takeRoleForThread() == true)
+  }
+
+  @Test("no caller writes behind a frame that fills its segment")
+  func fullSegment() async {
+    var commit = CommitState(durable: .zero)
+    #expect(commit.takeRoleForCaller() == true)
+    commit.isRotationDue = true
+    let wantsSignal = commit.wrote(through: commit.written.next).signal
+    #expect(wantsSignal)
+    #expect(commit.takeRoleForCaller() == false)
+    #expect(commit.takeLead() == nil)
+    #expect(commit.takeRoleForLeader(of: commit.written.next) == false)
+    #expect(commit.takeRoleForThread() == true)
+  }
+
+  @Test("a sync that is due waits for so many bytes of frames only")
+  func putOff() {
+    var commit = CommitState(durable: .zero)
+    commit.written = SequenceNumber(3)
+    commit.noteWriting(EngineBounds.bytesBeforeSyncMax - 1, isSyncDue: true)
+    #expect(!commit.hasPutOffSync)
+    commit.noteWriting(1, isSyncDue: true)
+    #expect(commit.hasPutOffSync)
+    _ = commit.synced(through: SequenceNumber(3))
+    #expect(!commit.hasPutOffSync)
+    commit.noteWriting(EngineBounds.bytesBeforeSyncMax, isSyncDue: true)
+    #expect(!commit.hasPutOffSync, "all of it is durable")
+    commit.written = SequenceNumber(4)
+    #expect(commit.hasPutOffSync)
+    commit.noteWriting(1, isSyncDue: false)
+    #expect(!commit.hasPutOffSync)
+  }
+
+  @Test(
+    "a wait that is cancelled ends, and its outcome is unknown", .timeLimit(.minutes(2)),
+    arguments: [Acknowledgement.written, .durable], [false, true])
+  func cancelled(level: Acknowledgement, isEarly: Bool) async throws {
+    let lab = Lab()
+    try await lab.open()
+    let cache = try #require(lab.cache)
+    // Somebody writes, and goes on to.
+    cache.engine.locked { state in state.commit.isWriting = true }
+    let key = try CacheKey("k:1")
+    let set = Task {
+      if isEarly { withUnsafeCurrentTask { $0?.cancel() } }
+      try await cache.set([1], for: key, acknowledgement: level)
+    }
+    while !isEarly, !cache.engine.locked({ $0.commit.hasWriteWaiters || $0.commit.hasSyncWaiters })
+    {
+      await Task.yield()
+    }
+    set.cancel()
+    await #expect {
+      _ = try await set.value
+    } throws: {
+      ($0 as? CacheError)?.code == .outcomeUnknown
+    }
+    #expect(!cache.engine.locked { $0.commit.hasWriteWaiters || $0.commit.hasSyncWaiters })
+    cache.engine.locked { state in state.commit.isWriting = false }
+    #expect(cache.memoryValue(for: key) == [1])
+    try await lab.end()
+  }
+
   @Test("a leader whose executor is blocked keeps nobody waiting")
   func blocked() async throws {
     let lab = Lab { $0.acknowledgement = .written }
