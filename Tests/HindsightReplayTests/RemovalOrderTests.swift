@@ -54,4 +54,33 @@ struct RemovalOrderTests {
     #expect(lab.verify(lab.storage).isSound)
     try await lab.end()
   }
+
+  @Test(
+    "whatever has gone, the newest checkpoint may be damaged, and all that is left is reached",
+    arguments: [1, 320 << 10] as [UInt64], 1...20)
+  func damagedCheckpoint(byteCountMax: UInt64, count: Int) async throws {
+    let lab = Lab { $0.retention = Retention(byteCountMax: byteCountMax) }
+    try await lab.open()
+    // About half a segment each.
+    for number in 0..<count {
+      try await lab.setNoise(1, byteCount: 30_000, seed: UInt64(number))
+      try await lab.sync()
+      lab.scheduler.runUntilIdle()
+    }
+    let verified = lab.verify(lab.storage)
+    #expect(verified.isSound, "\(verified.problems)")
+    if byteCountMax == 1 || count == 20 {
+      #expect((verified.firstSequence == 1) == (count < 6), "\(verified.firstSequence)")
+    }
+    #expect(!verified.notes.contains { $0.contains("no checkpoint leads") })
+    lab.kill()
+    if let newest = lab.storage.names.filter({ $0.hasSuffix(".checkpoint") }).max() {
+      lab.storage.setBytes([1], of: newest)
+    } else {
+      #expect(count < 3)
+    }
+    try await lab.open(lab.storage)
+    #expect(try await lab.get("k:0")?.count == 30_000)
+    try await lab.end()
+  }
 }

@@ -47,7 +47,9 @@ struct BacklogTests {
   }
 
   /// Makes a closed cache whose store lacks most of what its newest checkpoint contains.
-  private func makeBehind(_ path: String, promotes: Bool = false) async throws {
+  private func makeBehind(
+    _ path: String, promotes: Bool = false, setsLast: Bool = false
+  ) async throws {
     let first = try await open(path)
     for number in 0..<100 { try await first.set(Self.value(number, 0), for: key(number)) }
     try await first.settle()
@@ -67,6 +69,15 @@ struct BacklogTests {
       let third = try await open(path)
       #expect(answer(try await third.lookup(key(150)))?.tier == .store)
       try await third.flush()
+      try FileManager.default.copyItem(atPath: path, toPath: path + "-killed")
+      try await third.close()
+      try FileManager.default.removeItem(atPath: path)
+      try FileManager.default.moveItem(atPath: path + "-killed", toPath: path)
+    }
+    if setsLast {
+      // Into the store alone, after the checkpoint of that end, and nothing behind it.
+      let third = try await open(path) { $0.memoryLimit.byteCountMax = 1_000 }
+      try await third.set(Self.value(500, 0), for: key(500), acknowledgement: .durable)
       try FileManager.default.copyItem(atPath: path, toPath: path + "-killed")
       try await third.close()
       try FileManager.default.removeItem(atPath: path)
@@ -112,6 +123,21 @@ struct BacklogTests {
     try await cache.close()
     let verified = try verify(directory.cache)
     #expect(verified.isSound && verified.rows == expected.count - 1, "\(verified.problems)")
+  }
+
+  @Test("the last event of all may be a set that it lacks")
+  func lastSet() async throws {
+    let directory = try TemporaryDirectory()
+    try await makeBehind(directory.cache, setsLast: true)
+    scheduler.holds("projector", true)
+    let cache = try await open(directory.cache) { $0.memoryLimit.byteCountMax = 1_000 }
+    #expect(cache.recovery.store == .resumed && cache.statistics.appliedSequence < 200)
+    #expect(try await cache.get(key(500)) == Self.value(500, 0))
+    scheduler.holds("projector", false)
+    try await cache.settle()
+    #expect(try await cache.get(key(500)) == Self.value(500, 0))
+    try await cache.close()
+    #expect(try verify(directory.cache).isSound)
   }
 
   @Test("it may be killed before, and after, the rows are gathered")

@@ -131,6 +131,54 @@ struct RetentionTests {
     try await cache.close()
   }
 
+  @Test("by age, with a clock that was set back in between: no segment goes before an older one")
+  func byAgeOnAnotherClock() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(
+      directory.cache, nil, Retention(byteCountMax: nil, ageMax: .seconds(3_600)))
+    let start = clock.reading().wall
+    try await fill(cache, 6)
+    // Segments are stamped with the wall clock: these seem to be older than those before them.
+    clock.setWall(start.adding(Microseconds(rawValue: -86_400_000_000)))
+    try await fill(cache, 6)
+    clock.setWall(start.adding(.seconds(60)))
+    try await fill(cache, 6)
+    try await cache.close()
+    let verified = try verify(directory.cache)
+    #expect(verified.isSound && verified.firstSequence == 1, "\(verified.problems)")
+    let again = try await open(directory.cache, nil, .unlimited)
+    #expect(again.memoryValue(for: try CacheKey("k:5"))?.count == 30_000)
+    try await again.close()
+  }
+
+  @Test("by age: a segment is as old as its last event, not as its first")
+  func byAgeOfTheLastEvent() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(
+      directory.cache, nil, Retention(byteCountMax: nil, ageMax: .seconds(3_600)))
+    try await fill(cache, 1)
+    clock.advance(by: .seconds(7_200))
+    try await fill(cache, 12)
+    try await cache.close()
+    let verified = try verify(directory.cache)
+    #expect(verified.segments > 4 && verified.firstSequence == 1, "\(verified.problems)")
+  }
+
+  @Test("by bytes: no more goes than has to")
+  func noMore() async throws {
+    let directory = try TemporaryDirectory()
+    let cache = try await open(directory.cache, nil, Retention(byteCountMax: 512 << 10))
+    try await fill(cache, 40)
+    try await cache.close()
+    let files = try names(directory.cache, ".journal").sorted()
+    let byteCount = try files.reduce(0) {
+      $0 + (try Data(contentsOf: URL(fileURLWithPath: directory.cache + "/" + $1))).count
+    }
+    #expect((400 << 10...620 << 10).contains(byteCount), "\(byteCount) in \(files)")
+    let verified = try verify(directory.cache)
+    #expect(verified.isSound && verified.firstSequence > 1, "\(verified.problems)")
+  }
+
   @Test("unlimited: everything stays")
   func unlimited() async throws {
     let directory = try TemporaryDirectory()
