@@ -131,6 +131,33 @@ struct FailedSyncTests {
     try await lab.end()
   }
 
+  @Test("INV016 reads of what has expired add nothing while the journal can't be written")
+  func reads() async throws {
+    let (lab, injector) = try await open()
+    let cache = try #require(lab.cache)
+    let key = try CacheKey("k:2")
+    try await lab.set("k:2", [2], ttl: .seconds(5))
+    injector.fire(.syncErrorReverted)
+    injector.fire(.createIOError, times: .max)
+    await #expect(throws: CacheError.self) { try await lab.sync() }
+    let before = lab.lastSequence
+    lab.clock.advance(by: .seconds(6))
+    for _ in 0..<3 {
+      #expect(!cache.contains(key))
+      #expect(cache.memoryValue(for: key) == nil)
+      let found = try await lab.scheduler.run { try await cache.get(key) }
+      #expect(found == nil)
+    }
+    #expect(lab.lastSequence == before)
+    injector.setOn(false)
+    lab.clock.advance(by: .seconds(2))
+    lab.scheduler.runTimers()
+    #expect(!cache.contains(key))
+    #expect(lab.lastSequence == before + 1, "that it has expired is told")
+    try await lab.sync()
+    try await lab.end()
+  }
+
   @Test("flushing again and again while the journal can't be written adds up to a limit only")
   func flushes() async throws {
     let (lab, injector) = try await open { $0.queues.unwrittenByteCountMax = 1 }
