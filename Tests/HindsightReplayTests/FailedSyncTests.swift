@@ -1,6 +1,7 @@
 import HindsightCore
 import HindsightJournal
 import HindsightTesting
+import Synchronization
 import Testing
 
 @testable import Hindsight
@@ -128,6 +129,38 @@ struct FailedSyncTests {
     lab.crash()
     try await lab.open(lab.storage)
     #expect(try #require(lab.cache).memoryValue(for: key) == noise)
+    try await lab.end()
+  }
+
+  @Test("no checkpoint is made of what isn't durable")
+  func checkpoint() async throws {
+    let (lab, _) = try await open { $0.segmentByteCount = 16 << 20 }
+    let cache = try #require(lab.cache)
+    // A checkpoint is due with the next frame.
+    try await lab.setNoise(1, byteCount: 3 << 20, seed: 1)
+    try await lab.sync()
+    let created = Atomic(0)
+    lab.storage.inject { operation, file in
+      if operation == .create, file.contains(".checkpoint") {
+        created.add(1, ordering: .relaxed)
+      }
+      return operation == .sync && file.contains(".journal") ? .ioError : nil
+    }
+    let key = try CacheKey("k:2")
+    _ = try await lab.scheduler.run { try await cache.set([2], for: key) }
+    for _ in 0..<3 {
+      lab.clock.advance(by: .seconds(2))
+      cache.engine.signalUpkeep()
+      lab.scheduler.runTimers()
+    }
+    #expect(cache.engine.locked { $0.checkpointing.capture?.position != nil })
+    #expect(created.load(ordering: .relaxed) == 0)
+    lab.storage.inject(nil)
+    lab.clock.advance(by: .seconds(2))
+    lab.scheduler.runTimers()
+    try await lab.scheduler.run { _ = try await cache.flush() }
+    lab.scheduler.runUntilIdle()
+    #expect(lab.storage.names.contains { $0.hasSuffix(".checkpoint") })
     try await lab.end()
   }
 
