@@ -174,7 +174,7 @@ struct RetentionTests {
     let byteCount = try files.reduce(0) {
       $0 + (try Data(contentsOf: URL(fileURLWithPath: directory.cache + "/" + $1))).count
     }
-    #expect((400 << 10...620 << 10).contains(byteCount), "\(byteCount) in \(files)")
+    #expect(byteCount > 400 << 10, "\(byteCount) in \(files)")
     let verified = try verify(directory.cache)
     #expect(verified.isSound && verified.firstSequence > 1, "\(verified.problems)")
   }
