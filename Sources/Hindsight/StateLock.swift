@@ -229,7 +229,7 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
     var pause = StateLockBounds.pauseMin
     let givesWay = StandingBack.next != nil
     for _ in 0..<StateLockBounds.pauseCount {
-      if givesWay { sched_yield() }
+      if givesWay, pause >= StateLockBounds.pauseBeforeYield { sched_yield() }
       spin(pause)
       if unlessShared, isSharedNow { return false }
       if take() { return true }
@@ -335,6 +335,9 @@ private enum StateLockBounds {
   static let pauseMax = 8_000
   /// 80 microseconds in all: two threads that do nothing but hit seldom wait for so long.
   static let pauseCount = 14
+  /// Background work gives up the processor before pauses of so many, that is after 5 microseconds: a holder that
+  /// runs has mostly unlocked by then.
+  static let pauseBeforeYield = 3_000
   static let shortNapCount = 100
   /// Nanoseconds between two looks of who has waited for long, and how many looks there are before a
   /// nap: 20 microseconds, longer than nearly all that is done with the lock held.

@@ -12,8 +12,8 @@ import Synchronization
 /// to some milliseconds later, and everybody waits as long. What runs instead is often a cache's own background
 /// work: so who sleeps for a lock says so here, and a background thread looks between two pieces of its work, some
 /// tens of microseconds each, and sleeps for a moment. Where nobody sleeps for a lock, which is nearly always,
-/// that costs a load. It is also who gives way where it finds a lock held: waking up, it may have taken the
-/// processor from the very holder.
+/// that costs a load. It is also who gives way where it finds a lock held for long: waking up, it may have taken
+/// the processor from the very holder.
 ///
 /// One count for the process: its caches share the processors.
 package enum StandingBack {
