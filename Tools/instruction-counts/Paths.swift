@@ -184,6 +184,9 @@ struct PathRunner: Sendable {
     var configuration = standing()
     configuration.usesStore = false
     configuration.memoryLimit = TierLimit(entryCountMax: 1)
+    // Nobody is there who would sync or begin a segment: who fills the queue or the segment would wait for ever.
+    configuration.queues.unsyncedByteCountMax = .max
+    configuration.segmentByteCount = 1 << 30
     return configuration
   }
 }
