@@ -40,9 +40,11 @@ extension Simulation {
 
   private func count(_ kinds: [FaultKind]) -> Int { kinds.reduce(0) { $0 + injector.count($1) } }
 
-  /// After a loss of power, what is there is all there is: what the disk has lied about can't vanish later.
+  /// After a loss of power, what is there is all there is: what the disk has lied about can't vanish later. What the
+  /// store has not synced of a comparison's repairs may be gone; its mark doesn't tell.
   func forgiveLies() {
     noteLies()
+    storeWholeFrom = nil
     forgiven.lies = count(FaultKind.all(.lie))
   }
 
