@@ -63,6 +63,8 @@ struct SimulatedContents: Sendable {
   private(set) var synced = Extent()
   /// What lies between the two. Where the disk lies, not all of it does.
   private(set) var pending: [Change] = []
+  /// So many changes were ever pending.
+  private(set) var changeCount = 0
 
   init() {}
 
@@ -73,19 +75,23 @@ struct SimulatedContents: Sendable {
   }
 
   mutating func change(_ kind: Change.Kind, order: Int) {
-    current.apply(kind)
-    pending.append(Change(kind: kind, order: order))
+    change(kind, onDisk: kind, order: order)
   }
 
   /// A change that reads see, though the disk gets another one; `nil`: none.
   mutating func change(_ kind: Change.Kind, onDisk other: Change.Kind?, order: Int) {
     current.apply(kind)
-    if let other { pending.append(Change(kind: other, order: order)) }
+    guard let other else { return }
+    pending.append(Change(kind: other, order: order))
+    changeCount += 1
   }
 
-  mutating func sync() {
-    for change in pending { synced.apply(change.kind) }
-    pending.removeAll()
+  /// A sync has ended, which covers the changes that there were when it began: what came later stays pending.
+  /// - Parameter count: the `changeCount` of that moment.
+  mutating func sync(through count: Int) {
+    let covered = max(0, count - (changeCount - pending.count))
+    for change in pending.prefix(covered) { synced.apply(change.kind) }
+    pending.removeFirst(covered)
   }
 
   /// A sync failed: what was not written back will never be (fsync(2), errors), though some pages may have been.

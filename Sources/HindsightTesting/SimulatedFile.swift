@@ -79,6 +79,8 @@ final class SimulatedFile: JournalFile {
 
   func sync() throws(StorageError) {
     var isPerformed = false
+    // Others may write before it ends.
+    let begun = node.contents.withLock { $0.changeCount }
     do throws(StorageError) {
       try perform(.sync) { (fault) throws(StorageError) in
         isPerformed = true
@@ -87,7 +89,7 @@ final class SimulatedFile: JournalFile {
         case .syncError(let isReverted):
           failSync(isReverted: isReverted)
           throw StorageError("sync", name, .ioError)
-        default: node.contents.withLock { $0.sync() }
+        default: node.contents.withLock { $0.sync(through: begun) }
         }
       }
     } catch {

@@ -21,7 +21,7 @@ extension SimulatedStorage {
   public func removeDirectory() {
     directory.withLock { directory in
       directory.entries = [:]
-      directory.synced = [:]
+      directory.noteSynced([:], began: directory.operationCount)
       directory.isRemoved = true
     }
   }
@@ -42,7 +42,7 @@ extension SimulatedStorage {
   func restart(_ change: (inout Directory) -> Void) {
     directory.withLock { directory in
       change(&directory)
-      directory.synced = directory.entries
+      directory.noteSynced(directory.entries, began: directory.operationCount)
       directory.endProcess()
     }
     injector?.restorePower()

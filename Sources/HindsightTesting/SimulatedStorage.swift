@@ -24,6 +24,8 @@ public final class SimulatedStorage: JournalStorage {
   struct Directory {
     var entries: [String: Node] = [:]
     var synced: [String: Node] = [:]
+    /// When the directory sync began that `synced` comes from, in operations.
+    var syncBegan = 0
     /// Files that are gone: their blocks may come up again in others.
     var graveyard: [[UInt8]] = []
     var lockGeneration: Int?
@@ -93,9 +95,11 @@ public final class SimulatedStorage: JournalStorage {
   }
 
   public func syncDirectory() throws(StorageError) {
+    // Others may change names before it ends.
+    let (entries, began) = directory.withLock { ($0.entries, $0.operationCount) }
     try perform(.syncDirectory, "directory") { (_) throws(StorageError) in
       let isRemoved = directory.withLock { directory in
-        directory.synced = directory.entries
+        if !directory.isRemoved { directory.noteSynced(entries, began: began) }
         return directory.isRemoved
       }
       if isRemoved { throw StorageError("sync", "directory", .noSuchFileOrDirectory) }
@@ -174,6 +178,13 @@ extension SimulatedStorage.Directory {
     lockGeneration = nil
     generation += 1
     openFileCount = 0
+  }
+
+  /// A directory sync has ended. One that began later, and ended before it, has covered more.
+  mutating func noteSynced(_ entries: [String: SimulatedStorage.Node], began: Int) {
+    guard began >= syncBegan else { return }
+    synced = entries
+    syncBegan = began
   }
 
   /// Remembers the blocks of a file that is gone; the last few are enough.

@@ -16,6 +16,7 @@ struct SimulatorTests {
       }
     }
     #expect(counts.powerLosses > 50 && counts.kills > 50 && counts.recoveries > 100)
+    #expect(counts.foreseenPowerLosses > 50)
     #expect(counts.faults.count { $0 > 0 } >= 35)
     #expect(counts.hits > 500 && counts.events > 2_000)
   }

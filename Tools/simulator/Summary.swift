@@ -17,6 +17,7 @@ struct Summary {
     [
       ("seeds", counts.seeds), ("operations", counts.operations), ("steps", counts.steps),
       ("events", Int(counts.events)), ("power losses", counts.powerLosses),
+      ("power losses foreseen", counts.foreseenPowerLosses),
       ("kills", counts.kills), ("closes", counts.closes), ("recoveries", counts.recoveries),
       ("failed openings", counts.failedOpenings), ("replays checked", counts.replays),
       ("hits", counts.hits), ("misses", counts.misses),

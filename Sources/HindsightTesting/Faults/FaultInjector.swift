@@ -42,6 +42,14 @@ public final class FaultInjector: Sendable {
       case .store: true
       }
     }
+
+    /// Whether it makes what was written before survive a loss of power.
+    var isSync: Bool {
+      switch self {
+      case .storage(.sync), .storage(.syncDirectory), .store(.checkpoint): true
+      default: false
+      }
+    }
   }
 
   fileprivate struct State {

@@ -95,6 +95,7 @@ extension SimulationSettings {
     { $0.segmentByteCount = SimulationSettings().segmentByteCount },
     { $0.sweepInterval = nil },
     { $0.syncInterval = nil },
+    { $0.powerLossOneIn = 0 },
     { $0.interruptsOneIn = 0 },
     { $0.checkpointByteCountMin = nil },
     { $0.usesWriterThread = false },

@@ -76,7 +76,7 @@ extension Simulation {
     }
     let hasFault =
       failedCallCount > caller.failedCallCount || caller.hasSeenTrouble || isDamaged
-      || isStoreDamaged
+      || isStoreDamaged || injector.isPowerOut
     switch code {
     case .outcomeUnknown:
       guard caller.isCancelled || session.isClosing || hasFault else { throw problem }

@@ -16,6 +16,7 @@ extension Simulation {
   /// Opens the cache on what is there; again and again, where a fault comes in or the power goes.
   func open() throws(SimulationFailure) {
     injector.setRecovering(true)
+    stepsToPowerLoss = nil
     for number in 0..<8 {
       if number == 5 { injector.setOn(false) }
       noteLies()

@@ -11,6 +11,11 @@ extension Simulation {
     session.scheduler.run(choice)
     if let failure = interruptionFailure { throw failure }
     try endStretch(choice)
+    if hasSynced, !isInterrupting {
+      hasSynced = false
+      try foreseePowerLoss()
+    }
+    losePowerIfDue()
   }
 
   /// Something waits for the disk: now and then, others go on meanwhile.
@@ -29,13 +34,15 @@ extension Simulation {
     defer { isInterrupting = false }
     do throws(SimulationFailure) {
       try endStretch(stretch.choice)
-      for _ in 0...interruptionRandom.below(3) {
+      if call.isSync { beginSync() }
+      for _ in 0...interruptionRandom.below(call.isSync ? 12 : 3) {
         guard !injector.isPowerOut else { break }
         let choices = session.scheduler.choices
         guard !choices.isEmpty else { break }
         note("  meanwhile:")
         try step(choices[interruptionRandom.below(choices.count)])
       }
+      if call.isSync { try foreseePowerLoss() }
     } catch {
       interruptionFailure = error
     }

@@ -65,6 +65,10 @@ package final class Simulation {
   var interruptionFailure: SimulationFailure?
   var isInterrupting = false
   var interruptionRandom: SplitMix64
+  /// Whether others have gone on beside a sync of the step that is on.
+  var hasSynced = false
+  /// After so many further steps the power goes; `nil`: it stays, as far as syncs are concerned.
+  var stepsToPowerLoss: Int?
   private var callerCount = 0
 
   /// A process' life with the cache.
@@ -167,6 +171,7 @@ package final class Simulation {
       self.item = number
       note("item \(number): \(item.action)")
       var random = SplitMix64(seed: item.seed)
+      interruptionRandom = SplitMix64(seed: item.seed ^ 0x5EED)
       try perform(item.action, &random)
       try runSteps(item.stepCount, &random)
     }

@@ -18,6 +18,8 @@ package struct SimulationCounts: Sendable, Equatable {
   package var steps = 0
   package var events: UInt64 = 0
   package var powerLosses = 0
+  /// Moments around syncs at which was looked what a loss of power would leave.
+  package var foreseenPowerLosses = 0
   package var kills = 0
   package var closes = 0
   package var recoveries = 0
@@ -46,8 +48,8 @@ package struct SimulationCounts: Sendable, Equatable {
 
   /// Key paths of stored properties, which capture nothing: immutable, though their type isn't Sendable.
   nonisolated(unsafe) private static let numbers: [WritableKeyPath<SimulationCounts, Int>] = [
-    \.seeds, \.operations, \.steps, \.powerLosses, \.kills, \.closes, \.recoveries,
-    \.failedOpenings, \.replays, \.refused, \.unknown, \.hits, \.misses,
+    \.seeds, \.operations, \.steps, \.powerLosses, \.foreseenPowerLosses, \.kills, \.closes,
+    \.recoveries, \.failedOpenings, \.replays, \.refused, \.unknown, \.hits, \.misses,
     \.undecodable, \.readsBeside,
   ]
 }

@@ -41,6 +41,7 @@ extension SimulationPlan {
     settings.usesWriterThread = more.below(4) == 0
     settings.queues.unsyncedByteCountMax = more.pick([64 << 20, 64 << 20, 400])
     settings.retention.ageMax = more.pick([nil, nil, .zero, .seconds(2), .seconds(3_600)])
+    settings.powerLossOneIn = more.pick([0, 3, 12])
   }
 }
 
@@ -178,6 +179,7 @@ extension SimulationSettings {
     guard random.below(3) == 0 else { return }
     var other = SimulationSettings(drawnFrom: &random)
     other.interruptsOneIn = interruptsOneIn
+    other.powerLossOneIn = powerLossOneIn
     other.undecodableOneIn = undecodableOneIn
     other.checkpointByteCountMin = checkpointByteCountMin
     other.comparesRows = comparesRows

@@ -80,6 +80,8 @@ package struct SimulationSettings: Sendable, Equatable {
   package var undecodableOneIn: UInt64 = 0
   /// Before one call in so many of the storage or the store, others go on; 0: never.
   package var interruptsOneIn = 0
+  /// During one in so many syncs beside which others go on, or soon after, the power goes; 0: never.
+  package var powerLossOneIn = 0
   /// So much of the journal comes between two checkpoints at least; `nil`: as usual, which is more than a
   /// simulation writes.
   package var checkpointByteCountMin: UInt64?
