@@ -46,7 +46,7 @@ extension Simulation {
     } catch {
       interruptionFailure = error
     }
-    beginStretch(stretch.choice, goesOnFrom: stretch.least)
+    beginStretch(stretch.choice, goesOnFrom: stretch)
   }
 
   /// A step, or a part of it: between two of them, others have run.
@@ -58,13 +58,17 @@ extension Simulation {
   }
 
   /// - Parameter earlier: an activity may go by a clock that it read in an earlier stretch.
-  private func beginStretch(_ choice: StepScheduler.Choice, goesOnFrom earlier: Int64? = nil) {
+  private func beginStretch(_ choice: StepScheduler.Choice, goesOnFrom earlier: Stretch? = nil) {
     let reading = clock.reading()
     time.observe(reading)
     let view = session.probe?.view
     var least = time.now.least
-    if case .activity = choice, let earlier { least = max(earlier, view?.at.rawValue ?? 0) }
-    stretch = Stretch(choice: choice, before: view, began: reading, least: least)
+    var began = reading
+    if case .activity = choice, let earlier {
+      began = earlier.began
+      least = max(earlier.least, view?.at.rawValue ?? 0)
+    }
+    stretch = Stretch(choice: choice, before: view, began: began, least: least)
   }
 
   private func endStretch(_ choice: StepScheduler.Choice) throws(SimulationFailure) {
