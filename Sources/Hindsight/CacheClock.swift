@@ -7,7 +7,8 @@ import Synchronization
   import Musl
 #endif
 
-/// Where the cache's time comes from: the seam that tests replace by a manual clock.
+/// Where the cache's time comes from: the seam that tests replace by a manual clock. The wall clock may step either way;
+/// the boot's counts from 0. An opening refuses one that is below (`.invalidConfiguration`).
 public protocol CacheClock: Sendable {
   /// Both clocks, precisely.
   func reading() -> ClockReading

@@ -262,6 +262,12 @@ extension CacheConfiguration {
       throw CacheError(
         .invalidConfiguration, "retention.ageMax is \(age); it must not be negative, or nil")
     }
+    let boot = clock.reading().boot.rawValue
+    guard boot >= 0 else {
+      throw CacheError(
+        .invalidConfiguration,
+        "the clock says that the machine booted in \(boot) µs; its boot reading counts from 0")
+    }
     return Opened(
       memoryLimit: memoryLimit, storeLimit: hasStore ? storeLimit : nil,
       memoryTTL: try memoryTTL.asTTL(), storeTTL: try storeTTL.asTTL(), accessLog: accessLog,

@@ -77,7 +77,7 @@ private struct Opening {
       return try openWithoutJournal(began, store, lock)
     } catch {
       lock.unlock()
-      throw error
+      throw error.located(in: place)
     }
   }
 

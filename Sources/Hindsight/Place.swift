@@ -25,6 +25,13 @@ package enum Place: Sendable {
 }
 
 extension CacheError {
+  /// What is wrong with the files or with how they are opened, which are told by their names, and in which directory.
+  func located(in place: Place) -> CacheError {
+    guard case .directory(let path) = place else { return self }
+    guard code == .journalCorrupt || code == .invalidConfiguration else { return self }
+    return CacheError(code, "\(path): \(message)", underlying: underlying)
+  }
+
   package init(storage error: StorageError) {
     if error.operation == "lock", error.code == .wouldBlock {
       let holder = error.holder.map { "process \($0)" } ?? "another process"
@@ -40,7 +47,7 @@ extension CacheError {
       self.init(
         .outOfSpace, "\(error); \(error.roomAdvice) and try again", underlying: error)
     } else {
-      self.init(.system, "\(error)", underlying: error)
+      self.init(.system, error.advised, underlying: error)
     }
   }
 

@@ -32,34 +32,40 @@ struct FileGuard: Sendable {
     var status = stat()
     guard lstat(path + "/" + name, &status) == 0 else { return }
     guard let kind = Self.kindOfImpostor(status.st_mode) else { return }
-    throw StorageError(
-      "open", name, .invalidArgument, detail: "it is \(kind), not a regular file")
+    throw impostor(name, kind)
   }
 
   /// Refuses an open file that is no regular one, or not whose it should be.
   func check(_ descriptor: CInt, _ name: String, forWriting: Bool) throws(StorageError) {
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {
-      throw StorageError("examine", name, Errno(rawValue: errno))
+      throw StorageError("examine", name, in: path, Errno(rawValue: errno))
     }
-    if let kind = Self.kindOfImpostor(status.st_mode) {
-      throw StorageError(
-        "open", name, .invalidArgument, detail: "it is \(kind), not a regular file")
-    }
+    if let kind = Self.kindOfImpostor(status.st_mode) { throw impostor(name, kind) }
     let me = geteuid()
     let isTrusted =
       status.st_uid == me || !forWriting && (status.st_uid == 0 || status.st_uid == owner)
     guard isTrusted else {
       throw StorageError(
-        "open", name, .permissionDenied,
-        detail: "it belongs to user \(status.st_uid), not to user \(me)")
+        "open", name, in: path, .permissionDenied,
+        detail: Self.stranger(status.st_uid, me))
     }
     guard !forWriting || status.st_nlink <= 1 else {
       throw StorageError(
-        "open", name, .notPermitted,
+        "open", name, in: path, .notPermitted,
         detail: "it has \(status.st_nlink) hard links, and writing would change the others too; "
           + "put a copy in its place")
     }
+  }
+
+  private func impostor(_ name: String, _ kind: String) -> StorageError {
+    StorageError(
+      "open", name, in: path, .invalidArgument,
+      detail: "it is \(kind), not a regular file; move it away")
+  }
+
+  private static func stranger(_ owner: uid_t, _ me: uid_t) -> String {
+    "it belongs to user \(owner), not to user \(me); open the cache as its owner"
   }
 
   // MARK: The directory
@@ -73,8 +79,7 @@ struct FileGuard: Sendable {
     let me = geteuid()
     guard status.st_uid == me else {
       throw StorageError(
-        "use as directory", path, .permissionDenied,
-        detail: "it belongs to user \(status.st_uid), not to user \(me)")
+        "use as directory", path, .permissionDenied, detail: Self.stranger(status.st_uid, me))
     }
     if status.st_mode & 0o077 == 0 { return }
     if names.allSatisfy(Self.isOurs) {
@@ -96,7 +101,9 @@ struct FileGuard: Sendable {
     }
     guard status.st_mode & S_IFMT == S_IFDIR else {
       let kind = kindOfImpostor(status.st_mode) ?? "a regular file"
-      throw StorageError("use as directory", path, .notDirectory, detail: "it is \(kind)")
+      throw StorageError(
+        "use as directory", path, .notDirectory,
+        detail: "it is \(kind); give a directory's own path")
     }
     return status
   }

@@ -25,7 +25,7 @@ public struct PosixStorage: JournalStorage {
     } else if errno != EEXIST {
       var failure = Self.failure("create directory", path)
       if failure.code == .noSuchFileOrDirectory {
-        failure.detail = "the directory that it is to be in doesn't exist"
+        failure.detail = "the directory that it is to be in doesn't exist; make that first"
       }
       throw failure
     }
@@ -51,7 +51,8 @@ public struct PosixStorage: JournalStorage {
     var path = given
     guard !path.utf8.contains(0) else {
       throw StorageError(
-        "use as directory", path, .invalidArgument, detail: "the path holds a zero byte")
+        "use as directory", path, .invalidArgument,
+        detail: "the path holds a zero byte; use another")
     }
     while path.utf8.count > 1, path.utf8.last == UInt8(ascii: "/") { path.removeLast() }
     return path
@@ -99,18 +100,18 @@ public struct PosixStorage: JournalStorage {
 
   public func create(_ name: String) throws(StorageError) -> any JournalFile {
     let file = try file(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_EXCL)
-    guard fchmod(file.descriptor, 0o600) == 0 else { throw Self.failure("set mode of", name) }
+    guard fchmod(file.descriptor, 0o600) == 0 else { throw failure("set mode of", name) }
     return file
   }
 
   public func rename(_ name: String, to other: String) throws(StorageError) {
     guard Glibc.rename(path + "/" + name, path + "/" + other) == 0 else {
-      throw Self.failure("rename", name)
+      throw failure("rename", name)
     }
   }
 
   public func remove(_ name: String) throws(StorageError) {
-    guard unlink(path + "/" + name) == 0 else { throw Self.failure("remove", name) }
+    guard unlink(path + "/" + name) == 0 else { throw failure("remove", name) }
   }
 
   public func syncDirectory() throws(StorageError) { try Self.syncDirectory(path) }
@@ -144,7 +145,7 @@ public struct PosixStorage: JournalStorage {
     if !names.contains(Self.lockName) { try syncName() }
     let file = try file(Self.lockName, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_CREAT | O_NONBLOCK)
     guard fchmod(file.descriptor, 0o600) == 0 else {
-      throw Self.failure("set mode of", Self.lockName)
+      throw failure("set mode of", Self.lockName)
     }
     var triesLeft = Self.lockTryCount - 1
     while flock(file.descriptor, LOCK_EX | LOCK_NB) != 0 {
@@ -177,14 +178,19 @@ public struct PosixStorage: JournalStorage {
     repeat {
       descriptor = Glibc.open(path + "/" + name, flags, 0o600)
     } while descriptor < 0 && errno == EINTR
-    guard descriptor >= 0 else { throw Self.failure("open", name) }
-    let file = PosixFile(descriptor: descriptor, name: name)
+    guard descriptor >= 0 else { throw failure("open", name) }
+    let file = PosixFile(descriptor: descriptor, name: name, directory: path)
     try places.check(descriptor, name, forWriting: flags & O_ACCMODE == O_RDWR)
     return file
   }
 
-  fileprivate static func failure(_ operation: String, _ name: String) -> StorageError {
-    StorageError(operation, name, Errno(rawValue: errno))
+  private func failure(_ operation: String, _ name: String) -> StorageError {
+    StorageError(operation, name, in: path, Errno(rawValue: errno))
+  }
+
+  /// Of a directory.
+  private static func failure(_ operation: String, _ path: String) -> StorageError {
+    StorageError(operation, path, Errno(rawValue: errno))
   }
 }
 
@@ -192,11 +198,13 @@ public struct PosixStorage: JournalStorage {
 private final class PosixFile: JournalFile {
   /// -1 once it is closed, which its owner does after all other calls.
   private let held: Atomic<Int32>
-  let name: String
+  private let name: String
+  private let directory: String
 
-  init(descriptor: Int32, name: String) {
+  init(descriptor: Int32, name: String, directory: String) {
     held = Atomic(descriptor)
     self.name = name
+    self.directory = directory
   }
 
   var descriptor: Int32 { held.load(ordering: .relaxed) }
@@ -220,7 +228,7 @@ private final class PosixFile: JournalFile {
         } else if result == 0 {
           return
         } else if errno != EINTR {
-          failure = PosixStorage.failure("read", name)
+          failure = self.failure("read")
           return
         }
       }
@@ -239,7 +247,7 @@ private final class PosixFile: JournalFile {
         if result > 0 {
           done += result
         } else if result == 0 || errno != EINTR {
-          failure = PosixStorage.failure("write", name)
+          failure = self.failure("write")
           return
         }
       }
@@ -253,25 +261,25 @@ private final class PosixFile: JournalFile {
     // Not every file system can; writing then allocates.
     if code == EOPNOTSUPP || code == EINVAL { return try truncate(to: byteCount) }
     guard code == 0 else {
-      throw StorageError("allocate space for", name, Errno(rawValue: code))
+      throw failure("allocate space for", code)
     }
   }
 
   func truncate(to byteCount: UInt64) throws(StorageError) {
     while ftruncate(descriptor, Int(byteCount)) != 0 {
-      guard errno == EINTR else { throw PosixStorage.failure("truncate", name) }
+      guard errno == EINTR else { throw failure("truncate") }
     }
   }
 
   func sync() throws(StorageError) {
     while fdatasync(descriptor) != 0 {
-      guard errno == EINTR else { throw PosixStorage.failure("sync", name) }
+      guard errno == EINTR else { throw failure("sync") }
     }
   }
 
   func size() throws(StorageError) -> UInt64 {
     var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw PosixStorage.failure("examine", name) }
+    guard fstat(descriptor, &status) == 0 else { throw failure("examine") }
     return UInt64(status.st_size)
   }
 
@@ -297,14 +305,18 @@ private final class PosixFile: JournalFile {
     if errno == ENXIO { return nil }
     // Not every file system can tell.
     guard errno == EINVAL || errno == EOPNOTSUPP else {
-      throw PosixStorage.failure("examine", name)
+      throw failure("examine")
     }
     return offset
   }
 
   func close() throws(StorageError) {
     let old = held.exchange(-1, ordering: .relaxed)
-    guard old < 0 || Glibc.close(old) == 0 else { throw PosixStorage.failure("close", name) }
+    guard old < 0 || Glibc.close(old) == 0 else { throw failure("close") }
+  }
+
+  private func failure(_ operation: String, _ code: Int32 = errno) -> StorageError {
+    StorageError(operation, name, in: directory, Errno(rawValue: code))
   }
 }
 

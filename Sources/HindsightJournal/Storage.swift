@@ -61,18 +61,23 @@ public protocol DirectoryLock: AnyObject, Sendable {
 /// A failed operation of the storage: what, where, and why.
 public struct StorageError: Error, Equatable, Sendable, CustomStringConvertible {
   public var operation: String
+  /// The file's name, or a directory's path.
   public var file: String
+  /// Where the file is; `nil` for a directory, and where the storage has no paths.
+  public var directory: String?
   public var code: Errno
   /// Who holds the lock, where that is what failed.
   public var holder: Int32?
-  /// What is wrong, where the code alone doesn't say it.
+  /// What is wrong, where the code alone doesn't say it, and what to do about it.
   public var detail: String?
 
   public init(
-    _ operation: String, _ file: String, _ code: Errno, holder: Int32? = nil, detail: String? = nil
+    _ operation: String, _ file: String, in directory: String? = nil, _ code: Errno,
+    holder: Int32? = nil, detail: String? = nil
   ) {
     self.operation = operation
     self.file = file
+    self.directory = directory
     self.code = code
     self.holder = holder
     self.detail = detail
@@ -83,5 +88,24 @@ public struct StorageError: Error, Equatable, Sendable, CustomStringConvertible 
     code == .noSpace || code == .diskQuotaExceeded || code == .fileTooLarge
   }
 
-  public var description: String { "\(operation) \(file): \(detail ?? "\(code)")" }
+  public var description: String {
+    let path = directory.map { $0 == "/" ? "/\(file)" : "\($0)/\(file)" } ?? file
+    return "\(operation) \(path): \(detail ?? "\(code)")"
+  }
+
+  /// With what a person can do about it.
+  package var advised: String {
+    guard detail == nil else { return "\(self)" }
+    let advice =
+      switch code {
+      case .permissionDenied, .notPermitted:
+        "look at the owner and the permissions of the file and its directory"
+      case .readOnlyFileSystem: "have its file system mounted writable, or use another directory"
+      case .tooManyOpenFiles, .tooManyOpenFilesInSystem:
+        "close some files, or raise the limit on open ones (ulimit -n)"
+      case .noSuchFileOrDirectory: "it was there before: see who moved it, and try again"
+      default: "look at the disk and its mount, and try again"
+      }
+    return "\(self); \(advice)"
+  }
 }

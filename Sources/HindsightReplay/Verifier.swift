@@ -75,9 +75,7 @@ public struct Verifier {
     if let store, isWhole, result.storeApplied != nil {
       compare(store, sink, &result)
     }
-    if store == nil, sink.opened?.storeLimit != nil, !result.problems.contains(where: \.isOfStore) {
-      result.notes.append("there is no store; opening the cache makes it anew from the journal")
-    }
+    sayWhatStoreLacks(store, sink.opened, &result)
     let isStoreOutdated = isOutdated(store, &result)
     do throws(StorageError) {
       let isOutdated = try directory.isOutdated() && replay.directoryDamage.isEmpty
@@ -116,6 +114,7 @@ public struct Verifier {
       return replay
     } catch {
       result.note(Verification.Problem(error))
+      if !error.isUnreadable { result.notes.append("opening the cache is refused: \(error)") }
       return nil
     }
   }
@@ -216,7 +215,7 @@ public struct Verifier {
     } catch {
       let problem = Verification.Problem(error)
       if error.storageFailure != nil, !result.problems.contains(problem) { result.note(problem) }
-      if error.storageFailure != nil || error.isBeyondLimits { return }
+      if error.isUnreadable || error.isBeyondLimits { return }
       if result.isSound { result.note(torn ?? problem) }
       result.notes.append("opening the cache is refused: \(error)")
     }
@@ -315,6 +314,16 @@ public struct Verifier {
     }
   }
 
+  private func sayWhatStoreLacks(
+    _ store: StoreInspector?, _ opened: Opened?, _ result: inout Verification
+  ) {
+    guard store?.mark == nil, opened?.storeLimit != nil,
+      !result.problems.contains(where: \.isOfStore)
+    else { return }
+    let found = store == nil ? "there is no store" : "the store is empty"
+    result.notes.append("\(found); opening the cache makes it anew from the journal")
+  }
+
   /// The mark of a store that is this journal's.
   private func ours(
     _ store: StoreInspector, _ directory: JournalDirectory, _ result: inout Verification
@@ -382,13 +391,20 @@ public struct Verifier {
   }
 }
 
+extension DamageError {
+  /// Whether the system failed, so that what it is about may be whole. What stands in a file's place and is no file
+  /// was put there.
+  fileprivate var isUnreadable: Bool {
+    storageFailure.map { $0.code != .invalidArgument } ?? false
+  }
+}
+
 extension Verification.Problem {
   package init(_ error: DamageError) {
     switch error {
     case .storage(let failure):
-      // What stands in a file's place and is no file was put there: no failure of the system.
-      let isFailure = error.storageFailure != nil && failure.code != .invalidArgument
-      self.init(file: failure.file, offset: nil, message: "\(failure)", isFailure: isFailure)
+      self.init(
+        file: failure.file, offset: nil, message: failure.advised, isFailure: error.isUnreadable)
     case .format(let file, let offset, let error):
       self.init(file: file, offset: offset, message: "\(error)")
     case .state(let file, let offset, let error):

@@ -64,6 +64,7 @@ public struct SQLiteStore: StoreBackend {
     let connection = try SQLiteConnection(path: files.path, access: .readWrite)
     try connection.tune()
     try connection.execute("PRAGMA query_only = ON", .open)
+    if try StoreSchema.isEmpty(connection) { return nil }
     try StoreSchema.check(connection)
     return try StoredMark(connection).read()
   }

@@ -62,6 +62,12 @@ struct StoreFiles: Sendable {
   /// Whether anything is in the database's place.
   func isDatabaseThere() throws(StoreError) -> Bool { try status(path, .open) != nil }
 
+  /// Whether the database is no longer than an opening leaves it that was stopped before it made the schema. A longer
+  /// one has lost what was in it.
+  func hasOnePageAtMost() throws(StoreError) -> Bool {
+    try status(path, .open).map { $0.st_size <= StoreBounds.pageByteCount } ?? false
+  }
+
   /// What identifies a database at rest: nobody has it open, and everything is in the one file.
   struct Rest: Equatable {
     private let values: [Int]

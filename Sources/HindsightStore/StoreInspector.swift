@@ -10,7 +10,8 @@ public import HindsightCore
 public final class StoreInspector {
   private let files: StoreFiles
   private let rest: StoreFiles.Rest?
-  private let scan: RowScan
+  /// `nil`: the database is empty, as an opening leaves it that was stopped before it made the schema.
+  private let scan: RowScan?
   /// Up to where the rows are a projection; `nil` for a fresh store.
   public let mark: StoreMark?
 
@@ -35,12 +36,23 @@ public final class StoreInspector {
 
   private static func snapshot(
     _ files: StoreFiles, _ access: SQLiteConnection.Access
-  ) throws(StoreError) -> (RowScan, StoreMark?) {
-    let connection = try SQLiteConnection(path: files.path, access: access)
-    try connection.tune()
-    try connection.execute("BEGIN", .open)
-    try StoreSchema.check(connection)
-    return (try RowScan(connection), try StoredMark(connection).read())
+  ) throws(StoreError) -> (RowScan?, StoreMark?) {
+    do throws(StoreError) {
+      let connection = try SQLiteConnection(path: files.path, access: access)
+      try connection.tune()
+      try connection.execute("BEGIN", .open)
+      if try files.hasOnePageAtMost(), try StoreSchema.isEmpty(connection) { return (nil, nil) }
+      try StoreSchema.check(connection)
+      return (try RowScan(connection), try StoredMark(connection).read())
+    } catch {
+      guard error.needsRollback else { throw error }
+      var error = error
+      error.message =
+        "\(StoreBounds.fileName)-journal holds a transaction that another program, or the making of the store, "
+        + "began and didn't end. SQLite undoes it when the cache is opened, as by 'hindsight count'; until then "
+        + "the store can't be read without changing it"
+      throw error
+    }
   }
 
   /// Whether somebody has opened the store, though nobody had it open in the beginning: what was read
@@ -54,12 +66,12 @@ public final class StoreInspector {
   public func rows(
     after origin: SequenceNumber, limit: Int = StoreBounds.rowsPerPage, detail: RowDetail
   ) throws(StoreError) -> [RowImage] {
-    try scan.page(after: origin, limit: limit, detail: detail)
+    try scan?.page(after: origin, limit: limit, detail: detail) ?? []
   }
 
   /// The number of rows. Linear in it.
-  public func rowCount() throws(StoreError) -> UInt64 { try scan.rowCount() }
+  public func rowCount() throws(StoreError) -> UInt64 { try scan?.rowCount() ?? 0 }
 
   /// What SQLite's `quick_check` finds: nothing in a healthy database. Linear in its size.
-  public func quickCheck() throws(StoreError) -> [String] { try scan.quickCheck() }
+  public func quickCheck() throws(StoreError) -> [String] { try scan?.quickCheck() ?? [] }
 }

@@ -41,12 +41,16 @@ enum StoreSchema {
 
   /// Makes the schema in an empty database; checks it in any other.
   static func createOrCheck(_ connection: SQLiteConnection) throws(StoreError) {
+    if try isEmpty(connection) { try create(connection) }
+    try check(connection)
+  }
+
+  /// Whether nothing is in the database yet: whoever made the file was stopped before it made the schema.
+  static func isEmpty(_ connection: SQLiteConnection) throws(StoreError) -> Bool {
     let count = try connection.query("SELECT count(*) FROM sqlite_schema", .open) {
       $0.integer(0)
     }
-    let applicationID = try pragma("application_id", connection)
-    if count == [0] && applicationID == 0 { try create(connection) }
-    try check(connection)
+    return try pragma("application_id", connection) == 0 && count == [0]
   }
 
   /// - Throws: `foreign` where the database is another's or of another version.

@@ -25,7 +25,8 @@ public final class ManualClock: CacheClock {
   public func reading() -> ClockReading { now.withLock { $0 } }
   public func coarseReading() -> ClockReading { now.withLock { $0 } }
 
-  /// Lets time pass on both clocks; on the wall clock only if that isn't frozen.
+  /// Lets time pass on both clocks, up to the last instant that they can show; on the wall clock only if that isn't
+  /// frozen.
   public func advance(by duration: Duration) {
     let isFrozen = isWallFrozen
     now.withLock { now in
@@ -57,10 +58,26 @@ public final class ManualClock: CacheClock {
 
 extension ClockReading {
   fileprivate func advanced(by duration: Duration) -> ClockReading {
-    let (seconds, attoseconds) = duration.components
-    let microseconds = seconds * 1_000_000 + attoseconds / 1_000_000_000_000
+    let microseconds = duration.wholeMicroseconds
     return ClockReading(
-      wall: Timestamp(microseconds: wall.rawValue + microseconds),
-      boot: Microseconds(rawValue: boot.rawValue + microseconds))
+      wall: Timestamp(microseconds: wall.rawValue.addingSaturated(microseconds)),
+      boot: Microseconds(rawValue: boot.rawValue.addingSaturated(microseconds)))
+  }
+}
+
+extension Duration {
+  /// Rounded toward zero; the most or the least that there is, where it is beyond.
+  fileprivate var wholeMicroseconds: Int64 {
+    let (seconds, attoseconds) = components
+    let (whole, isBeyond) = seconds.multipliedReportingOverflow(by: 1_000_000)
+    guard !isBeyond else { return seconds < 0 ? .min : .max }
+    return whole.addingSaturated(attoseconds / 1_000_000_000_000)
+  }
+}
+
+extension Int64 {
+  fileprivate func addingSaturated(_ other: Int64) -> Int64 {
+    let (sum, isBeyond) = addingReportingOverflow(other)
+    return isBeyond ? (other < 0 ? .min : .max) : sum
   }
 }

@@ -239,6 +239,39 @@ struct OpeningTests {
     }
   }
 
+  @Test("a store that a killed opening left empty is an empty cache")
+  func emptyStore() throws {
+    for command in [["get"], ["count"], ["stats"]] {
+      let scratch = try TemporaryDirectory()
+      try FileManager.default.createDirectory(
+        atPath: scratch.cache, withIntermediateDirectories: false)
+      try Data().write(to: URL(fileURLWithPath: scratch.cache + "/store.sqlite"))
+      let result = try Command.run(
+        command + [scratch.cache] + (command == ["get"] ? ["a:b"] : []))
+      #expect(result.status == 0, "\(result)")
+    }
+  }
+
+  @Test(
+    "a directory in the place of a file is named with its path, and what to do; verify says so, too"
+  )
+  func impostors() throws {
+    for name in ["lock", "00000002.journal"] {
+      let scratch = try TemporaryDirectory()
+      #expect(try Command.run(["set", scratch.cache, "a:b", "1"]).status == 0)
+      let path = "\(scratch.cache)/\(name)"
+      try? FileManager.default.removeItem(atPath: path)
+      try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+      let result = try Command.run(["count", scratch.cache])
+      #expect(result.status == 3 && result.errors.contains(path), "\(result)")
+      #expect(result.errors.contains("move it away"), "\(result)")
+      guard name != "lock" else { continue }
+      let verified = try Command.run(["verify", scratch.cache])
+      #expect(verified.status == 1, "\(verified)")
+      #expect(verified.output.contains("note: opening the cache is refused"), "\(verified)")
+    }
+  }
+
   @Test("a cache without a journal goes on without one, also when it is empty")
   func withoutJournal() throws {
     let scratch = try TemporaryDirectory()

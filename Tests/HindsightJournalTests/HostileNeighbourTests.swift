@@ -83,11 +83,14 @@ struct HostileNeighbourTests {
       let refused = refusal { () throws(StorageError) in
         _ = try storage.open("00000001.journal", forWriting: forWriting)
       }
-      #expect(refused == "open 00000001.journal: it is \(kind), not a regular file")
+      #expect(
+        refused
+          == "open \(storage.path)/00000001.journal: it is \(kind), not a regular file; move it away"
+      )
     }
     #expect(
       refusal { () throws(StorageError) in _ = try storage.lock() }
-        == "open lock: it is \(kind), not a regular file")
+        == "open \(storage.path)/lock: it is \(kind), not a regular file; move it away")
     #expect(refusal { () throws(StorageError) in _ = try storage.isLocked() } != nil)
     #expect(
       refusal { () throws(StorageError) in _ = try storage.create("00000001.journal") } != nil)
@@ -97,7 +100,9 @@ struct HostileNeighbourTests {
         let refused = refusal { () throws(StorageError) in
           _ = try PosixStorage(path: place.parent + "/other" + slash)
         }
-        #expect(refused == "use as directory \(place.parent)/other: it is \(kind)")
+        #expect(
+          refused
+            == "use as directory \(place.parent)/other: it is \(kind); give a directory's own path")
       }
     }
     #expect(try String(contentsOfFile: victim, encoding: .utf8) == "victim")
@@ -141,7 +146,10 @@ struct HostileNeighbourTests {
       let refused = refusal { () throws(StorageError) in
         _ = try storage.open("00000001.journal", forWriting: forWriting)
       }
-      #expect(refused == "open 00000001.journal: it belongs to user 12345, not to user 0")
+      #expect(
+        refused
+          == "open \(storage.path)/00000001.journal: it belongs to user 12345, not to user 0; open the "
+          + "cache as its owner")
     }
     // The whole cache is another user's: it may be read, as by a verification.
     #expect(chown(place.path, 12_345, 12_345) == 0)

@@ -230,6 +230,8 @@ struct StoreFileTests {
           try FileManager.default.copyItem(
             atPath: path(directory, suffix), toPath: path(copy, suffix))
         }
+        let refused = #expect(throws: StoreError.self) { try StoreInspector(directory: copy) }
+        #expect(refused?.message.contains("store.sqlite-journal") == true, "\(refused as Any)")
         #expect(try SQLiteStore(directory: copy).markAtRest() == mark(100))
       }
     }

@@ -68,7 +68,7 @@ struct ChangedSettingsTests {
         _ = try await open(directory.cache) { $0.usesStore = usesStore }
       }
       #expect(error?.code == .journalCorrupt)
-      #expect(error?.message.hasPrefix("00000001.journal: the journal is missing") == true)
+      #expect(error?.message.contains("/cache: 00000001.journal: the journal is missing") == true)
     }
     // Its rows are there for who goes on without it.
     let rows = try await open(directory.cache) { $0.usesJournal = false }

@@ -47,6 +47,43 @@ struct CoarseClockTests {
     try await cache.close()
   }
 
+  private struct LateClock: CacheClock {
+    var boot: Int64
+    var bootID: UInt64 { 0 }
+    func reading() -> ClockReading {
+      ClockReading(wall: Timestamp(rawValue: .min), boot: Microseconds(rawValue: boot))
+    }
+    func coarseReading() -> ClockReading { reading() }
+  }
+
+  @Test(
+    "a clock that shows less than the boot is refused; one before 1970 is not",
+    arguments: [-1, .min])
+  func readingBeforeBoot(boot: Int64) async throws {
+    let scratch = try TemporaryDirectory()
+    let error = await failure {
+      _ = try await Cache<Int>.open(
+        at: scratch.path + "/cache",
+        configuration: configuration { $0.clock = LateClock(boot: boot) })
+    }
+    #expect(error?.code == .invalidConfiguration && error?.message.contains("boot") == true)
+    let settings = configuration { $0.clock = LateClock(boot: 0) }
+    try await withCache(at: scratch.path + "/cache", of: Int.self, configuration: settings) {
+      let key = try CacheKey("k:1")
+      try await $0.set(1, for: key)
+      try await $0.settle()
+      #expect(try await $0.get(key) == 1)
+    }
+  }
+
+  @Test("a manual clock stops at the last instant")
+  func lastInstant() {
+    let clock = ManualClock()
+    clock.advance(by: .seconds(Int64.max))
+    clock.advance(by: .seconds(1))
+    #expect(clock.reading().boot.rawValue == .max && clock.reading().wall.rawValue == .max)
+  }
+
   @Test("a reading lies between what the system's clocks say before and after it")
   func reading() {
     let clock = SystemClock()

@@ -116,7 +116,7 @@ extension CacheConfiguration {
         retention = .unlimited
       }
     } catch let error as DamageError {
-      if let failure = error.storageFailure { throw CacheError(.system, "\(failure)") }
+      if let failure = error.storageFailure { throw CacheError(storage: failure) }
       // Nothing that is whole tells. Opening it says what is wrong, and refuses; a repair begins with the defaults.
     } catch {
       // Opening it says what is wrong.

@@ -85,7 +85,7 @@ struct Events: ParsableCommand {
           try Output.line(isJSON ? event.json : event.text)
         })
     } catch let error as DamageError {
-      if let failure = error.storageFailure { throw CacheError(.system, "\(failure)") }
+      if let failure = error.storageFailure { throw CacheError(storage: failure) }
       whole.pending.append(Verification.Problem(error))
     }
     try whole.check()

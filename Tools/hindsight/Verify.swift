@@ -81,7 +81,7 @@ func verification(
   do throws(DamageError) {
     return try Verifier(directory: directory, limits: limits).run(progress: progress)
   } catch {
-    throw CacheError(.system, "\(error)")
+    throw error.storageFailure.map(CacheError.init(storage:)) ?? CacheError(.system, "\(error)")
   }
 }
 
@@ -94,7 +94,7 @@ func readOnlyStorage(_ directory: String) throws -> PosixStorage {
     storage = try PosixStorage(reading: directory)
     names = try storage.list()
   } catch {
-    throw CacheError(.system, "\(error)")
+    throw CacheError(storage: error)
   }
   guard names.contains(where: JournalDirectory.isJournalFile) else {
     throw CacheError(.system, "\(directory): there is no journal in it")
