@@ -15,8 +15,8 @@ public import HindsightStore
 /// It changes nothing, may run beside a writer, and goes on behind damage where a checkpoint lets it.
 public struct Verifier {
   private let storage: any JournalStorage
-  private let limits: ReplayLimits
-  private let openStore: (() throws(StoreError) -> StoreInspector?)
+  let limits: ReplayLimits
+  let openStore: (() throws(StoreError) -> StoreInspector?)
 
   /// - Parameters:
   ///   - limits: where the journal asks for more, the verification ends with a problem that says so.
@@ -85,17 +85,6 @@ public struct Verifier {
       return (result, false)
     }
   }
-
-  private func isOutdated(_ store: StoreInspector?, _ result: inout Verification) -> Bool {
-    do throws(StoreError) {
-      return try store?.isOutdated() ?? false
-    } catch {
-      result.note(Verification.Problem(error))
-      return false
-    }
-  }
-
-  // MARK: Journal
 
   /// Where that can't be told, nothing is said of what an opening would do.
   private func isLive(_ result: inout Verification) -> Bool {
@@ -200,62 +189,6 @@ public struct Verifier {
     }
   }
 
-  /// Finds out what the next opening makes of the journal, the way an opening does.
-  /// - Parameter last: where the last part of the replay ended.
-  private func sayWhatOpeningDoes(
-    _ replay: CrossingReplay, _ last: ReplayEnd?, _ mark: StoreMark?,
-    damagedThrough: SequenceNumber?, _ result: inout Verification
-  ) {
-    var torn: Verification.Problem?
-    do throws(DamageError) {
-      if let last { torn = try replay.torn(last) }
-      if let damage = replay.directoryDamage.first { throw damage }
-      let (end, verdict) = try judge(replay.directory, last, mark, isSound: result.isSound)
-      say(end, verdict, torn, damagedThrough, &result)
-    } catch {
-      let problem = Verification.Problem(error)
-      if error.storageFailure != nil, !result.problems.contains(problem) { result.note(problem) }
-      if error.isUnreadable || error.isBeyondLimits { return }
-      if result.isSound { result.note(torn ?? problem) }
-      result.notes.append("opening the cache is refused: \(error)")
-    }
-  }
-
-  private func judge(
-    _ directory: JournalDirectory, _ last: ReplayEnd?, _ mark: StoreMark?, isSound: Bool
-  ) throws(DamageError) -> (ReplayEnd, RecoveryVerdict) {
-    let store = mark.map { ($0.journalID, $0.applied) }
-    if isSound, let last, last.tail == .end {
-      // Where nothing is wrong, an opening comes to the same end.
-      let verdict = try RecoveryVerdict(of: directory, last, store: store)
-      if verdict == .clean || verdict == .unclean { return (last, verdict) }
-    }
-    return try directory.judge(from: .newest, store: store, into: ResolvingSink(limits))
-  }
-
-  private func say(
-    _ end: ReplayEnd, _ verdict: RecoveryVerdict, _ torn: Verification.Problem?,
-    _ damagedThrough: SequenceNumber?, _ result: inout Verification
-  ) {
-    if !result.isSound, !result.problems.contains(where: \.isOfStore) {
-      let place = end.checkpoint.map { "checkpoint \($0)" } ?? "its beginning"
-      let history = damagedThrough.map { "; the history up to event \($0) has holes" } ?? ""
-      let isShort = end.last.rawValue < result.lastSequence
-      let loss = isShort ? ", and drops what follows event \(end.last)" : ""
-      result.notes.append(
-        "opening the cache is not refused: it begins from \(place)\(loss)\(history)")
-    }
-    if verdict == .tornTail, var torn {
-      torn.message +=
-        ". Nothing proves that it had been durable: the next opening drops it as a torn tail and "
-        + "keeps it aside"
-      result.note(torn)
-    }
-    if !end.isClosed, end.last != .zero {
-      result.notes.append("the cache was not closed; opening it recovers it")
-    }
-  }
-
   /// Reads every checkpoint whole.
   /// - Returns: those that are whole.
   private func checkCheckpoints(
@@ -301,139 +234,4 @@ public struct Verifier {
     return reader.header
   }
 
-  // MARK: Store
-
-  private func inspect(_ result: inout Verification) -> StoreInspector? {
-    do throws(StoreError) {
-      guard let store = try openStore() else { return nil }
-      for finding in try store.quickCheck() { result.note(.init(store: finding)) }
-      return store
-    } catch {
-      result.note(Verification.Problem(error))
-      return nil
-    }
-  }
-
-  private func sayWhatStoreLacks(
-    _ store: StoreInspector?, _ opened: Opened?, _ result: inout Verification
-  ) {
-    guard store?.mark == nil, opened?.storeLimit != nil,
-      !result.problems.contains(where: \.isOfStore)
-    else { return }
-    let found = store == nil ? "there is no store" : "the store is empty"
-    result.notes.append("\(found); opening the cache makes it anew from the journal")
-  }
-
-  /// The mark of a store that is this journal's.
-  private func ours(
-    _ store: StoreInspector, _ directory: JournalDirectory, _ result: inout Verification
-  ) -> StoreMark? {
-    guard let mark = store.mark, let id = directory.journalID else { return nil }
-    guard mark.journalID == id else {
-      result.notes.append(
-        "the store is not this journal's projection; opening the cache reconciles it")
-      return nil
-    }
-    result.storeApplied = mark.applied.rawValue
-    return mark
-  }
-
-  private func compare(
-    _ store: StoreInspector, _ sink: VerifyingSink, _ result: inout Verification
-  ) {
-    func problem(_ message: String) { result.note(.init(store: message)) }
-    if sink.projection == nil, sink.isAppliedInGap {
-      result.notes.append(
-        "the store ends inside a gap of the journal, so its rows can't be compared; opening the "
-          + "cache reconciles it")
-      return
-    }
-    guard var expected = sink.projection else { return sayWhyNotComparable(sink, &result) }
-    do throws(StoreError) {
-      var last = SequenceNumber.zero
-      while true {
-        let rows = try store.rows(after: last, limit: 1_024, detail: .hashes)
-        guard let end = rows.last else { break }
-        last = end.origin
-        for row in rows {
-          guard let image = expected.removeValue(forKey: row.origin) else {
-            problem("row \(row.origin) is not in the projection")
-            continue
-          }
-          if image.matches(row) {
-            result.rows += 1
-          } else {
-            problem("row \(row.origin) differs from what the journal set")
-          }
-        }
-      }
-    } catch {
-      return result.note(Verification.Problem(error))
-    }
-    let missing = expected.keys.filter { !sink.mayBeGone.contains($0) }
-    for origin in missing.sorted() { problem("row \(origin) is missing") }
-  }
-
-  /// The replay did not come by the store's applied sequence.
-  private func sayWhyNotComparable(_ sink: VerifyingSink, _ result: inout Verification) {
-    let applied = result.storeApplied ?? 0
-    if applied > result.lastSequence {
-      result.note(
-        .init(store: "the store has applied event \(applied), which the journal doesn't reach"))
-    } else if sink.damagedThrough != nil {
-      result.notes.append(
-        "the store ends at event \(applied), where the journal has a hole, so its rows can't be "
-          + "compared")
-    } else {
-      result.note(
-        .init(store: "the store ends at event \(applied), before what is left of the journal"))
-    }
-  }
-}
-
-extension DamageError {
-  /// Whether the system failed, so that what it is about may be whole. What stands in a file's place and is no file
-  /// was put there.
-  fileprivate var isUnreadable: Bool {
-    storageFailure.map { $0.code != .invalidArgument } ?? false
-  }
-}
-
-extension Verification.Problem {
-  package init(_ error: DamageError) {
-    switch error {
-    case .storage(let failure):
-      self.init(
-        file: failure.file, offset: nil, message: failure.advised, isFailure: error.isUnreadable)
-    case .format(let file, let offset, let error):
-      self.init(file: file, offset: offset, message: "\(error)")
-    case .state(let file, let offset, let error):
-      self.init(file: file, offset: offset, message: "\(error)")
-    case .structure(let file, let message):
-      self.init(file: file, offset: nil, message: message)
-    }
-  }
-
-  init(store message: String) {
-    self.init(file: StoreBounds.fileName, offset: nil, message: message)
-  }
-
-  init(_ error: StoreError) {
-    self.init(store: "\(error)")
-    isFailure = error.isFailure
-  }
-
-  var isOfStore: Bool { file == StoreBounds.fileName }
-}
-
-extension StoreError {
-  /// Whether the system failed, so that nothing was found out about the store.
-  fileprivate var isFailure: Bool {
-    switch code {
-    case .corrupt, .notADatabase, .foreign, .conflict: false
-    // Without a code of the system's: something else stands in the file's place.
-    case .cantOpen: extendedCode != 0
-    case .busy, .full, .ioError, .readOnly, .closed, .other: true
-    }
-  }
 }
