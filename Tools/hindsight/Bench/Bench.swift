@@ -126,6 +126,7 @@ struct Bench: AsyncParsableCommand {
         try await measureStreams(sink, budget, workDirectory, environment["PEERS_DATA"])
       }
     } catch {
+      Cleanup.waitForEnd()
       Cleanup.removeAll()
       // Wrong usage is found before anything is measured.
       if !(error is ValidationError) { try sink.finish(after: error) }
