@@ -16,7 +16,7 @@ public import HindsightStore
 public struct Verifier {
   private let storage: any JournalStorage
   let limits: ReplayLimits
-  let openStore: (() throws(StoreError) -> StoreInspector?)
+  let openStore: () throws(StoreError) -> StoreInspector?
 
   /// - Parameters:
   ///   - limits: where the journal asks for more, the verification ends with a problem that says so.
@@ -233,5 +233,4 @@ public struct Verifier {
     }
     return reader.header
   }
-
 }
