@@ -1,8 +1,8 @@
 /// The codes of a block.
 struct InflateCodes: Sendable {
-  let literals = InflateCode(.literals, symbolCount: 288, primaryBits: 10)
-  let distances = InflateCode(.distances, symbolCount: 32, primaryBits: 8)
-  let lengths = InflateCode(.lengths, symbolCount: 19, primaryBits: 7)
+  let literals = InflateCode(.literals, symbolCount: 288)
+  let distances = InflateCode(.distances, symbolCount: 32)
+  let lengths = InflateCode(.lengths, symbolCount: 19)
 
   /// Code lengths of all symbols, in a block or in the fixed codes.
   typealias Lengths = InlineArray<320, UInt8>
@@ -31,6 +31,16 @@ struct InflateCode: Sendable {
   // so there are no more of them than symbols. `find` masks its index to the table that it looks in.
   enum Kind {
     case literals, distances, lengths
+
+    /// How many bits index the table.
+    @inline(__always)
+    var primaryBits: Int {
+      switch self {
+      case .literals: 11
+      case .distances: 8
+      case .lengths: 7
+      }
+    }
   }
 
   /// What bits stand for.
@@ -41,26 +51,48 @@ struct InflateCode: Sendable {
     fileprivate static let literal: UInt32 = 1 << 15
     let rawValue: UInt32
 
-    /// Of the code, in bits.
+    /// Of the code and of what behind it belongs to the value, in bits: 0 to 28.
     @inline(__always) var length: Int { Int(rawValue & 0xFF) }
-    /// How many bits behind it belong to the value.
-    @inline(__always) var extra: Int { Int(rawValue &>> 8 & 0xF) }
-    /// A literal, the least length or distance, or a symbol.
+    /// A symbol, the least length or distance.
     @inline(__always) var value: Int { Int(rawValue &>> 16) }
+    /// One literal or two, the first one lowest.
+    @inline(__always) var literals: UInt16 { UInt16(truncatingIfNeeded: rawValue &>> 16) }
+    @inline(__always) var literalCount: Int { Int(rawValue &>> 8 & 3) }
     @inline(__always) var isLiteral: Bool { rawValue & Self.literal != 0 }
+    /// A longer code than the table's index, a block's end, or no code.
+    @inline(__always)
+    var isUnusual: Bool { rawValue & (Self.table | Self.end | Self.invalid) != 0 }
     /// A block's end, or no code.
     @inline(__always) var isSpecial: Bool { rawValue & (Self.end | Self.invalid) != 0 }
     @inline(__always) var isInvalid: Bool { rawValue & Self.invalid != 0 }
+
+    /// A length or distance, in the bits that the code begins.
+    @inline(__always)
+    func value(in bits: UInt64) -> Int {
+      let all = bits & (1 &<< UInt64(rawValue & 0xFF) &- 1)
+      return value &+ Int(truncatingIfNeeded: all &>> UInt64(rawValue &>> 8 & 0xF))
+    }
+
+    /// What is to be added to this where it is a literal, and so is what follows, within the table's index.
+    @inline(__always)
+    fileprivate func followed(by other: Entry, _ kind: Kind) -> UInt32 {
+      let areLiterals = rawValue & other.rawValue & Self.literal
+      // Its uppermost bit is set where both are short enough.
+      let room = (rawValue & 0xFF) &+ (other.rawValue & 0xFF) &- UInt32(kind.primaryBits) &- 1
+      let isPair: UInt32 = (areLiterals &<< 16 & room) &>> 31
+      return isPair &* ((other.rawValue & 0xFF) | 1 &<< 8 | (other.rawValue &>> 16) &<< 24)
+    }
   }
 
   private let kind: Kind
-  private let primaryBits: Int
   private nonisolated(unsafe) let table: UnsafeMutablePointer<UInt32>
   private static let lengthMax = 15
 
-  init(_ kind: Kind, symbolCount: Int, primaryBits: Int) {
+  private var primaryBits: Int { kind.primaryBits }
+
+  init(_ kind: Kind, symbolCount: Int) {
     self.kind = kind
-    self.primaryBits = primaryBits
+    let primaryBits = kind.primaryBits
     let count = 1 << primaryBits + symbolCount << (Self.lengthMax - primaryBits)
     table = .allocate(capacity: count)
     table.initialize(repeating: Entry.invalid, count: count)
@@ -69,12 +101,24 @@ struct InflateCode: Sendable {
   func deallocate() { table.deallocate() }
 
   /// What the next bits stand for, the first one lowest.
+  /// - Parameter kind: the code's own, said by the caller, who knows it when it is compiled.
   @inline(__always)
-  func find(_ bits: UInt64) -> Entry {
-    let primary = table[Int(bits & (1 &<< UInt64(primaryBits) &- 1))]
-    guard primary & Entry.table != 0 else { return Entry(rawValue: primary) }
-    let rest = bits &>> UInt64(primaryBits) & (1 &<< UInt64(primary & 0xFF) &- 1)
-    return Entry(rawValue: table[Int(primary &>> 16) &+ Int(rest)])
+  func find(_ bits: UInt64, _ kind: Kind) -> Entry { whole(primary(bits, kind), bits, kind) }
+
+  /// What the next bits stand for, unless their code is longer than the table's index.
+  @inline(__always)
+  func primary(_ bits: UInt64, _ kind: Kind) -> Entry {
+    Entry(rawValue: table[Int(truncatingIfNeeded: bits & (1 &<< UInt64(kind.primaryBits) &- 1))])
+  }
+
+  /// What the next bits stand for, where `primary` is what their first ones do.
+  @inline(__always)
+  func whole(_ primary: Entry, _ bits: UInt64, _ kind: Kind) -> Entry {
+    guard primary.rawValue & Entry.table != 0 else { return primary }
+    let mask = (1 as UInt64) &<< UInt64(primary.rawValue & 0xFF) &- 1
+    let rest = bits &>> UInt64(kind.primaryBits) & mask
+    return Entry(
+      rawValue: table[Int(primary.rawValue &>> 16) &+ Int(truncatingIfNeeded: rest)])
   }
 
   /// Makes the code in which symbols have these lengths; 0: none.
@@ -103,7 +147,9 @@ struct InflateCode: Sendable {
       starts[length] += 1
     }
 
-    table.update(repeating: Entry.invalid, count: 1 << primaryBits)
+    // The table of the codes of up to so many bits is twice that of one bit less.
+    var madeBits = 0
+    table[0] = Entry.invalid
     var end = 1 << primaryBits
     var code = 0
     var last = 0
@@ -112,20 +158,30 @@ struct InflateCode: Sendable {
       let length = Int(lengths[range.lowerBound + symbol])
       code <<= length - last
       last = length
-      file(entry(symbol, length), HuffmanCode.reversed(code, length), length, longest, &end)
+      double(&madeBits, to: min(length, primaryBits))
+      let bits = HuffmanCode.reversed(code, length)
+      if length <= primaryBits {
+        table[bits] = entry(symbol, length)
+      } else {
+        fileLong(entry(symbol, length), bits, length, longest, &end)
+      }
       code += 1
     }
+    double(&madeBits, to: primaryBits)
     return true
   }
 
-  /// Puts an entry wherever the bits begin with its code.
-  private func file(
+  private func double(_ madeBits: inout Int, to bits: Int) {
+    while madeBits < bits {
+      (table + 1 << madeBits).update(from: table, count: 1 << madeBits)
+      madeBits += 1
+    }
+  }
+
+  /// Puts an entry wherever the bits begin with its code, which is longer than the table's index.
+  private func fileLong(
     _ entry: UInt32, _ bits: Int, _ length: Int, _ longest: Int, _ end: inout Int
   ) {
-    if length <= primaryBits {
-      for at in stride(from: bits, to: 1 << primaryBits, by: 1 << length) { table[at] = entry }
-      return
-    }
     let restBits = longest - primaryBits
     let prefix = bits & (1 << primaryBits - 1)
     if table[prefix] & Entry.table == 0 {
@@ -139,11 +195,23 @@ struct InflateCode: Sendable {
     }
   }
 
+  /// Joins two literals that follow one another, wherever the index has the codes of both.
+  func pairLiterals() {
+    // From the end: what is behind a literal's code stands further in front, still by itself. Which of them are
+    // joined can't be foretold, so there is no branch.
+    for bits in stride(from: 1 << primaryBits - 1, through: 0, by: -1) {
+      let first = Entry(rawValue: table[bits])
+      let second = Entry(rawValue: table[bits &>> first.length])
+      table[bits] = first.rawValue &+ first.followed(by: second, kind)
+    }
+  }
+
   private func entry(_ symbol: Int, _ length: Int) -> UInt32 {
     let (value, extra, flags): (Int, Int, UInt32)
     switch kind {
     case .lengths: (value, extra, flags) = (symbol, 0, 0)
-    case .literals where symbol < 256: (value, extra, flags) = (symbol, 0, Entry.literal)
+    case .literals where symbol < 256:
+      return UInt32(length) | 1 << 8 | Entry.literal | UInt32(symbol) << 16
     case .literals where symbol == 256: (value, extra, flags) = (0, 0, Entry.end)
     case .literals where symbol < 286:
       let symbol = symbol - 257
@@ -156,6 +224,6 @@ struct InflateCode: Sendable {
       )
     default: (value, extra, flags) = (0, 0, Entry.invalid)
     }
-    return UInt32(length) | UInt32(extra) << 8 | flags | UInt32(value) << 16
+    return UInt32(length + extra) | UInt32(length) << 8 | flags | UInt32(value) << 16
   }
 }

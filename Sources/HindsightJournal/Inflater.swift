@@ -22,8 +22,9 @@ final class Inflater {
     static let distanceMax = 32 << 10
     /// A run of ours has 1 MiB at most; where one is longer, its end is moved to the front.
     static let windowByteCount = distanceMax + (1 << 20)
-    /// A match may be begun with one byte of room, and is copied 16 bytes at a time.
-    static let slack = 258 + 16
+    /// Eight literals, or six and a match, may be begun with one byte of room, and a match is copied 16 bytes
+    /// at a time, 32 at least.
+    static let slack = 8 + 258 + 32
   }
 
   init() { window = .allocate(capacity: 0) }
@@ -120,8 +121,8 @@ final class Inflater {
 private struct BlockReader {
   // Proof of the pointers: `next` goes from the input's beginning to `end`; eight bytes are read at once
   // only where there are so many. `output` goes from `start` to `outputEnd`, behind which there are
-  // `Inflater.Bounds.slack` bytes: it passes that by one match at most, and what is copied 16 bytes at a time
-  // by 15 more. `behind` bytes in front of `start` were written before, so a distance of at most `behind`
+  // `Inflater.Bounds.slack` bytes: it passes that by eight literals, or six and a match, at most, and what is
+  // copied 16 bytes at a time, 32 at least, by 31 more. `behind` bytes in front of `start` were written before, so a distance of at most `behind`
   // and what was written since leads to bytes that were written.
   private var next: UnsafePointer<UInt8>
   private let end: UnsafePointer<UInt8>
@@ -180,18 +181,23 @@ private struct BlockReader {
   /// At least 56 bits, where the input has so many.
   @inline(__always)
   private mutating func refill() {
-    if end - next >= 8 {
-      let word = UnsafeRawPointer(next).loadUnaligned(as: UInt64.self)
-      bits |= UInt64(littleEndian: word) &<< UInt64(truncatingIfNeeded: count)
-      next += (63 &- count) &>> 3
-      count |= 56
-    } else {
-      while count < 56, next < end {
-        bits |= UInt64(next.pointee) &<< UInt64(truncatingIfNeeded: count)
-        next += 1
-        count &+= 8
-      }
+    if end - next >= Self.wordByteCount { return refillWhole() }
+    while count < 56, next < end {
+      bits |= UInt64(next.pointee) &<< UInt64(truncatingIfNeeded: count)
+      next += 1
+      count &+= 8
     }
+  }
+
+  private static let wordByteCount = 8
+
+  /// At least 56 bits, of an input with eight bytes more.
+  @inline(__always)
+  private mutating func refillWhole() {
+    let word = UnsafeRawPointer(next).loadUnaligned(as: UInt64.self)
+    bits |= UInt64(littleEndian: word) &<< UInt64(truncatingIfNeeded: count)
+    next += (63 &- count) &>> 3
+    count |= 56
   }
 
   /// So many bits, at most 16. Behind the input's end they are 0, and `count` falls below 0.
@@ -246,18 +252,18 @@ private struct BlockReader {
     var at = 0
     while at < total {
       refill()
-      let entry = codes.lengths.find(bits)
+      let entry = codes.lengths.find(bits, .lengths)
       drop(entry.length)
       guard count >= 0, !entry.isInvalid else { return false }
-      if entry.value < 16 {
-        lengths[at] = UInt8(entry.value)
+      let symbol = entry.value
+      if symbol < 16 {
+        lengths[at] = UInt8(symbol)
         at += 1
         continue
       }
-      if entry.value == 16, at == 0 { return false }
-      let repeated = entry.value == 16 ? lengths[at - 1] : 0
-      let times =
-        entry.value == 16 ? 3 + take(2) : entry.value == 17 ? 3 + take(3) : 11 + take(7)
+      if symbol == 16, at == 0 { return false }
+      let repeated = symbol == 16 ? lengths[at - 1] : 0
+      let times = symbol == 16 ? 3 + take(2) : symbol == 17 ? 3 + take(3) : 11 + take(7)
       guard count >= 0, times <= total - at else { return false }
       for _ in 0..<times {
         lengths[at] = repeated
@@ -265,10 +271,15 @@ private struct BlockReader {
       }
     }
     // A block that can't end is none.
-    guard lengths[256] > 0 else { return false }
-    return codes.literals.make(lengths, 0..<literalCount)
-      && codes.distances.make(lengths, literalCount..<total)
+    guard lengths[256] > 0, codes.literals.make(lengths, 0..<literalCount),
+      codes.distances.make(lengths, literalCount..<total)
+    else { return false }
+    // That takes as long as it saves in some thousand bytes.
+    if end - next >= Self.pairedByteCountMin { codes.literals.pairLiterals() }
+    return true
   }
+
+  private static let pairedByteCountMin = 4_096
 
   /// What a block's symbols stand for, up to its end.
   private mutating func readSymbols(_ codes: InflateCodes) -> Bool {
@@ -276,73 +287,114 @@ private struct BlockReader {
     // On a copy, which the compiler keeps in registers.
     var reader = self
     defer { self = reader }
-    while true {
-      reader.refill()
-      var entry = literals.find(reader.bits)
-      // Two literals of 15 bits at most leave enough for a length and its extra bits.
+    // While the input has two words more, each round may read both without asking again.
+    while reader.end - reader.next >= 2 * Self.wordByteCount, reader.output <= reader.outputEnd {
+      reader.refillWhole()
+      // Four entries of 11 bits at most, or three and a length of 15 bits with 5 extra ones.
+      var entry = literals.primary(reader.bits, .literals)
       if entry.isLiteral {
-        reader.drop(entry.length)
         reader.put(entry)
-        entry = literals.find(reader.bits)
+        entry = literals.primary(reader.bits, .literals)
         if entry.isLiteral {
-          reader.drop(entry.length)
           reader.put(entry)
-          guard reader.count >= 0, reader.output <= reader.outputEnd else { return false }
-          continue
+          entry = literals.primary(reader.bits, .literals)
+          if entry.isLiteral {
+            reader.put(entry)
+            entry = literals.primary(reader.bits, .literals)
+            if entry.isLiteral {
+              reader.put(entry)
+              continue
+            }
+          }
         }
       }
-      reader.drop(entry.length)
-      if entry.isSpecial {
-        return !entry.isInvalid && reader.count >= 0 && reader.output <= reader.outputEnd
+      if entry.isUnusual {
+        entry = literals.whole(entry, reader.bits, .literals)
+        if entry.isLiteral {
+          reader.put(entry)
+          continue
+        }
+        if entry.isSpecial {
+          reader.drop(entry.length)
+          return !entry.isInvalid && reader.output <= reader.outputEnd
+        }
       }
-      let length = entry.value &+ reader.extra(entry)
+      let length = reader.takeValue(entry)
       // A distance takes 15 bits and 13 extra ones at most.
-      if reader.count < 28 { reader.refill() }
-      let far = distances.find(reader.bits)
-      reader.drop(far.length)
+      if reader.count < 28 { reader.refillWhole() }
+      let far = distances.find(reader.bits, .distances)
       if far.isSpecial { return false }
-      let distance = far.value &+ reader.extra(far)
-      guard reader.count >= 0, reader.output < reader.outputEnd,
-        distance <= reader.output - reader.start &+ reader.behind
-      else { return false }
+      let distance = reader.takeValue(far)
+      guard distance <= reader.output - reader.start &+ reader.behind else { return false }
       reader.copy(length, distance)
-      guard reader.output <= reader.outputEnd else { return false }
+    }
+    while true {
+      guard reader.count >= 0, reader.output <= reader.outputEnd else { return false }
+      reader.refill()
+      let entry = literals.find(reader.bits, .literals)
+      if entry.isLiteral {
+        reader.put(entry)
+        continue
+      }
+      if entry.isSpecial {
+        reader.drop(entry.length)
+        return !entry.isInvalid && reader.count >= 0
+      }
+      let length = reader.takeValue(entry)
+      reader.refill()
+      let far = distances.find(reader.bits, .distances)
+      if far.isSpecial { return false }
+      let distance = reader.takeValue(far)
+      guard reader.count >= 0, distance <= reader.output - reader.start &+ reader.behind else {
+        return false
+      }
+      reader.copy(length, distance)
     }
   }
 
   @inline(__always)
-  private mutating func extra(_ entry: InflateCode.Entry) -> Int {
-    let wanted = UInt64(truncatingIfNeeded: entry.extra)
-    let value = Int(truncatingIfNeeded: bits & (1 &<< wanted &- 1))
-    drop(entry.extra)
+  private mutating func takeValue(_ entry: InflateCode.Entry) -> Int {
+    let value = entry.value(in: bits)
+    drop(entry.length)
     return value
   }
 
+  /// One literal or two.
   @inline(__always)
-  private mutating func put(_ literal: InflateCode.Entry) {
-    output.pointee = UInt8(truncatingIfNeeded: literal.value)
-    output += 1
+  private mutating func put(_ entry: InflateCode.Entry) {
+    UnsafeMutableRawPointer(output).storeBytes(
+      of: entry.literals.littleEndian, as: UInt16.self)
+    output += entry.literalCount
+    drop(entry.length)
   }
 
   @inline(__always)
   private mutating func copy(_ length: Int, _ distance: Int) {
-    var from = UnsafeRawPointer(output - distance)
+    var from = UnsafeRawPointer(output.advanced(by: 0 &- distance))
     var to = UnsafeMutableRawPointer(output)
-    let last = output + length
-    if distance >= 16 {
-      repeat {
-        to.storeBytes(of: from.loadUnaligned(as: SIMD16<UInt8>.self), as: SIMD16<UInt8>.self)
-        from += 16
-        to += 16
-      } while to < UnsafeMutableRawPointer(last)
-    } else {
+    output += length
+    guard distance >= Self.pieceByteCount else {
       // Each byte may be the copy of one just made.
-      var at = output
-      while at < last {
-        at.pointee = (at - distance).pointee
-        at += 1
+      while to < UnsafeMutableRawPointer(output) {
+        to.storeBytes(of: from.load(as: UInt8.self), as: UInt8.self)
+        from += 1
+        to += 1
       }
+      return
     }
-    output = last
+    // Most are this short, and that can't be foretold.
+    Self.copyPiece(from, to)
+    repeat {
+      from += Self.pieceByteCount
+      to += Self.pieceByteCount
+      Self.copyPiece(from, to)
+    } while to + Self.pieceByteCount < UnsafeMutableRawPointer(output)
+  }
+
+  private static let pieceByteCount = 16
+
+  @inline(__always)
+  private static func copyPiece(_ from: UnsafeRawPointer, _ to: UnsafeMutableRawPointer) {
+    to.storeBytes(of: from.loadUnaligned(as: SIMD16<UInt8>.self), as: SIMD16<UInt8>.self)
   }
 }
