@@ -171,7 +171,8 @@ struct EngineState: ~Copyable, Sendable {
     let isPinned = fact.storeExpiry != nil
     core.give(
       fact.memoryExpiry == nil
-        ? Payload(bytes: set.bytes, isPinned: isPinned) : Payload(set.value, isPinned: isPinned),
+        ? ValueWord(Payload(bytes: set.bytes, isPinned: isPinned))
+        : ValueWord(set.value, isPinned: isPinned),
       to: slot)
     guard let expiry = fact.storeExpiry else { return }
     projection.insert(fact, key: set.key, value: set.bytes, expiry: expiry)
@@ -209,9 +210,7 @@ struct EngineState: ~Copyable, Sendable {
   }
 
   private mutating func dropValue(_ slot: Slot) {
-    var object: HeldObject?
-    core.changePayload(slot) { object = $0.drop() }
-    if let object { garbage.append(object) }
+    if let object = core.dropValue(slot) { garbage.append(object) }
   }
 
   private mutating func count(_ event: Event) {

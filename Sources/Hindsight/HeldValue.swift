@@ -74,14 +74,29 @@ struct ValueWord {
   init(_ payload: consuming Payload) {
     let isPinned = payload.isPinned
     guard let held = payload.held() else {
-      rawValue = 0
+      self.init(rawValue: 0)
       return
     }
-    let address = UInt64(UInt(bitPattern: Unmanaged.passRetained(held.object.reference).toOpaque()))
+    self.init(held.object, isArray: held.isArray, isDecoded: held.isDecoded, isPinned: isPinned)
+  }
+
+  /// What a payload with this value comes to, and nothing is counted but the word's reference.
+  init(_ value: DecodedValue, isPinned: Bool) {
+    self.init(value.object, isArray: value.isArray, isDecoded: true, isPinned: isPinned)
+  }
+
+  private init(_ object: HeldObject, isArray: Bool, isDecoded: Bool, isPinned: Bool) {
+    let address = UInt64(UInt(bitPattern: Unmanaged.passRetained(object.reference).toOpaque()))
     precondition(address & Self.flags == 0, "objects lie at multiples of 8")
     rawValue =
-      address | (held.isArray ? Self.isArray : 0) | (held.isDecoded ? Self.isDecoded : 0)
+      address | (isArray ? Self.isArray : 0) | (isDecoded ? Self.isDecoded : 0)
       | (isPinned ? Self.isPinned : 0)
+  }
+
+  /// The object, and the word's reference with it, of a decoded value that isn't pinned: all there is then.
+  func takeDecoded() -> HeldObject? {
+    guard !isPinned, let decoded else { return nil }
+    return HeldObject(reference: decoded.takeRetainedValue())
   }
 
   /// The payload, and the word's reference with it.

@@ -68,9 +68,23 @@ extension CacheState {
   }
 
   /// Gives the entry in `slot` its first payload.
-  mutating func give(_ payload: consuming Payload, to slot: Slot) {
+  mutating func give(_ payload: consuming ValueWord, to slot: Slot) {
     precondition(attachment(of: slot) == 0, "a new entry with another one's value")
-    attach(ValueWord(payload).rawValue, to: slot)
+    attach(payload.rawValue, to: slot)
+  }
+
+  /// Drops the value of the entry in `slot` as far as memory has it.
+  /// - Returns: the caller's value, if there is one.
+  mutating func dropValue(_ slot: Slot) -> HeldObject? {
+    let word = word(slot)
+    guard word.rawValue != 0 else { return nil }
+    if let object = word.takeDecoded() {
+      attach(0, to: slot)
+      return object
+    }
+    var object: HeldObject?
+    updatePayload(slot) { object = $0.drop() }
+    return object
   }
 
   /// Changes the payload of the entry in `slot`, where it has one. An empty one is let go.

@@ -52,7 +52,7 @@ final class RecoverySink: ReplaySink {
     guard !isInMemory || value != nil else { throw .impossibleResidency(image.numbers.origin) }
     // A checkpoint may have more values than are needed here.
     guard part == nil, isInMemory else { return }
-    if let value { state.give(Payload(bytes: Array(value), isPinned: false), to: slot) }
+    if let value { state.give(ValueWord(Payload(bytes: Array(value), isPinned: false)), to: slot) }
   }
 
   func willRestore(_ filings: borrowing Span<Filing>) { read = state.readAhead(filings) }
@@ -163,7 +163,7 @@ final class RecoverySink: ReplaySink {
     }
     guard isLacking || fact.memoryExpiry != nil else { return }
     let bytes = Array(set.value)
-    if part == nil { state.give(Payload(bytes: bytes, isPinned: isLacking), to: slot) }
+    if part == nil { state.give(ValueWord(Payload(bytes: bytes, isPinned: isLacking)), to: slot) }
     guard isLacking, let expiry = fact.storeExpiry else { return }
     projection.insert(fact, key: set.key, value: bytes, expiry: expiry)
   }
