@@ -3,8 +3,8 @@ struct BlockReader {
   // Proof of the pointers: `next` goes from the input's beginning to `end`; eight bytes are read at once
   // only where there are so many. `output` goes from `start` to `outputEnd`, behind which there are
   // `Inflater.Bounds.slack` bytes: it passes that by eight literals, or six and a match, at most, and what is
-  // copied 16 bytes at a time, 32 at least, by 31 more. `behind` bytes in front of `start` were written before, so a distance of at most `behind`
-  // and what was written since leads to bytes that were written.
+  // copied 16 bytes at a time, 32 at least, by 31 more. `behind` bytes in front of `start` were written before,
+  // so a distance of at most `behind` and what was written since leads to bytes that were written.
   private var next: UnsafePointer<UInt8>
   private let end: UnsafePointer<UInt8>
   private var bits: UInt64 = 0
