@@ -214,7 +214,7 @@ extension Simulation {
     try checkLeaks()
   }
 
-  private func checkLeaks() throws(SimulationFailure) {
+  func checkLeaks() throws(SimulationFailure) {
     guard session.callers.isEmpty, !session.scheduler.hasActivities else {
       throw failure("leak", "tasks or activities outlive the cache")
     }
@@ -274,7 +274,9 @@ extension Simulation {
     endFaults()
     injector.setOn(true)
     try run("finishing") { $0.callers.isEmpty }
-    if injector.isPowerOut { return }
+    // The power may have gone, also with the last answer: what that leaves comes to the same end.
+    _ = try recoverIfPowerIsOut()
+    stepsToPowerLoss = nil
     for action in [SimulationPlan.Action.flush(.durable), .settle] { try succeed(action) }
     try close(isDropped: false)
     try replay()

@@ -177,6 +177,7 @@ package final class Simulation {
     }
     item = nil
     try finish()
+    try checkLeaks()
   }
 
   func note(_ line: String) { log.note(line) }
