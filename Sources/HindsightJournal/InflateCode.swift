@@ -28,7 +28,8 @@ struct InflateCode: Sendable {
   // Proof of Sendable: the fixed codes never change once they are made, and others have one owner, a reader.
   // Proof of the pointer: `table` has 2^primaryBits entries and, for each symbol, room for a table of
   // 2^(15 - primaryBits) behind them; `make` begins one for a prefix of a symbol that has a longer code,
-  // so there are no more of them than symbols. `find` masks its index to the table that it looks in.
+  // so there are no more of them than symbols. `primary` and `whole` mask the index to the table that they look in,
+  // and `pairLiterals` shifts one to the right.
   enum Kind {
     case literals, distances, lengths
 
