@@ -136,7 +136,10 @@ let package = Package(
       swiftSettings: exercised),
     .testTarget(
       name: "HindsightStoreTests",
-      dependencies: ["HindsightCore", "HindsightStore", "HindsightTesting", "CHindsightSQLite"],
+      dependencies: [
+        "HindsightCore", "HindsightStore", "HindsightTesting", "HindsightThreads",
+        "CHindsightSQLite",
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "HindsightTests",

@@ -227,6 +227,8 @@ enum EngineBounds {
   static let sweepSliceCount = 256
   /// Values that are unpinned at a time, some 100 ns each.
   static let unpinSliceCount = 64
+  /// How many operations of a transaction that is over are let go of at a time.
+  static let letGoCount = 64
 }
 
 extension CacheConfiguration {

@@ -1,6 +1,7 @@
 import HindsightCore
 import HindsightJournal
 import HindsightStore
+import HindsightThreads
 import Logging
 import Synchronization
 
@@ -147,7 +148,7 @@ final class Engine: Sendable {
         }
         if let projector, let store {
           background.projector = try begin("projector") { projector.withWork { $0.step() } }
-          background.reader = try begin("reader") { [self] in readerStep(store) }
+          background.reader = try begin("reader", isWaitedFor: true) { [self] in readerStep(store) }
         }
       }
     } catch {
@@ -161,8 +162,9 @@ final class Engine: Sendable {
   }
 
   /// Starts an activity. The last one to finish ends the engine.
+  /// - Parameter isWaitedFor: whether callers wait for what it does: else it stands back for them.
   private func begin(
-    _ name: String, _ step: @escaping @Sendable () -> BackgroundWait
+    _ name: String, isWaitedFor: Bool = false, _ step: @escaping @Sendable () -> BackgroundWait
   ) throws(CacheError) -> any BackgroundActivity {
     let activity = try configuration.scheduler.start(name) { [self] in
       switch launch.load(ordering: .acquiring) {
@@ -170,7 +172,7 @@ final class Engine: Sendable {
       case .failed: return .finished
       case .done: break
       }
-      let wait = step()
+      let wait = isWaitedFor ? step() : StandingBack.volunteering(for: state.hold, step)
       if case .finished = wait { activityFinished() }
       return wait
     }

@@ -1,5 +1,6 @@
 import HindsightCore
 import HindsightStore
+import HindsightThreads
 
 /// What the store still has to be told: row operations in the order of their events.
 ///
@@ -32,6 +33,11 @@ struct Projection {
     fileprivate var applied: SequenceNumber
     fileprivate var durable: SequenceNumber
     fileprivate var slices: [Slice]
+
+    /// Lets go of all rows, one chunk at a time: with it go values that nobody else has.
+    mutating func letGo() {
+      while slices.popLast() != nil { StandingBack.ifAskedFor() }
+    }
   }
 
   /// One transaction.
@@ -48,6 +54,14 @@ struct Projection {
     private(set) var operations: [RowOperation] = []
     /// Origins whose values the store has once the transaction is committed.
     private(set) var inserted: [SequenceNumber] = []
+
+    /// Lets go of the operations, some at a time: each refers to a key and a value.
+    mutating func letGoOfOperations() {
+      while !operations.isEmpty {
+        operations.removeLast(min(operations.count, EngineBounds.letGoCount))
+        StandingBack.ifAskedFor()
+      }
+    }
   }
 
   /// Committed in the store, and synced there: what retention counts on. What an opening finds
@@ -287,6 +301,7 @@ extension Projection.Rows {
   ) {
     var at = 0
     for slice in batch.slices {
+      StandingBack.ifAskedFor()
       let items = slice.elements.span
       for item in items.indices {
         if !leftOut.contains(at) { body(items[item], slice.bytes) }
@@ -313,6 +328,7 @@ private struct LeftOut {
     places.reserveCapacity(batch.taken)
     var at = 0
     for slice in batch.slices {
+      StandingBack.ifAskedFor()
       let items = slice.elements.span
       for item in items.indices {
         note(items[item].kind, at)

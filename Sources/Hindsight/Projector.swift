@@ -49,7 +49,7 @@ final class Projector {
   func step() -> BackgroundWait {
     rest()
     // In one look: once the journal has ended, what waits is all there will be.
-    let (lacking, waiting, isClosing, isLast) = engine.locked { state in
+    var (lacking, waiting, isClosing, isLast) = engine.locked { state in
       (
         state.projection.lacksPart, state.projection.next(durable: state.commit.durable),
         state.phase == .closing, state.closing.isJournalEnded
@@ -66,13 +66,14 @@ final class Projector {
         try resolve(doubtful)
         return .again
       }
-      if let waiting {
+      if waiting != nil {
         nextTransaction = engine.clock.reading().boot.later(
           by: EngineBounds.transactionInterval.duration)
         try apply(
           Projection.Batch(
-            waiting, rowCountMax: engine.configuration.transactionRowCountMax,
+            waiting!, rowCountMax: engine.configuration.transactionRowCountMax,
             cutsDecisions: engine.journal != nil))
+        waiting?.letGo()
         return .again
       }
       if isClosing, isLast {
@@ -160,7 +161,7 @@ final class Projector {
   }
 
   private func apply(_ batch: Projection.Batch) throws(StoreError) {
-    let rows = Projection.Rows(batch)
+    var rows = Projection.Rows(batch)
     let transaction = Transaction(batch: batch, inserted: rows.inserted)
     do throws(StoreError) {
       try writer.apply(rows.operations, mark: mark(batch))
@@ -174,6 +175,7 @@ final class Projector {
     }
     isDisowned = isDamaged
     committed(transaction)
+    rows.letGoOfOperations()
   }
 
   private func mark(_ batch: Projection.Batch) -> StoreMark {

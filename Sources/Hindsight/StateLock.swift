@@ -45,7 +45,8 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
 
   /// In one cache line.
   private struct Word: ~Copyable {
-    let isHeld = Atomic<Bool>(false)
+    /// First, for `hold`.
+    let hold = HoldState()
     /// How many have waited for long, and are looking.
     let impatient = Atomic<Int>(0)
     /// Whether somebody has waited since the holder last asked.
@@ -92,7 +93,7 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
   func lock() -> UnsafeMutablePointer<State> {
     if word.pointee.impatient.load(ordering: .relaxed) != 0 {
       lockAfterOthers()
-    } else if word.pointee.isHeld.exchange(true, ordering: .acquiring) {
+    } else if word.pointee.hold.isHeld.exchange(true, ordering: .acquiring) {
       lockSlowly()
     }
     if isShared.pointee.load(ordering: .relaxed) { endSharing() }
@@ -100,7 +101,12 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
   }
 
   @inline(__always)
-  func unlock() { word.pointee.isHeld.store(false, ordering: .releasing) }
+  func unlock() { word.pointee.hold.release() }
+
+  /// What others may see of the holder, as long as this lock exists.
+  var hold: UnsafePointer<HoldState> {
+    UnsafeRawPointer(word).assumingMemoryBound(to: HoldState.self)
+  }
 
   // MARK: Sharing
 
@@ -109,7 +115,7 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
   func lockUnlessShared() -> UnsafeMutablePointer<State>? {
     if word.pointee.impatient.load(ordering: .relaxed) != 0 {
       lockAfterOthers()
-    } else if word.pointee.isHeld.exchange(true, ordering: .acquiring),
+    } else if word.pointee.hold.isHeld.exchange(true, ordering: .acquiring),
       !lockSlowly(unlessShared: true)
     {
       return nil
@@ -206,8 +212,8 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
   // MARK: Waiting
 
   private func take() -> Bool {
-    !word.pointee.isHeld.load(ordering: .relaxed)
-      && !word.pointee.isHeld.exchange(true, ordering: .acquiring)
+    !word.pointee.hold.isHeld.load(ordering: .relaxed)
+      && !word.pointee.hold.isHeld.exchange(true, ordering: .acquiring)
   }
 
   /// Lets those go first that have waited for long. Not for ever: their thread may have been
@@ -218,7 +224,7 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
     where word.pointee.impatient.load(ordering: .relaxed) != 0 {
       spin(StateLockBounds.impatientPause)
     }
-    if word.pointee.isHeld.exchange(true, ordering: .acquiring) { lockSlowly() }
+    if word.pointee.hold.isHeld.exchange(true, ordering: .acquiring) { lockSlowly() }
   }
 
   /// - Returns: whether the lock was taken; false only with `unlessShared`, where it is shared now.
@@ -227,7 +233,7 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
   private func lockSlowly(unlessShared: Bool = false) -> Bool {
     word.pointee.isContended.store(true, ordering: .relaxed)
     var pause = StateLockBounds.pauseMin
-    let givesWay = StandingBack.next != nil
+    let givesWay = StandingBack.isVolunteer
     for _ in 0..<StateLockBounds.pauseCount {
       if givesWay, pause >= StateLockBounds.pauseBeforeYield { sched_yield() }
       spin(pause)

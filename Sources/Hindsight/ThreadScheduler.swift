@@ -1,5 +1,4 @@
 public import HindsightCore
-import HindsightThreads
 import Synchronization
 
 #if canImport(Glibc)
@@ -139,7 +138,6 @@ private final class ThreadActivity: BackgroundActivity, Sendable {
 
   private func run() {
     showName()
-    StandingBack.volunteer()
     while true {
       switch step() {
       case .again: continue

@@ -4,8 +4,7 @@ import Glibc
 // Why this exists: a store hit should be answered where it was asked, but the threads that ask
 // are few and must not wait for the disk. SQLite knows no reads that refuse to block.
 // Linux does: preadv2(2) with RWF_NOWAIT serves what is in the page cache and refuses the rest.
-// So SQLite's one read call is replaced by ours, through the entry that its VFS has for this
-// (`sqlite3_vfs.xSetSystemCall`), for the whole process. Ours asks a thread-specific flag: outside
+// So SQLite's one read call is replaced by ours (`SystemCalls`). Ours asks a thread-specific flag: outside
 // of `NonblockingReads.run` it passes every call straight on, so other users of SQLite in the
 // process see no difference. A refused read fails SQLite's step, and the reader thread repeats it.
 //
@@ -14,9 +13,6 @@ import Glibc
 
 /// Runs SQLite calls on this thread so that none of them waits for the disk.
 enum NonblockingReads {
-  /// Replaces SQLite's read call, once for the process. To be called before connections are opened.
-  static func install() { _ = replaced }
-
   /// Runs `body` with reads that refuse to block.
   ///
   /// - Returns: what `body` returns, and whether a read was refused: `body` then failed.
@@ -31,7 +27,7 @@ enum NonblockingReads {
   }
 
   /// Whether reads in place are possible at all in this process.
-  static var isSupported: Bool { replaced != nil && preadv2 != nil }
+  static var isSupported: Bool { SystemCalls.replacesReads && preadv2 != nil }
 
   /// Whether the file system of `directory` knows such reads, as tmpfs and overlayfs of some kernels don't:
   /// there, each would be an attempt in vain. Asked of a file without a name, since closing a descriptor of the
@@ -50,9 +46,8 @@ enum NonblockingReads {
     }
   }
 
-  // MARK: The replacement
+  // MARK: Reading
 
-  private typealias Pread = @convention(c) (CInt, UnsafeMutableRawPointer?, Int, off_t) -> Int
   private typealias Preadv2 =
     @convention(c) (CInt, UnsafePointer<iovec>?, CInt, off_t, CInt) -> Int
 
@@ -77,30 +72,13 @@ enum NonblockingReads {
     unsafeBitCast($0, to: Preadv2.self)
   }
 
-  /// What SQLite read with before; `nil` where it can't be replaced. `Pread` is the type with which SQLite calls
-  /// what it knows as `pread` and `pread64` (`osPread`, `osPread64` in os_unix.c).
-  private static let replaced: Pread? = {
-    guard let vfs = sqlite3_vfs_find(nil), vfs.pointee.iVersion >= 3,
-      let get = vfs.pointee.xGetSystemCall, let set = vfs.pointee.xSetSystemCall
-    else { return nil }
-    for name in ["pread64", "pread"] {
-      guard let original = get(vfs, name) else { continue }
-      let ours: Pread = { read($0, $1, $2, $3) }
-      guard set(vfs, name, unsafeBitCast(ours, to: sqlite3_syscall_ptr.self)) == SQLITE_OK else {
-        return nil
-      }
-      return unsafeBitCast(original, to: Pread.self)
-    }
-    return nil
-  }()
-
-  private static func read(
+  /// Reads as `run` has it; `nil` outside of that.
+  /// - Returns: as pread(2).
+  @inline(__always)
+  static func read(
     _ descriptor: CInt, _ buffer: UnsafeMutableRawPointer?, _ count: Int, _ offset: off_t
-  ) -> Int {
-    guard pthread_getspecific(key) != nil else {
-      guard let replaced else { preconditionFailure("installed without the original") }
-      return replaced(descriptor, buffer, count, offset)
-    }
+  ) -> Int? {
+    guard pthread_getspecific(key) != nil else { return nil }
     var part = iovec(iov_base: buffer, iov_len: count)
     let got = preadv2?(descriptor, &part, 1, offset, refuseToWait) ?? -1
     // 0 means the end of the file, but some kernels also say it for what is not cached. EOPNOTSUPP

@@ -21,7 +21,7 @@ public struct SQLiteStore: StoreBackend {
   }
 
   public func openWriter() throws(StoreError) -> any StoreWriter {
-    NonblockingReads.install()
+    SystemCalls.install()
     let files = try StoreFiles(directory: directory, .open)
     try files.prepareForWriting()
     let connection = try SQLiteConnection(path: files.path, access: .readWrite)
@@ -35,7 +35,7 @@ public struct SQLiteStore: StoreBackend {
   }
 
   public func openReader() throws(StoreError) -> any StoreReader {
-    NonblockingReads.install()
+    SystemCalls.install()
     let files = try StoreFiles(directory: directory, .open)
     try files.checkForReading()
     // Not read-only: such a connection could not recover the log's index by itself.

@@ -70,7 +70,10 @@ struct BenchTests {
     let rows = try #require(report["rows"] as? [[String: Any]])
     var values: [String: Double] = [:]
     for row in rows { values[try #require(row["metric"] as? String)] = row["value"] as? Double }
-    for metric in ["clock_quiet", "hit_quiet", "clock_busy", "hit_busy", "set_busy"] {
+    let loads = ["steady", "busy"].flatMap { load in
+      ["clock", "hit", "set"].map { "\($0)_\(load)" }
+    }
+    for metric in ["clock_quiet", "hit_quiet"] + loads {
       let (median, longest) = (values["\(metric)_p50"] ?? 0, values["\(metric)_max"] ?? 0)
       #expect(values["\(metric)_count"] ?? 0 > 100 && median > 0 && longest >= median, "\(metric)")
       #expect(values["\(metric)_stolen"] ?? -1 >= 0, "\(metric)")

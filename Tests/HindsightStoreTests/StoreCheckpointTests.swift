@@ -1,5 +1,7 @@
 import Foundation
 import HindsightCore
+import HindsightThreads
+import Synchronization
 import Testing
 
 @testable import HindsightStore
@@ -48,6 +50,39 @@ struct StoreCheckpointTests {
       }
       let attributes = try FileManager.default.attributesOfItem(atPath: path(directory, "-wal"))
       #expect(try #require(attributes[.size] as? Int) < 200_000)
+    }
+  }
+
+  @Test("background work stands back between two pages that it moves")
+  func standsBack() throws {
+    final class Outcome: Sendable {
+      let checkpoint = Mutex<CheckpointOutcome?>(nil)
+      let hasStoodBack = Atomic(false)
+    }
+    try withDirectory { directory in
+      let writer = try SQLiteStore(directory: directory).openWriter()
+      defer { writer.close() }
+      try writer.apply(inserts(1...100, valueByteCount: 4_000), mark: mark(100))
+      StandingBack.fallAsleep()
+      defer { StandingBack.wakeUp() }
+      let outcome = Outcome()
+      let isOver = DispatchSemaphore(value: 0)
+      Thread.detachNewThread {
+        let lock = UnsafeMutablePointer<HoldState>.allocate(capacity: 1)
+        lock.initialize(to: HoldState())
+        StandingBack.volunteering(for: lock) {
+          let before = StandingBack.next
+          outcome.checkpoint.withLock { $0 = try? writer.checkpoint(.passive) }
+          outcome.hasStoodBack.store(StandingBack.next != before, ordering: .relaxed)
+        }
+        lock.deinitialize(count: 1)
+        lock.deallocate()
+        isOver.signal()
+      }
+      isOver.wait()
+      #expect(outcome.checkpoint.withLock { $0?.synced } == mark(100))
+      let hasStoodBack = outcome.hasStoodBack.load(ordering: .relaxed)
+      #expect(hasStoodBack)
     }
   }
 

@@ -7,14 +7,15 @@ import Testing
 
 @testable import Hindsight
 
-@Suite("Background work stands back while somebody sleeps for a lock")
+@Suite("Background work stands back for who needs its processor")
 struct StandingBackTests {
+  private final class Shared: Sendable {
+    let lock = StateLock(0)
+    let hasLock = Atomic(false)
+  }
+
   @Test("who sleeps for the engine's lock says so, and until it has it")
   func sleeper() async throws {
-    final class Shared: Sendable {
-      let lock = StateLock(0)
-      let hasLock = Atomic(false)
-    }
     let shared = Shared()
     _ = shared.lock.lock()
     Thread.detachNewThread {
@@ -34,22 +35,72 @@ struct StandingBackTests {
   func half() {
     StandingBack.fallAsleep()
     defer { StandingBack.wakeUp() }
+    let shared = Shared()
     onThreads(1) { _ in
       StandingBack.ifAskedFor()
       #expect(StandingBack.next == nil)
-      StandingBack.volunteer()
-      #expect(StandingBack.next == 1)
-      let began = ContinuousClock.now
-      var last: Int?
-      var count = 0
-      while count < 5 {
-        StandingBack.ifAskedFor()
-        if StandingBack.next != last { count += 1 }
-        last = StandingBack.next
+      StandingBack.volunteering(for: shared.lock.hold) {
+        #expect(StandingBack.isVolunteer && StandingBack.next == 1)
+        let began = ContinuousClock.now
+        var last: Int?
+        var count = 0
+        while count < 5 {
+          StandingBack.ifAskedFor()
+          if StandingBack.next != last { count += 1 }
+          last = StandingBack.next
+        }
+        // A millisecond each while somebody sleeps all the time, and as long between two of them.
+        #expect(ContinuousClock.now - began >= .milliseconds(9))
       }
-      // A millisecond each while somebody sleeps all the time, and as long between two of them.
-      #expect(ContinuousClock.now - began >= .milliseconds(9))
+      #expect(!StandingBack.isVolunteer)
+      let last = StandingBack.next
+      for _ in 0..<100 { StandingBack.ifAskedFor() }
+      #expect(StandingBack.next == last)
     }
+  }
+
+  @Test("a hold is stuck that is the same at all looks for 40 microseconds, and looks are 20 apart")
+  func stuckHold() {
+    let lock = StateLock(0)
+    var watch = HoldWatch()
+    func look(_ time: Int) -> Bool { watch.seesStuckHold(of: lock.hold.pointee, at: time) }
+    func goesOn() -> Bool { watch.goesOn(lock.hold.pointee) }
+    #expect(!look(100_000), "nobody holds it")
+    _ = lock.lock()
+    #expect(!look(120_000), "seen first")
+    #expect(!look(159_999))
+    #expect(!look(161_000), "too soon after the last look")
+    #expect(look(180_000))
+    #expect(goesOn())
+    lock.unlock()
+    #expect(!goesOn())
+    _ = lock.lock()
+    #expect(!goesOn(), "another hold")
+    #expect(!look(220_000))
+    for turn in 1...10 {
+      lock.unlock()
+      _ = lock.lock()
+      #expect(!look(220_000 + turn * 40_000), "it gets on")
+    }
+    lock.unlock()
+  }
+
+  @Test("a volunteer stands back for its engine's holder who doesn't get on, though nobody sleeps")
+  func stuckHolder() {
+    let shared = Shared()
+    _ = shared.lock.lock()
+    onThreads(1) { _ in
+      // Other tests' threads may sleep for their locks: what they ask for isn't counted.
+      var standings = 0
+      StandingBack.volunteering(for: shared.lock.hold) {
+        while standings < 3 {
+          let (before, wasAskedFor) = (StandingBack.next, StandingBack.isAskedFor)
+          StandingBack.ifAskedFor()
+          if StandingBack.next != before, !wasAskedFor { standings += 1 }
+        }
+      }
+    }
+    shared.lock.unlock()
   }
 
   /// Threads as a cache has them by default, and which activities have stood back.

@@ -16,8 +16,6 @@ struct BenchPauses {
 
   /// Bytes of a value.
   private static let valueByteCount = 100
-  /// One set in so many has a TTL that the sweeper has to look after.
-  private static let expiringShare = 4
 
   func run() async throws {
     var configuration = CacheConfiguration()
@@ -43,52 +41,41 @@ struct BenchPauses {
     try await cache.settle()
     report("clock_quiet", try await probe(nil, keys, seconds: seconds / 4))
     report("hit_quiet", try await probe(cache, keys, seconds: seconds / 4))
-    let before = (cache.statistics, try BackgroundFiles(directory))
-    let isOver = Atomic<Bool>(false)
-    async let sets = writeUntilOver(cache, input, keys, isOver)
-    let control = try await probe(nil, keys, seconds: seconds / 4)
-    let hits = try await probe(cache, keys, seconds: seconds)
-    isOver.store(true, ordering: .relaxed)
-    report("clock_busy", control)
-    report("hit_busy", hits)
-    let (record, count) = try await sets
-    report("set_busy", record)
-    let after = (cache.statistics, try BackgroundFiles(directory))
-    try emitBackground(before, after)
+    let steadyCount = try await measureBeside(
+      "steady", cache, directory, Writer(input: input, keys: keys, first: 0, isPaced: true),
+      seconds: seconds / 2)
+    let count = try await measureBeside(
+      "busy", cache, directory,
+      Writer(input: input, keys: keys, first: steadyCount, isPaced: false), seconds: seconds)
     try await readBack(cache, input, keys, setCount: count)
   }
 
-  /// Sets of keys that are there, without a break, as fast as the queues let them in; one set in four
-  /// expires after a second.
-  /// - Returns: how long each took, and how many there were.
-  private func writeUntilOver(
-    _ cache: TextCache, _ input: BenchInput, _ keys: [CacheKey], _ isOver: borrowing Atomic<Bool>
-  ) async throws -> (PauseRecord, count: Int) {
-    var record = PauseRecord()
-    var at = 0
-    while !isOver.load(ordering: .relaxed) {
-      let key = keys[Self.place(at, keys.count)]
-      let isShort = at % Self.expiringShare == 0
-      let value = input.value(at)
-      let start = BenchTools.clock.now
-      try await cache.set(
-        value, for: key, memoryTTL: isShort ? .seconds(1) : nil, acknowledgement: .enqueued)
-      record.add(start.duration(to: BenchTools.clock.now))
-      at += 1
-    }
-    record.look()
-    return (record, at)
+  /// Measures a thread without a cache, and one that hits, beside a writer.
+  /// - Returns: how many sets there have been, those included that came before.
+  private func measureBeside(
+    _ name: String, _ cache: TextCache, _ directory: String, _ writer: Writer, seconds: Double
+  ) async throws -> Int {
+    let before = (cache.statistics, try BackgroundFiles(directory))
+    let isOver = Atomic<Bool>(false)
+    async let sets = writer.writeUntilOver(cache, isOver)
+    let control = try await probe(nil, writer.keys, seconds: self.seconds / 4)
+    let hits = try await probe(cache, writer.keys, seconds: seconds)
+    isOver.store(true, ordering: .relaxed)
+    report("clock_\(name)", control)
+    report("hit_\(name)", hits)
+    let (record, count) = try await sets
+    report("set_\(name)", record)
+    let after = (cache.statistics, try BackgroundFiles(directory))
+    try emitBackground(name, before, after)
+    return count
   }
-
-  /// Which key a set is of.
-  private static func place(_ at: Int, _ count: Int) -> Int { (at &* 7_919) % count }
 
   /// What has expired in memory is in the store.
   private func readBack(
     _ cache: TextCache, _ input: BenchInput, _ keys: [CacheKey], setCount: Int
   ) async throws {
     var newest = Array(keys.indices)
-    for at in 0..<setCount { newest[Self.place(at, keys.count)] = at }
+    for at in 0..<setCount { newest[Writer.place(at, keys.count)] = at }
     try await checking.sample(cache, of: keys.count) { (keys[$0], input.value(newest[$0])) }
     try await checking.expiry(cache)
   }
@@ -122,7 +109,8 @@ struct BenchPauses {
   }
 
   private func emitBackground(
-    _ before: (CacheStatistics, BackgroundFiles), _ after: (CacheStatistics, BackgroundFiles)
+    _ name: String, _ before: (CacheStatistics, BackgroundFiles),
+    _ after: (CacheStatistics, BackgroundFiles)
   ) throws {
     let rows: [(String, Int)] = [
       ("segments", after.1.lastSegment - before.1.lastSegment),
@@ -131,9 +119,9 @@ struct BenchPauses {
       ("swept", after.0.expiries.memory - before.0.expiries.memory),
       ("events_applied_to_store", Int(after.0.appliedSequence - before.0.appliedSequence)),
     ]
-    for (name, count) in rows { sink.emit("busy_\(name)", Double(count), "count") }
-    for (name, count) in rows where count == 0 {
-      Output.diagnose("bench: no \(name) while it was measured; run it longer (--seconds)")
+    for (row, count) in rows { sink.emit("\(name)_\(row)", Double(count), "count") }
+    for (row, count) in rows where count == 0 {
+      Output.diagnose("bench: \(name), no \(row) while it was measured; run it longer (--seconds)")
     }
   }
 }
@@ -155,4 +143,46 @@ private struct BackgroundFiles {
     lastSegment = segments.last ?? 0
     lastCheckpoint = try numbers(".checkpoint").last ?? 0
   }
+}
+
+/// Sets keys that are there; one set in four expires after a second.
+private struct Writer {
+  let input: BenchInput
+  let keys: [CacheKey]
+  /// How many sets came before.
+  let first: Int
+  /// Whether it makes 10,000 a second, ten each millisecond; else as many as the queues let in.
+  let isPaced: Bool
+
+  /// One set in so many has a TTL that the sweeper has to look after.
+  private static let expiringShare = 4
+  private static let pacedCount = 10
+
+  /// - Returns: how long each took, and how many there have been with those that came before.
+  func writeUntilOver(
+    _ cache: TextCache, _ isOver: borrowing Atomic<Bool>
+  ) async throws -> (PauseRecord, count: Int) {
+    var record = PauseRecord()
+    var at = first
+    var due = BenchTools.clock.now
+    while !isOver.load(ordering: .relaxed) {
+      let key = keys[Self.place(at, keys.count)]
+      let isShort = at % Self.expiringShare == 0
+      let value = input.value(at)
+      let start = BenchTools.clock.now
+      try await cache.set(
+        value, for: key, memoryTTL: isShort ? .seconds(1) : nil, acknowledgement: .enqueued)
+      record.add(start.duration(to: BenchTools.clock.now))
+      at += 1
+      if isPaced, at % Self.pacedCount == 0 {
+        due += .milliseconds(1)
+        try await Task.sleep(until: due, clock: BenchTools.clock)
+      }
+    }
+    record.look()
+    return (record, at)
+  }
+
+  /// Which key a set is of.
+  static func place(_ at: Int, _ count: Int) -> Int { (at &* 7_919) % count }
 }
