@@ -1,6 +1,7 @@
 import HindsightCore
 import HindsightJournal
 import HindsightStore
+import HindsightThreads
 
 /// Materializes the store: durable events → one transaction (rows and applied sequence) → unpin.
 ///
@@ -49,12 +50,13 @@ final class Projector {
   func step() -> BackgroundWait {
     rest()
     // In one look: once the journal has ended, what waits is all there will be.
-    var (lacking, waiting, isClosing, isLast) = engine.locked { state in
+    var (lacking, waiting, isClosing, isLast, isAwaited) = engine.locked { state in
       (
         state.projection.lacksPart, state.projection.next(durable: state.commit.durable),
-        state.phase == .closing, state.closing.isJournalEnded
+        state.phase == .closing, state.closing.isJournalEnded, state.isProjectionUrgent
       )
     }
+    StandingBack.setUrgent(isAwaited)
     // Its mark would hide what a transaction that may be committed has left.
     if doubtful == nil { noteDamage() }
     do throws(StoreError) {
@@ -98,12 +100,8 @@ final class Projector {
     engine.configuration.scheduler.rest(atMost: Microseconds(rawValue: time)) { isUrgent }
   }
 
-  /// Whether somebody waits for the store, or much does.
   private var isUrgent: Bool {
-    engine.locked { state in
-      state.phase != .open || !state.settleWaiters.isEmpty || !state.roomWaiters.isEmpty
-        || state.projection.isLong(state.queues) || state.projection.lacksPart != nil
-    }
+    engine.locked { state in state.isProjectionUrgent }
   }
 
   /// Has the next part of the rows that the store lacks come before all others, and their values at hand.
@@ -355,5 +353,13 @@ extension EngineState {
     let settled = settleWaiters.filter { $0.sequence <= applied }
     settleWaiters.removeAll { $0.sequence <= applied }
     return settled.map { ($0, .acknowledged) }
+  }
+}
+
+extension EngineState {
+  /// Whether somebody waits for the store, or much does.
+  fileprivate var isProjectionUrgent: Bool {
+    phase != .open || !settleWaiters.isEmpty || !roomWaiters.isEmpty
+      || projection.isLong(queues) || projection.lacksPart != nil
   }
 }

@@ -17,6 +17,8 @@ import Synchronization
 /// - Has it worked for half a millisecond? Then whoever waits for its processor comes first: a hit whose thread
 ///   was descheduled holds no lock, and nobody else knows of it.
 ///
+/// Work that callers wait for, since their queue is full, say, stands back for sleepers only.
+///
 /// It costs a reading of the clock. Background work is also who gives way where it finds a lock held for long: waking
 /// up, it may have taken the processor from the very holder.
 ///
@@ -40,12 +42,14 @@ package enum StandingBack {
     var next = 1
     /// When it let others have its processor last, in nanoseconds of CLOCK_MONOTONIC.
     var turnBegan = 0
+    /// Whether callers wait for its work: then it stands back only where it is asked to.
+    var isUrgent = false
     var watch = HoldWatch()
     /// Its engine's; `nil`: it is no volunteer at the moment.
     var lock: UnsafePointer<HoldState>?
 
     mutating func seesStuckHold(_ time: Int) -> Bool {
-      guard let lock else { return false }
+      guard !isUrgent, let lock else { return false }
       return watch.seesStuckHold(of: lock.pointee, at: time)
     }
 
@@ -71,9 +75,14 @@ package enum StandingBack {
   package static func volunteering<R>(for lock: UnsafePointer<HoldState>, _ body: () -> R) -> R {
     guard let known = known ?? make() else { return body() }
     known.pointee.lock = lock
+    known.pointee.isUrgent = false
     defer { known.pointee.lock = nil }
     return body()
   }
+
+  /// Whether callers wait for what the calling thread does next: then it keeps its processor, and stands back only
+  /// where somebody sleeps for a lock.
+  package static func setUrgent(_ isUrgent: Bool) { volunteer?.pointee.isUrgent = isUrgent }
 
   /// Whether the calling thread is a volunteer at the moment.
   package static var isVolunteer: Bool { volunteer != nil }
@@ -90,7 +99,7 @@ package enum StandingBack {
     let time = now()
     if isAskedFor || volunteer.pointee.seesStuckHold(time) {
       standBack(volunteer)
-    } else if time - volunteer.pointee.turnBegan >= Bounds.turn {
+    } else if !volunteer.pointee.isUrgent, time - volunteer.pointee.turnBegan >= Bounds.turn {
       sched_yield()
       volunteer.pointee.turnBegan = time
     }
