@@ -1,5 +1,6 @@
 import HindsightCore
 import HindsightJournal
+import HindsightThreads
 
 /// Upkeep: the sweeper, checkpoints and retention. None of it is urgent; all of it is in slices.
 final class Upkeep {
@@ -11,10 +12,15 @@ final class Upkeep {
 
   /// One piece of upkeep.
   func step() -> BackgroundWait {
-    let (phase, capture, durable, remains) = engine.locked { state in
+    let (phase, capture, durable, remains, isPressed) = engine.locked { state in
       defer { state.remains = [] }
-      return (state.phase, state.checkpointing.capture, state.commit.durable, state.remains)
+      return (
+        state.phase, state.checkpointing.capture, state.commit.durable, state.remains,
+        state.isPressed
+      )
     }
+    // Amidst a burst a checkpoint is what makes the next opening short.
+    StandingBack.setUrgent(isPressed)
     withExtendedLifetime(remains) {}  // a clear's, which nobody waits for
     guard phase == .open else {
       abandonCheckpoint()
