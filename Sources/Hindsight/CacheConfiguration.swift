@@ -198,9 +198,9 @@ enum EngineBounds {
   /// A transaction of fewer rows than these begins so long after the one before it at the earliest, unless
   /// somebody waits for it.
   static let longProjectionRowCount = 32_768
+  static let transactionInterval = Microseconds(rawValue: 500_000)
   /// The journal's thread is behind where so much waits for it: it begins at half of that.
   static let longFrameByteCount = 128 << 10
-  static let transactionInterval = Microseconds(rawValue: 500_000)
   /// Rows in one transaction of an opening that compares row by row, and bytes of their values.
   static let reconciliationRowCount = 2_000
   static let reconciliationByteCount = 8 << 20
