@@ -2,7 +2,8 @@ import DequeModule
 
 /// A queue that grows without moving what is in it: a long one never pauses to be copied. Elements may have bytes
 /// in their chunk, all in one piece: memory for each of them, freed by another thread, had whoever next asked for
-/// a large piece of memory put a hundred thousand small ones together first.
+/// a large piece of memory put a hundred thousand small ones together first. That may befall who asks for a chunk,
+/// too: so a queue that is appended to under a lock may be given its next one, made without.
 struct ChunkedQueue<Element> {
   /// Elements that stand one behind the other, and the bytes of their chunk.
   struct Slice {
@@ -12,20 +13,20 @@ struct ChunkedQueue<Element> {
     func prefix(_ count: Int) -> Slice { Slice(elements: elements.prefix(count), bytes: bytes) }
   }
 
-  fileprivate struct Chunk {
+  /// Memory for a number of elements.
+  struct Chunk {
     /// Those that are left: what was removed is let go of at once, for it may hold a value of megabytes.
-    var elements: [Element] = []
-    var bytes: [UInt8] = []
-    /// How many have been appended, those included that were removed since.
-    var appendedCount = 0
+    fileprivate var elements: [Element] = []
+    fileprivate var bytes: [UInt8] = []
 
-    mutating func append(_ element: consuming Element) {
-      elements.append(element)
-      appendedCount += 1
+    /// - Parameter withBytes: whether they will have some.
+    init(withBytes: Bool = false) {
+      elements.reserveCapacity(ChunkedQueue.chunkCount)
+      if withBytes { bytes.reserveCapacity(ChunkedQueue.byteCount) }
     }
 
     /// Elements that are shared with a slice stay with that: whoever has it lets go of them.
-    mutating func removeFirst(_ count: Int) {
+    fileprivate mutating func removeFirst(_ count: Int) {
       guard count > 0 else { return }
       var left: [Element] = []
       left.reserveCapacity(ChunkedQueue.chunkCount)
@@ -38,11 +39,15 @@ struct ChunkedQueue<Element> {
   private static var shift: Int { 6 }
   fileprivate static var chunkCount: Int { 1 << shift }
   /// What a chunk's bytes have room for at first.
-  private static var byteCount: Int { 32 * chunkCount }
+  fileprivate static var byteCount: Int { 32 * chunkCount }
 
   /// All but the first and the last one are whole.
   private var chunks: Deque<Chunk> = []
   private(set) var count = 0
+  /// How many have been appended to the last chunk, those included that were removed since.
+  private var appendedCount = 0
+  private var spare: Chunk?
+  private var isSpareAskedFor = false
 
   var first: Element? { count == 0 ? nil : self[0] }
 
@@ -69,7 +74,8 @@ struct ChunkedQueue<Element> {
   }
 
   mutating func append(_ element: consuming Element) {
-    chunks[openChunk()].append(element)
+    chunks[openChunk()].elements.append(element)
+    appendedCount += 1
     count += 1
   }
 
@@ -87,13 +93,23 @@ struct ChunkedQueue<Element> {
   /// Has the last chunk have room for an element.
   /// - Returns: which one it is.
   private mutating func openChunk() -> Int {
-    if chunks.last.map({ $0.appendedCount == Self.chunkCount }) ?? true {
-      var chunk = Chunk()
-      chunk.elements.reserveCapacity(Self.chunkCount)
-      chunks.append(chunk)
+    if chunks.isEmpty || appendedCount == Self.chunkCount {
+      chunks.append(spare.take() ?? Chunk())
+      isSpareAskedFor = false
+      appendedCount = 0
     }
     return chunks.count - 1
   }
+
+  /// Whether a spare chunk is to be made, since the last one is half full; asked again, it is not.
+  mutating func asksForSpare() -> Bool {
+    guard !isSpareAskedFor, appendedCount >= Self.chunkCount / 2 else { return false }
+    isSpareAskedFor = true
+    return spare == nil
+  }
+
+  /// Gives the queue its next chunk.
+  mutating func give(_ spare: consuming Chunk) { self.spare = spare }
 
   /// Removes the first elements.
   mutating func removeFirst(_ count: Int) {

@@ -1,4 +1,5 @@
 public import HindsightCore
+import HindsightJournal
 
 extension Engine {
   /// S042, its value decoded and encoded, as far as that goes without waiting: nearly always to the end with
@@ -61,6 +62,7 @@ extension Engine {
     let valueHash = XXH64.hash(bytes[...])
     let reading = clock.reading()
     var isCutDue = false
+    var wanted = SparesWanted()
     let written = try key.withBytes { (keyBytes) throws(CacheError) -> Written<Void>? in
       let lent = LentValue(
         key: keyBytes, keyHash: key.hash, coder: coder, valueByteCount: UInt32(bytes.count),
@@ -93,10 +95,23 @@ extension Engine {
       if self.keyCells.load(ordering: .relaxed) != keyCells {
         self.keyCells.store(keyCells, ordering: .relaxed)
       }
+      wanted = state.pointee.asksForSpares()
       return state.pointee.written((), level, journal, reading)
     }
+    if wanted.isAny { makeSpares(wanted) }
     if written?.wantsCut ?? isCutDue { signalJournal() }
     return written
+  }
+
+  /// Makes what the sets to come would ask the system for with the lock held.
+  @inline(never)
+  private func makeSpares(_ wanted: SparesWanted) {
+    let frame = wanted.frameByteCount.map { OpenFrame.Spare(byteCount: $0) }
+    let rows = wanted.hasRows ? Projection.Spare() : nil
+    locked { state in
+      if let frame { state.frame.give(frame) }
+      if let rows { state.projection.give(rows) }
+    }
   }
 
   /// S043.
@@ -205,6 +220,14 @@ extension Engine {
   }
 }
 
+/// Memory that is to be at hand before it is needed.
+private struct SparesWanted {
+  var frameByteCount: Int?
+  var hasRows = false
+
+  var isAny: Bool { hasRows || frameByteCount != nil }
+}
+
 /// How far a set has come without waiting.
 @usableFromInline
 enum BegunSet: Sendable {
@@ -248,6 +271,10 @@ extension EngineState {
     return Written(
       result: result, sequence: core.head.sequence,
       step: beginAcknowledging(level, journal, reading), wantsCut: isUnattended && wantsCut())
+  }
+
+  fileprivate mutating func asksForSpares() -> SparesWanted {
+    SparesWanted(frameByteCount: frame.asksForSpare(), hasRows: projection.asksForSpare())
   }
 
   /// Whether the journal's thread has to look at the open frame: it is new, or it is full.

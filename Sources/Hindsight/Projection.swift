@@ -28,6 +28,11 @@ struct Projection {
 
   fileprivate typealias Slice = ChunkedQueue<Pending>.Slice
 
+  /// Memory for rows to come.
+  struct Spare: Sendable {
+    fileprivate let chunk = ChunkedQueue<Pending>.Chunk(withBytes: true)
+  }
+
   /// What waits, as it is shared with the lock held: a constant cost for each few hundred rows.
   struct Waiting: Sendable {
     fileprivate var applied: SequenceNumber
@@ -174,6 +179,12 @@ struct Projection {
           coder: fact.coder, createdAt: fact.at, expiry: expiry))
     }
   }
+
+  /// Whether memory for more rows is to be given soon: else the one that lacks it is made with the lock held.
+  @inline(__always)
+  mutating func asksForSpare() -> Bool { pending.asksForSpare() }
+
+  mutating func give(_ spare: Spare) { pending.give(spare.chunk) }
 
   mutating func delete(_ origin: SequenceNumber, at sequence: SequenceNumber) {
     pending.append(Pending(sequence: sequence, kind: .delete(origin), contents: nil))

@@ -360,6 +360,8 @@ extension CacheState {
     from oldest: Slot, entryCountMax: Int, at now: Timestamp, into decision: inout Decision
   ) {
     var origins: [SequenceNumber] = []
+    swap(&origins, &decision.origins)
+    origins.removeAll(keepingCapacity: true)
     origins.reserveCapacity(recency.untoldCount)
     var slot = oldest
     while slot != noSlot, origins.count < entryCountMax {

@@ -26,12 +26,19 @@ public enum Effect: Equatable, Sendable {
 public struct Decision: Sendable {
   public internal(set) var records: [Record] = []
   public internal(set) var effects: [Effect] = []
+  /// The storage of a `touched` that is gone, for the next one.
+  var origins: [SequenceNumber] = []
+  private static let originCountMax = 8_192
 
   public init() {}
 
-  /// Empties both, keeping their storage.
+  /// Empties both, keeping their storage: what is asked of the system under a lock may take milliseconds.
   public mutating func removeAll() {
-    records.removeOneByOne()
+    while let record = records.popLast() {
+      guard case .touched(let origins) = record.event, origins.capacity <= Self.originCountMax
+      else { continue }
+      self.origins = origins
+    }
     effects.removeOneByOne()
   }
 }

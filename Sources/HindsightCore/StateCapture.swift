@@ -60,7 +60,9 @@ public struct CapturedSlice: Sendable {
 /// whoever took it out of there to let it go.
 public final class StateCapture: Sendable {
   private struct Picture {
-    var image: EntryImage
+    /// In `keys`.
+    var key: UnsafeMutableRawBufferPointer
+    var numbers: EntryNumbers
     var slot: Slot
     var value: Bytes?
   }
@@ -87,6 +89,8 @@ public final class StateCapture: Sendable {
   nonisolated(unsafe) private var pictures = LazyTable<Picture?>(count: 0, initial: nil)
   nonisolated(unsafe) private var filed = LazyTable<Filed>(count: 0, initial: Filed())
   nonisolated(unsafe) private var pictureCount = 0
+  /// Those of pictures. Memory for each was asked of the system with the lock held.
+  nonisolated(unsafe) private var keys = KeyArena()
   /// Pictures up to here have their values.
   nonisolated(unsafe) private var valuedCount = 0
   /// The entry that the walk takes next.
@@ -128,7 +132,10 @@ public final class StateCapture: Sendable {
   private func picture(_ slot: Slot, _ entries: borrowing EntryPool) -> UInt32 {
     pictures.grow(to: pictureCount + 1)
     filed.grow(to: pictureCount + 1)
-    pictures[pictureCount] = Picture(image: entries.image(of: slot), slot: slot)
+    let key = entries[slot].keyBytes
+    pictures[pictureCount] = Picture(
+      key: UnsafeMutableRawBufferPointer(start: keys.allocate(key), count: key.count),
+      numbers: entries.numbers(of: slot), slot: slot)
     pictureCount += 1
     return UInt32(pictureCount - 1)
   }
@@ -191,9 +198,9 @@ public final class StateCapture: Sendable {
     guard let picture = pictures[Int(place)].take() else {
       preconditionFailure("a picture taken twice")
     }
-    picture.image.key.withUnsafeBytes {
-      slice.append($0, picture.image.numbers, value: picture.value, slot: nil)
-    }
+    slice.append(
+      UnsafeRawBufferPointer(picture.key), picture.numbers, value: picture.value, slot: nil)
+    keys.release(picture.key.baseAddress!, byteCount: picture.key.count)
   }
 }
 

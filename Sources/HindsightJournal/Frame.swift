@@ -4,10 +4,13 @@ public import HindsightCore
 ///
 /// It is appended to under the cache's lock. While the disk is behind, megabytes of events come together: they
 /// are sealed frame by frame, which a replay decodes one ahead of the other, and nothing is ever copied to a
-/// larger place.
+/// larger place. Nor need memory be asked for under the lock, which may take milliseconds: a frame that grows large
+/// asks for the next one's.
 public struct OpenFrame: Sendable {
   /// A frame is full once it has so many bytes; its last decision goes beyond.
   static let byteCountMax = 256 << 10
+  /// A frame of so many bytes asks for a spare, and gets room for as many at least.
+  private static let spareByteCountMin = 8 << 10
 
   private var sealed: [SealedFrame] = []
   private var sealedByteCount = 0
@@ -16,8 +19,36 @@ public struct OpenFrame: Sendable {
   private var first = SequenceNumber.zero
   private var last = SequenceNumber.zero
   private var count: UInt32 = 0
+  /// What bodies get room for that aren't given a spare.
+  private var usualByteCount = 0
+  private var spare: Spare?
+  private var isSpareAskedFor = false
 
   public init() {}
+
+  /// Memory for a frame.
+  public struct Spare: Sendable {
+    fileprivate let body: [UInt8]
+
+    /// Room for so many bytes and, mostly, the decision that goes beyond.
+    public init(byteCount: Int) {
+      var body: [UInt8] = []
+      body.reserveCapacity(byteCount + byteCount / 16)
+      self.body = body
+    }
+  }
+
+  /// How many bytes the memory for the next frame is to have; `nil` where none is to be made: this frame is small,
+  /// or its spare was asked for.
+  @inline(__always)
+  public mutating func asksForSpare() -> Int? {
+    guard body.count >= Self.spareByteCountMin, !isSpareAskedFor else { return nil }
+    isSpareAskedFor = true
+    guard spare == nil else { return nil }
+    return min(max(2 * usualByteCount, Self.spareByteCountMin), Self.byteCountMax)
+  }
+
+  public mutating func give(_ spare: Spare) { self.spare = spare }
 
   /// Bytes of encoded events so far.
   public var byteCount: Int { sealedByteCount + body.count }
@@ -81,8 +112,14 @@ public struct OpenFrame: Sendable {
     let taken = SealedFrame(
       body: body, first: first, last: last, count: count,
       bootTime: UInt64(max(0, bootTime.rawValue)))
+    usualByteCount = min(taken.byteCount, Self.byteCountMax)
     body = []
-    body.reserveCapacity(min(taken.byteCount, Self.byteCountMax))
+    if let spare = spare.take() {
+      body = spare.body
+    } else {
+      body.reserveCapacity(usualByteCount)
+    }
+    isSpareAskedFor = false
     count = 0
     return taken
   }

@@ -73,6 +73,32 @@ struct ToldOrderTests {
     #expect(replica.orderIsTold && replica.digest == state.digest)
   }
 
+  @Test(
+    "one telling's memory serves the next, unless somebody else has it", arguments: [false, true])
+  func memory(isKept: Bool) throws {
+    var records: [Record] = []
+    var state = try untold(&records)
+    _ = tell(&state, entryCountMax: 10)
+    var decision = Decision()
+    var places: [UnsafePointer<SequenceNumber>?] = []
+    var kept: [[SequenceNumber]] = []
+    var others: [[SequenceNumber]] = []
+    for number in [4, 8, 2] {
+      state.touch(state.find(Bytes("\(number)".utf8))!)
+      state.decideTouches(at: now, into: &decision)
+      var told = origins(decision.records)[0]
+      #expect(told == [SequenceNumber(UInt64(number) + 2)])
+      places.append(told.withUnsafeBufferPointer { $0.baseAddress })
+      if isKept { kept.append(told) }
+      told = []
+      decision.removeAll()
+      // Takes what was given back to the system.
+      others.append([.zero])
+    }
+    #expect(Set(places).count == (isKept ? 3 : 1))
+    #expect(kept == (isKept ? [6, 10, 4].map { [SequenceNumber($0)] } : []))
+  }
+
   @Test("after a crash in between, the next opening tells all of it again")
   func crashed() throws {
     for kept in 0...3 {

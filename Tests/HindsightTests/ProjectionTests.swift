@@ -211,6 +211,27 @@ struct ProjectionTests {
     }
   }
 
+  @Test("a queue asks once for each chunk to come, and takes what it is given")
+  func asksForChunks() {
+    var queue = ChunkedQueue<Range<Int>>()
+    for round in 0..<5 {
+      var asked: [Int] = []
+      for place in 0..<64 {
+        [UInt8(place)].withUnsafeBytes { queue.append($0) { $0 } }
+        if queue.asksForSpare() {
+          asked.append(place)
+          if round > 1 { queue.give(ChunkedQueue.Chunk(withBytes: true)) }
+        }
+      }
+      // A chunk that wasn't taken would keep it from asking.
+      #expect(asked == [31], "\(round)")
+      if round == 3 { queue.removeFirst(queue.count) }
+    }
+    #expect(
+      queue.prefix(64).flatMap { slice in slice.elements.map { slice.bytes[$0.lowerBound] } }
+        .elementsEqual(0..<64))
+  }
+
   @Test("a chunked queue is a queue")
   func queue() {
     var queue = ChunkedQueue<Int>()
@@ -219,6 +240,7 @@ struct ProjectionTests {
     for value in 0..<20_000 {
       queue.append(value)
       model.append(value)
+      if queue.asksForSpare(), Bool.random(using: &random) { queue.give(ChunkedQueue.Chunk()) }
       if Int.random(in: 0..<50, using: &random) == 0 {
         let count = Int.random(in: 0...model.count, using: &random)
         queue.removeFirst(count)
