@@ -105,49 +105,70 @@ extension Engine {
   }
 }
 
-/// Why a write has to wait.
-struct Obstacle {
-  var error: CacheError
+/// Why a write has to wait. What is said about it is made of it outside the lock.
+enum Obstacle {
+  /// Bytes of events wait to be written.
+  case unwritten(byteCount: Int, byteCountMax: Int)
+  /// … or for the disk.
+  case unsynced(byteCount: UInt64, byteCountMax: Int)
+  /// Bytes of values wait for the store …
+  case pinned(byteCount: UInt64, byteCountMax: Int)
+  /// … or rows do.
+  case pending(rowCount: Int, rowCountMax: Int)
+  /// A queue is full since the store can't be written.
+  case trouble(CacheError)
+
   /// Whether it passes by itself. A store that can't be written doesn't, nor does a journal: the
   /// store takes only what is durable.
-  var mayPass: Bool
+  var mayPass: Bool { if case .trouble = self { false } else { true } }
+
+  var error: CacheError {
+    switch self {
+    case .unwritten(let count, let most):
+      Self.backpressure(
+        "\(count) bytes of events wait to be written", "unwrittenByteCountMax", most)
+    case .unsynced(let count, let most):
+      Self.backpressure("\(count) bytes of events wait for the disk", "unsyncedByteCountMax", most)
+    case .pinned(let count, let most):
+      Self.backpressure("\(count) bytes of values wait for the store", "pinnedByteCountMax", most)
+    case .pending(let count, let most):
+      Self.backpressure("\(count) rows wait for the store", "pendingRowCountMax", most)
+    case .trouble(let error): error
+    }
+  }
+
+  private static func backpressure(_ what: String, _ limit: String, _ most: Int) -> CacheError {
+    CacheError(
+      .backpressure, "\(what); wait, write less, or raise queues.\(limit) (\(most))")
+  }
 }
 
 extension EngineState {
   /// What keeps a write from being decided now; `nil` where nothing does.
   var obstacle: Obstacle? {
     guard phase == .open else { return nil }  // the decision itself says so
-    if hasJournal, commit.trouble == nil, frame.byteCount > queues.unwrittenByteCountMax {
-      return Obstacle(
-        error: CacheError(
-          .backpressure,
-          "\(frame.byteCount) bytes of events wait to be written; wait, write less, or raise "
-            + "queues.unwrittenByteCountMax (\(queues.unwrittenByteCountMax))"),
-        mayPass: true)
-    }
-    if hasJournal, commit.trouble == nil,
-      commit.unsyncedByteCount > UInt64(queues.unsyncedByteCountMax)
-    {
-      return Obstacle(
-        error: CacheError(
-          .backpressure,
-          "\(commit.unsyncedByteCount) bytes of events wait for the disk; wait, write less, or raise "
-            + "queues.unsyncedByteCountMax (\(queues.unsyncedByteCountMax))"),
-        mayPass: true)
+    if hasJournal, commit.trouble == nil {
+      if frame.byteCount > queues.unwrittenByteCountMax {
+        return .unwritten(
+          byteCount: frame.byteCount, byteCountMax: queues.unwrittenByteCountMax)
+      }
+      if commit.unsyncedByteCount > UInt64(queues.unsyncedByteCountMax) {
+        return .unsynced(
+          byteCount: commit.unsyncedByteCount, byteCountMax: queues.unsyncedByteCountMax)
+      }
     }
     guard hasStore, projection.exceeds(queues) else { return nil }
-    if let trouble = projection.trouble ?? commit.trouble?.error {
-      return Obstacle(error: trouble, mayPass: false)
+    if let trouble = projection.trouble ?? commit.trouble?.error { return .trouble(trouble) }
+    let pinned = projection.pinnedByteCount
+    if pinned > UInt64(queues.pinnedByteCountMax) {
+      return .pinned(byteCount: pinned, byteCountMax: queues.pinnedByteCountMax)
     }
-    let hasManyBytes = projection.pinnedByteCount > UInt64(queues.pinnedByteCountMax)
-    return Obstacle(
-      error: CacheError(
-        .backpressure,
-        (hasManyBytes
-          ? "\(projection.pinnedByteCount) bytes of values" : "\(projection.rowCount) rows")
-          + " wait for the store; wait, write less, or raise queues."
-          + (hasManyBytes
-            ? "pinnedByteCountMax (\(queues.pinnedByteCountMax))"
-            : "pendingRowCountMax (\(queues.pendingRowCountMax))")), mayPass: true)
+    return .pending(rowCount: projection.rowCount, rowCountMax: queues.pendingRowCountMax)
+  }
+
+  /// Whether callers set faster than journal and store take it.
+  var isPressed: Bool {
+    !roomWaiters.isEmpty || projection.isLong(queues)
+      || frame.byteCount >= EngineBounds.longFrameByteCount
   }
 }

@@ -362,10 +362,4 @@ extension EngineState {
     phase != .open || !settleWaiters.isEmpty || !roomWaiters.isEmpty
       || projection.isLong(queues) || projection.lacksPart != nil
   }
-
-  /// Whether callers set faster than journal and store take it.
-  var isPressed: Bool {
-    !roomWaiters.isEmpty || projection.isLong(queues)
-      || frame.byteCount >= EngineBounds.longFrameByteCount
-  }
 }

@@ -1,0 +1,8 @@
+// See HindsightCore/SanitizedMutex.swift.
+
+#if HINDSIGHT_TSAN
+  import HindsightCore
+
+  /// Shadows `Synchronization.Mutex` in this module.
+  typealias Mutex = SanitizedMutex
+#endif
