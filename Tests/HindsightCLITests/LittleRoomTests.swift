@@ -31,6 +31,7 @@ struct LittleRoomTests {
 
   @Test(
     "where a segment doesn't fit, opening says so with code 3, and that it is the limit",
+    .disabled(if: Sanitizer.isThread, "the sanitizer itself needs larger files"),
     arguments: [true, false])
   func noRoom(isExec: Bool) throws {
     let scratch = try TemporaryDirectory()

@@ -248,13 +248,14 @@ struct RefusalTests {
   /// The error that a checkpoint's one entry gives, of a state at number 9 and time 5.
   private func entry(
     key: Int = 1, distance: UInt64 = 8, age: UInt64 = 5, valueByteCount: UInt64 = 1,
-    hash: UInt64 = XXH64.hash([7]), memory: UInt64 = 1, store: UInt64 = 0
+    hash: UInt64 = XXH64.hash([7]), memory: UInt64 = 1, store: UInt64 = 0, entryCount: UInt64 = 1
   ) throws -> FormatError? {
     let storage = SimulatedStorage()
     let head = StateHead(
       sequence: SequenceNumber(9), at: Timestamp(rawValue: 5), opened: nil, isClosed: false)
     let header = CheckpointHeader(
-      number: 1, journalID: JournalID(high: 1, low: 2), head: head, digest: 0, entryCount: 1,
+      number: 1, journalID: JournalID(high: 1, low: 2), head: head, digest: 0,
+      entryCount: entryCount,
       position: .start(of: 1), bootTime: 0)
     var block: [UInt8] = []
     block.append(varint: UInt64(key))
@@ -294,6 +295,9 @@ struct RefusalTests {
     let most = UInt64(Int64.max)
     #expect(try entry() == nil)
     #expect(try entry(key: key) == nil)
+    for count in [0, 2] as [UInt64] {
+      #expect(try entry(entryCount: count) == .badField("entry count"))
+    }
     #expect(try entry(key: key + 1) == .badField("key"))
     #expect(try entry(key: 0) == .badField("origin"))
     #expect(try entry(distance: 0) == nil)
