@@ -243,6 +243,25 @@ struct RefusalTests {
     #expect(checkpoint { put(Format.fileByteCountMax + 1, &$0, at: 72) } == .badField("position"))
   }
 
+  @Test("a checkpoint under another one's name is none")
+  func otherName() throws {
+    let storage = SimulatedStorage()
+    let head = StateHead(
+      sequence: SequenceNumber(9), at: Timestamp(rawValue: 5), opened: nil, isClosed: false)
+    let header = CheckpointHeader(
+      number: 1, journalID: JournalID(high: 1, low: 2), head: head, digest: 0, entryCount: 0,
+      position: .start(of: 1), bootTime: 0)
+    for name in [1, 2] as [UInt32] {
+      storage.setBytes(header.encoded(), of: FileName.checkpoint(name))
+    }
+    #expect(try CheckpointReader(storage, number: 1).header.number == 1)
+    let error = #expect(throws: DamageError.self) { try CheckpointReader(storage, number: 2) }
+    guard case .format("00000002.checkpoint", _, .badField("number"))? = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+  }
+
   // MARK: Entries of a checkpoint
 
   /// The error that a checkpoint's one entry gives, of a state at number 9 and time 5.

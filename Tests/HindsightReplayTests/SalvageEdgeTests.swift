@@ -68,6 +68,27 @@ struct SalvageEdgeTests {
     #expect(recovered.writer.durable > last)
   }
 
+  @Test("nor are those of events that only a checkpoint's head speaks of, wherever its entries are")
+  func numbersOfCheckpoint() throws {
+    for isDamaged in [false, true] {
+      let journal = try CraftedJournal()
+      let opened = journal.opened(memory: 10)
+      try journal.append([opened, journal.set("k:a")])
+      try journal.writer.sync()
+      // Of a segment that is lost.
+      journal.skip(5)
+      let last = journal.last
+      try journal.checkpoint(number: 1, last: last, opened, position: .start(of: 2))
+      let storage = try journal.close()
+      if isDamaged { try flip(storage, "00000001.checkpoint", at: -1) }
+      try flip(storage, "00000001.journal", at: -1)
+      let options = JournalOptions { Timestamp(microseconds: 1) }
+      let recovered = try JournalRecovery(storage, options, store: nil)
+        .open(from: .newest, salvages: true, into: DeafSink())
+      #expect(recovered.writer.durable >= last, "damaged: \(isDamaged)")
+    }
+  }
+
   @Test("a gap that the journal doesn't tell yet is told, also where older segments are cut out")
   func untoldGap() async throws {
     let journal = try CraftedJournal()
