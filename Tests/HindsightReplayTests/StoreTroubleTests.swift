@@ -1,5 +1,6 @@
 import HindsightCore
 import HindsightJournal
+import HindsightReplay
 import HindsightStore
 import HindsightTesting
 import Testing
@@ -60,6 +61,47 @@ struct StoreTroubleTests {
     }
     #expect(engine.locked { $0.projection.trouble } == nil)
     #expect(engine.store?.hasMetDamage.load(ordering: .relaxed) == false)
+    try await lab.end()
+  }
+
+  @Test(
+    "what a damaged store says it has synced lets no segment go, from which it will be built anew")
+  func damagedStoreKeepsHistory() async throws {
+    let lab = Lab(memory: 2) {
+      $0.usesStore = true
+      $0.retention = Retention(byteCountMax: 1)
+    }
+    lab.store = SimulatedStore()
+    try await lab.open(lab.storage)
+    var random = SplitMix64(seed: 4)
+    func setMany(from first: Int) async throws {
+      for number in first..<first + 20 {
+        let key = try CacheKey("k:\(number)")
+        let noise = (0..<12_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+        _ = try await lab.run { try await $0.set(noise, for: key) }
+        _ = try await lab.run { try await $0.settle() }
+        lab.clock.advance(by: .seconds(1))
+        lab.scheduler.runTimers()
+        lab.scheduler.runUntilIdle()
+      }
+    }
+    func segments() -> [String] { lab.storage.names.filter { $0.hasSuffix(".journal") }.sorted() }
+    try await setMany(from: 0)
+    #expect(segments().first != "00000001.journal", "history goes while the store is well")
+    let engine = try #require(lab.cache?.engine)
+    engine.store?.hasMetDamage.store(true, ordering: .relaxed)
+    _ = try await lab.run { try await $0.settle() }
+    lab.scheduler.runUntilIdle()
+    let synced = engine.locked { $0.projection.synced }
+    let count = segments().count
+    try await setMany(from: 20)
+    #expect(engine.locked { $0.projection.applied } > synced)
+    var first: SequenceNumber?
+    _ = try EventStream(lab.storage).replay { event in first = first ?? event.record.sequence }
+    #expect(
+      first.map { $0 <= synced.next } == true,
+      "\(segments()) begin with \(String(describing: first))")
+    #expect(segments().count > count)
     try await lab.end()
   }
 
