@@ -52,6 +52,25 @@ struct FaultClockTests {
       #expect(served > 10 && trial.injector.count(kind) >= 8)
     }
   }
+
+  @Test(
+    "INV016 what the boot clock says passed between two sessions counts within one boot, and only there",
+    arguments: [false, true])
+  func boots(reboots: Bool) async throws {
+    let lab = Lab()
+    try await lab.open(lab.storage)
+    try await lab.set("k:a", [1], ttl: .seconds(600))
+    try await lab.sync()
+    lab.kill()
+    let wall = lab.clock.reading().wall
+    if reboots { lab.clock.reboot() }
+    // The boot clock shows more than it did, and the wall clock was set back.
+    lab.clock.advance(by: .seconds(7_200))
+    lab.clock.setWall(wall)
+    try await lab.open(lab.storage)
+    #expect(try await lab.get("k:a") == (reboots ? [1] : nil))
+    try await lab.end()
+  }
 }
 
 extension Trial {
