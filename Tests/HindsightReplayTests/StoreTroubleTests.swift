@@ -140,6 +140,48 @@ struct StoreTroubleTests {
     try await lab.end()
   }
 
+  @Test("a row that holds another value than was promoted gives memory none")
+  func promotedDamaged() async throws {
+    let lab = Lab(memory: 2) {
+      $0.usesStore = true
+      $0.retention = Retention(byteCountMax: 1)
+    }
+    let store = SimulatedStore()
+    lab.store = store
+    try await lab.open(lab.storage)
+    let key = try CacheKey("k:0")
+    var random = SplitMix64(seed: 3)
+    _ = try await lab.run { try await $0.set([7], for: key) }
+    for number in 1..<30 {
+      let other = try CacheKey("k:\(number)")
+      let noise = (0..<12_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+      _ = try await lab.run { try await $0.set(noise, for: other) }
+      _ = try await lab.run { try await $0.settle() }
+      lab.clock.advance(by: .seconds(1))
+      lab.scheduler.runTimers()
+      lab.scheduler.runUntilIdle()
+    }
+    #expect(!lab.storage.names.contains("00000001.journal"))
+    #expect(try await lab.run { try await $0.get(key) } == [7])
+    _ = try await lab.run { try await $0.flush() }
+    lab.kill()
+    store.killProcess()
+    // One bit of that row's value, and of no other.
+    let whole = store.image()
+    var seed: UInt64 = 0
+    while store.rows.first?.value == [7] {
+      store.restore(whole)
+      store.damage(.storeRowDamaged, FaultInjector(seed: seed))
+      seed += 1
+    }
+    #expect(store.rows.first?.value.elementsEqual([39]) == true)
+    try await lab.open(lab.storage)
+    let cache = try #require(lab.cache)
+    #expect(cache.memoryValue(for: key) == nil)
+    #expect(try await lab.run { try await $0.get(key) } == nil)
+    try await lab.end()
+  }
+
   @Test("a queue that is full and refuses is emptied all the same, without a timer for syncs")
   func refusingQueue() async throws {
     let lab = Lab {
