@@ -10,6 +10,21 @@ import Testing
 /// What of the store's trouble gets in a caller's way, and when it is over.
 @Suite("S040 the store's trouble")
 struct StoreTroubleTests {
+  /// Sets keys to values that fill segments, each of which the store has before the next one comes.
+  private func setMany(
+    _ numbers: Range<Int>, _ lab: Lab, _ random: inout SplitMix64
+  ) async throws {
+    for number in numbers {
+      let key = try CacheKey("k:\(number)")
+      let noise = (0..<12_000).map { _ in UInt8.random(in: 0...255, using: &random) }
+      _ = try await lab.run { try await $0.set(noise, for: key) }
+      _ = try await lab.run { try await $0.settle() }
+      lab.clock.advance(by: .seconds(1))
+      lab.scheduler.runTimers()
+      lab.scheduler.runUntilIdle()
+    }
+  }
+
   @Test("a log that can't be moved keeps no row from the store, and is told until it can be")
   func log() async throws {
     let failpoints = Failpoints()
@@ -74,19 +89,8 @@ struct StoreTroubleTests {
     lab.store = SimulatedStore()
     try await lab.open(lab.storage)
     var random = SplitMix64(seed: 4)
-    func setMany(from first: Int) async throws {
-      for number in first..<first + 20 {
-        let key = try CacheKey("k:\(number)")
-        let noise = (0..<12_000).map { _ in UInt8.random(in: 0...255, using: &random) }
-        _ = try await lab.run { try await $0.set(noise, for: key) }
-        _ = try await lab.run { try await $0.settle() }
-        lab.clock.advance(by: .seconds(1))
-        lab.scheduler.runTimers()
-        lab.scheduler.runUntilIdle()
-      }
-    }
     func segments() -> [String] { lab.storage.names.filter { $0.hasSuffix(".journal") }.sorted() }
-    try await setMany(from: 0)
+    try await setMany(0..<20, lab, &random)
     #expect(segments().first != "00000001.journal", "history goes while the store is well")
     let engine = try #require(lab.cache?.engine)
     engine.store?.hasMetDamage.store(true, ordering: .relaxed)
@@ -94,7 +98,7 @@ struct StoreTroubleTests {
     lab.scheduler.runUntilIdle()
     let synced = engine.locked { $0.projection.synced }
     let count = segments().count
-    try await setMany(from: 20)
+    try await setMany(20..<40, lab, &random)
     #expect(engine.locked { $0.projection.applied } > synced)
     var first: SequenceNumber?
     _ = try EventStream(lab.storage).replay { event in first = first ?? event.record.sequence }
@@ -117,15 +121,7 @@ struct StoreTroubleTests {
     let key = try CacheKey("k:0")
     var random = SplitMix64(seed: 3)
     _ = try await lab.run { try await $0.set([7], for: key) }
-    for number in 1..<30 {
-      let other = try CacheKey("k:\(number)")
-      let noise = (0..<12_000).map { _ in UInt8.random(in: 0...255, using: &random) }
-      _ = try await lab.run { try await $0.set(noise, for: other) }
-      _ = try await lab.run { try await $0.settle() }
-      lab.clock.advance(by: .seconds(1))
-      lab.scheduler.runTimers()
-      lab.scheduler.runUntilIdle()
-    }
+    try await setMany(1..<30, lab, &random)
     #expect(!lab.storage.names.contains("00000001.journal"))
     #expect(try await lab.run { try await $0.get(key) } == [7])
     _ = try await lab.run { try await $0.flush() }
@@ -152,15 +148,7 @@ struct StoreTroubleTests {
     let key = try CacheKey("k:0")
     var random = SplitMix64(seed: 3)
     _ = try await lab.run { try await $0.set([7], for: key) }
-    for number in 1..<30 {
-      let other = try CacheKey("k:\(number)")
-      let noise = (0..<12_000).map { _ in UInt8.random(in: 0...255, using: &random) }
-      _ = try await lab.run { try await $0.set(noise, for: other) }
-      _ = try await lab.run { try await $0.settle() }
-      lab.clock.advance(by: .seconds(1))
-      lab.scheduler.runTimers()
-      lab.scheduler.runUntilIdle()
-    }
+    try await setMany(1..<30, lab, &random)
     #expect(!lab.storage.names.contains("00000001.journal"))
     #expect(try await lab.run { try await $0.get(key) } == [7])
     _ = try await lab.run { try await $0.flush() }
