@@ -25,6 +25,20 @@ struct StoreTroubleTests {
     }
   }
 
+  /// Has memory hold a value that the journal has no longer, but for its promotion, and kills the process.
+  /// - Returns: its key.
+  private func promote(_ lab: Lab) async throws -> CacheKey {
+    let key = try CacheKey("k:0")
+    var random = SplitMix64(seed: 3)
+    _ = try await lab.run { try await $0.set([7], for: key) }
+    try await setMany(1..<30, lab, &random)
+    #expect(!lab.storage.names.contains("00000001.journal"))
+    #expect(try await lab.run { try await $0.get(key) } == [7])
+    _ = try await lab.run { try await $0.flush() }
+    lab.kill()
+    return key
+  }
+
   @Test("a log that can't be moved keeps no row from the store, and is told until it can be")
   func log() async throws {
     let failpoints = Failpoints()
@@ -118,14 +132,7 @@ struct StoreTroubleTests {
     }
     lab.store = FailpointStore(SimulatedStore(), failpoints)
     try await lab.open(lab.storage)
-    let key = try CacheKey("k:0")
-    var random = SplitMix64(seed: 3)
-    _ = try await lab.run { try await $0.set([7], for: key) }
-    try await setMany(1..<30, lab, &random)
-    #expect(!lab.storage.names.contains("00000001.journal"))
-    #expect(try await lab.run { try await $0.get(key) } == [7])
-    _ = try await lab.run { try await $0.flush() }
-    lab.kill()
+    let key = try await promote(lab)
     failpoints.arm("store.read.before", .fail(.ioError))
     await #expect(throws: CacheError.self) { try await lab.open(lab.storage) }
     #expect(failpoints.passages(of: "store.read.before") == 1)
@@ -145,14 +152,7 @@ struct StoreTroubleTests {
     let store = SimulatedStore()
     lab.store = store
     try await lab.open(lab.storage)
-    let key = try CacheKey("k:0")
-    var random = SplitMix64(seed: 3)
-    _ = try await lab.run { try await $0.set([7], for: key) }
-    try await setMany(1..<30, lab, &random)
-    #expect(!lab.storage.names.contains("00000001.journal"))
-    #expect(try await lab.run { try await $0.get(key) } == [7])
-    _ = try await lab.run { try await $0.flush() }
-    lab.kill()
+    let key = try await promote(lab)
     store.killProcess()
     // One bit of that row's value, and of no other.
     let whole = store.image()
