@@ -41,30 +41,30 @@ struct Assembly: ~Copyable {
     let now = state.now(reading)
     if let report {
       if let first = report.untoldGap {
-        state.core.decideGap(from: first, at: now, into: &state.decision)
+        state.core.decideGap(from: first, at: now, into: &state.decision.pointee)
       }
       if let recovered = Recovered(report) {
-        state.core.decideRecovered(recovered, at: now, into: &state.decision)
+        state.core.decideRecovered(recovered, at: now, into: &state.decision.pointee)
       }
     }
     for (origin, tier) in lost {
       guard let slot = state.core.find(origin: origin) else { continue }
-      state.core.decideLost(slot, tier, at: now, into: &state.decision)
-      guard state.decision.records.count >= Bounds.eventsPerSlice else { continue }
+      state.core.decideLost(slot, tier, at: now, into: &state.decision.pointee)
+      guard state.decision.pointee.records.count >= Bounds.eventsPerSlice else { continue }
       state.absorb(reading)
       try Self.write(&state, journal, reading, unlessBelow: EngineBounds.frameByteCount)
     }
     state.absorb(reading)
     while true {
-      let hasMore = state.core.decideShrink(to: opened, at: now, into: &state.decision)
+      let hasMore = state.core.decideShrink(to: opened, at: now, into: &state.decision.pointee)
       state.absorb(reading)
       try Self.write(&state, journal, reading, unlessBelow: EngineBounds.frameByteCount)
       if !hasMore { break }
     }
     let toldMax = configuration.originsPerEventMax
-    state.core.decideOpen(opened, at: now, entryCountMax: toldMax, into: &state.decision)
+    state.core.decideOpen(opened, at: now, entryCountMax: toldMax, into: &state.decision.pointee)
     state.absorb(reading)
-    while state.core.decideOrder(at: now, entryCountMax: toldMax, into: &state.decision) {
+    while state.core.decideOrder(at: now, entryCountMax: toldMax, into: &state.decision.pointee) {
       state.absorb(reading)
       try Self.write(&state, journal, reading, unlessBelow: EngineBounds.frameByteCount)
     }

@@ -330,7 +330,8 @@ extension Duration {
   /// - Throws: `CacheError.Code.invalidTTL` if it is negative or over 2^53 µs.
   func asTTL() throws(CacheError) -> Microseconds {
     let microseconds = microseconds
-    guard attoseconds >= 0, microseconds / 1_000_000 <= Bounds.ttlMax.rawValue / 1_000_000 else {
+    let secondsMax = Bounds.ttlMax.rawValue / 1_000_000
+    guard attoseconds >= 0, microseconds < (secondsMax + 1) * 1_000_000 else {
       throw CacheError(
         .invalidTTL,
         "a TTL must be 0 to \(Int64(Bounds.ttlMax.seconds)) seconds; this one is \(self)")
@@ -340,21 +341,27 @@ extension Duration {
 
   /// In microseconds, rounded up: a TTL that isn't zero must not become zero.
   var microseconds: Int64 {
-    // 10^12 is 2^12 times 5^12. Dividing by 5^12 digit by digit, 32 bits each, takes two
-    // multiplications; dividing 128 bits at once is a call of a function, which showed in each set.
-    let divisor: UInt64 = 244_140_625
-    let shifted = UInt128(truncatingIfNeeded: attoseconds) >> 12
-    let high = UInt64(truncatingIfNeeded: shifted >> 64)
-    if attoseconds >= 0, high < divisor {
-      let low = UInt64(truncatingIfNeeded: shifted)
-      let (first, remainder) = (high << 32 | low >> 32).quotientAndRemainder(dividingBy: divisor)
-      let (second, rest) = (remainder << 32 | low & 0xFFFF_FFFF)
-        .quotientAndRemainder(dividingBy: divisor)
-      let isExact = rest == 0 && UInt64(truncatingIfNeeded: attoseconds) & 0xFFF == 0
-      let whole = Int64(clamping: first << 32 | second)
-      return isExact || whole == .max ? whole : whole + 1
+    let divisor: Int64 = 1_000_000_000_000
+    let attoseconds = attoseconds
+    let high = Int64(truncatingIfNeeded: attoseconds >> 64)
+    guard 0 <= high, high < 1 << 29 else {
+      let (whole, rest) = attoseconds.quotientAndRemainder(dividingBy: Int128(divisor))
+      return Int64(clamping: rest > 0 ? whole + 1 : whole)
     }
-    let (whole, rest) = attoseconds.quotientAndRemainder(dividingBy: 1_000_000_000_000)
-    return Int64(clamping: rest > 0 ? whole + 1 : whole)
+    // Below 2^53 µs a quotient of floating point is hardly off, and is put right: dividing 128 bits is a call of
+    // a function, or two divisions of 64 bits, which showed in each set.
+    let low = UInt64(truncatingIfNeeded: attoseconds)
+    let estimate = Double(high) * 0x1p64 + Double(Int64(bitPattern: low >> 11)) * 0x1p11
+    var whole = Int64(estimate * 1e-12)
+    var rest = Int64(bitPattern: low) &- whole &* divisor
+    while rest > 0 {
+      whole += 1
+      rest -= divisor
+    }
+    while rest <= -divisor {
+      whole -= 1
+      rest += divisor
+    }
+    return whole
   }
 }

@@ -19,6 +19,9 @@ struct ChunkedQueue<Element> {
     fileprivate var elements: [Element] = []
     fileprivate var bytes: [UInt8] = []
 
+    /// None at all.
+    fileprivate init(empty: Void) {}
+
     /// - Parameter withBytes: whether they will have some.
     init(withBytes: Bool = false) {
       elements.reserveCapacity(ChunkedQueue.chunkCount)
@@ -41,11 +44,14 @@ struct ChunkedQueue<Element> {
   /// What a chunk's bytes have room for at first.
   fileprivate static var byteCount: Int { 32 * chunkCount }
 
-  /// All but the first and the last one are whole.
-  private var chunks: Deque<Chunk> = []
+  /// Those that take no more. All but the first one are whole, as long as that isn't the open one.
+  private var closed: Deque<Chunk> = []
+  /// The one that is appended to, beside the others: what is in a deque is looked for at each append.
+  private var open = Chunk(empty: ())
   private(set) var count = 0
-  /// How many have been appended to the last chunk, those included that were removed since.
-  private var appendedCount = 0
+  /// How many have been appended to the open chunk, those included that were removed since; one that is
+  /// empty is none.
+  private var appendedCount = chunkCount
   private var spare: Chunk?
   private var isSpareAskedFor = false
 
@@ -53,19 +59,23 @@ struct ChunkedQueue<Element> {
 
   /// The element that so many others precede.
   subscript(at: Int) -> Element {
-    let firstCount = chunks[0].elements.count
-    if at < firstCount { return chunks[0].elements[at] }
+    let firstCount = chunk(0).elements.count
+    if at < firstCount { return chunk(0).elements[at] }
     let place = at - firstCount
-    return chunks[1 + (place >> Self.shift)].elements[place & (Self.chunkCount - 1)]
+    return chunk(1 + (place >> Self.shift)).elements[place & (Self.chunkCount - 1)]
   }
+
+  @inline(__always)
+  private func chunk(_ at: Int) -> Chunk { at < closed.count ? closed[at] : open }
 
   /// The first elements, sharing their chunks: a constant cost for each of those.
   func prefix(_ count: Int) -> [Slice] {
     precondition(count <= self.count)
     var slices: [Slice] = []
     var left = count
-    for chunk in chunks {
+    for at in 0...closed.count {
       if left == 0 { break }
+      let chunk = chunk(at)
       let elements = chunk.elements.prefix(left)
       slices.append(Slice(elements: elements, bytes: chunk.bytes))
       left -= elements.count
@@ -74,36 +84,37 @@ struct ChunkedQueue<Element> {
   }
 
   mutating func append(_ element: consuming Element) {
-    chunks[openChunk()].elements.append(element)
-    appendedCount += 1
-    count += 1
+    makeRoom()
+    add(element)
   }
 
   /// - Parameter make: gives the element; it gets the place of `bytes` in the chunk.
   mutating func append(_ bytes: UnsafeRawBufferPointer, _ make: (Range<Int>) -> Element) {
-    let last = openChunk()
-    if chunks[last].bytes.isEmpty {
-      chunks[last].bytes.reserveCapacity(max(Self.byteCount, bytes.count))
-    }
-    let start = chunks[last].bytes.count
-    chunks[last].bytes.append(contentsOf: bytes)
-    append(make(start..<start + bytes.count))
+    makeRoom()
+    if open.bytes.isEmpty { open.bytes.reserveCapacity(max(Self.byteCount, bytes.count)) }
+    let start = open.bytes.count
+    open.bytes.append(contentsOf: bytes)
+    add(make(start..<start + bytes.count))
   }
 
-  /// Has the last chunk have room for an element.
-  /// - Returns: which one it is.
-  private mutating func openChunk() -> Int {
-    if chunks.isEmpty || appendedCount == Self.chunkCount {
-      chunks.append(spare.take() ?? Chunk())
-      isSpareAskedFor = false
-      appendedCount = 0
-    }
-    return chunks.count - 1
+  private mutating func add(_ element: consuming Element) {
+    open.elements.append(element)
+    appendedCount += 1
+    count += 1
+  }
+
+  /// Has the open chunk have room for an element.
+  private mutating func makeRoom() {
+    guard appendedCount == Self.chunkCount else { return }
+    if count > 0 { closed.append(open) }
+    open = spare.take() ?? Chunk()
+    isSpareAskedFor = false
+    appendedCount = 0
   }
 
   /// Whether a spare chunk is to be made, since the last one is half full; asked again, it is not.
   mutating func asksForSpare() -> Bool {
-    guard !isSpareAskedFor, appendedCount >= Self.chunkCount / 2 else { return false }
+    guard !isSpareAskedFor, count > 0, appendedCount >= Self.chunkCount / 2 else { return false }
     isSpareAskedFor = true
     return spare == nil
   }
@@ -115,10 +126,18 @@ struct ChunkedQueue<Element> {
   mutating func removeFirst(_ count: Int) {
     precondition(count <= self.count)
     self.count -= count
-    guard self.count > 0 else { return chunks.removeAll() }
+    guard self.count > 0 else { return removeAll() }
     var left = count
-    while left >= chunks[0].elements.count { left -= chunks.removeFirst().elements.count }
-    chunks[0].removeFirst(left)
+    while !closed.isEmpty, left >= closed[0].elements.count {
+      left -= closed.removeFirst().elements.count
+    }
+    if closed.isEmpty { open.removeFirst(left) } else { closed[0].removeFirst(left) }
+  }
+
+  private mutating func removeAll() {
+    closed.removeAll()
+    open = Chunk(empty: ())
+    appendedCount = Self.chunkCount
   }
 }
 

@@ -132,7 +132,7 @@ extension EngineState {
   /// Decides `closed`, once, when the end was asked for.
   mutating func decideCloseIfAsked(_ reading: ClockReading) {
     guard phase == .closing, !closing.isDecided, commit.trouble == nil else { return }
-    core.decideClose(at: now(reading), into: &decision)
+    core.decideClose(at: now(reading), into: &decision.pointee)
     absorb(reading)
     closing.isDecided = true
   }

@@ -56,7 +56,7 @@ extension Engine {
         || state.commit.trouble != nil
           && state.frame.byteCount <= state.queues.unwrittenByteCountMax
       {
-        state.core.decideTouches(at: state.now(reading), into: &state.decision)
+        state.core.decideTouches(at: state.now(reading), into: &state.decision.pointee)
         state.absorb(reading)
       }
       return (state.core.head.sequence, state.beginAcknowledging(level, journal, reading))
@@ -184,7 +184,7 @@ extension EngineState {
   /// Cuts the open frame, `touched` included, and captures a checkpoint where one is due. The
   /// caller holds the write role.
   mutating func cut(_ writer: JournalWriter, _ reading: ClockReading) -> CutFrame {
-    core.decideTouches(at: now(reading), into: &decision)
+    core.decideTouches(at: now(reading), into: &decision.pointee)
     absorb(reading)
     let sealed = frame.takeAll(bootTime: frameBoot)
     commit.frameBegan = nil

@@ -283,7 +283,7 @@ extension EngineState {
     to segment: UInt32, _ reading: ClockReading
   ) -> (Checkpointing.Capture, first: SequenceNumber, number: UInt32) {
     guard let first = commit.lostFirst else { preconditionFailure("there is no gap") }
-    core.decideTouches(at: now(reading), into: &decision)
+    core.decideTouches(at: now(reading), into: &decision.pointee)
     absorb(reading)
     // Whatever was being captured before lies behind.
     var capture = beginCapture(withPins: true)
@@ -291,7 +291,7 @@ extension EngineState {
     capture.gapFirst = first
     checkpointing.capture = capture
     commit.lostFirst = nil
-    core.decideGap(from: first, at: now(reading), into: &decision)
+    core.decideGap(from: first, at: now(reading), into: &decision.pointee)
     absorb(reading)
     return (capture, first, checkpointing.takeNumber())
   }

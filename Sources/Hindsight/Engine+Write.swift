@@ -55,12 +55,14 @@ extension Engine {
     _ value: DecodedValue, bytes: [UInt8], coder: UInt8, for key: CacheKey,
     memoryTTL: Duration?, storeTTL: Duration?, reason: String?, _ level: Acknowledgement
   ) throws(CacheError) -> Written<Void>? {
-    CellsPlace(rawValue: keyCells.load(ordering: .relaxed)).prefetch(key.hash)
+    let place = CellsPlace(rawValue: keyCells.load(ordering: .relaxed))
+    place.prefetch(key.hash)
     let (memoryTTL, storeTTL) = (try memoryTTL?.asTTL(), try storeTTL?.asTTL())
     let reason = try reason.checked()
     // All that needn't be done with the lock held.
-    let valueHash = XXH64.hash(bytes[...])
     let reading = clock.reading()
+    if place.isLarge { prefetchEntry(key.hash) }
+    let valueHash = XXH64.hash(bytes[...])
     var isCutDue = false
     var wanted = SparesWanted()
     let written = try key.withBytes { (keyBytes) throws(CacheError) -> Written<Void>? in
@@ -77,7 +79,8 @@ extension Engine {
       do throws(SetRefusal) {
         guard
           let decided = try state.pointee.core.decideSet(
-            lent, memoryTTL: memoryTTL, storeTTL: storeTTL, at: now, into: &state.pointee.decision)
+            lent, memoryTTL: memoryTTL, storeTTL: storeTTL, at: now,
+            into: &state.pointee.decision.pointee)
         else {
           state.pointee.absorb(reading)
           isCutDue = state.pointee.wantsCut()
@@ -103,6 +106,14 @@ extension Engine {
     return written
   }
 
+  /// Asks for the memory of the entry with a key, while the value is hashed: where it is only its cell tells.
+  @inline(__always)
+  private func prefetchEntry(_ keyHash: UInt64) {
+    let state = state.lock()
+    state.pointee.core.prefetchEntry(keyHash)
+    self.state.unlock()
+  }
+
   /// Makes what the sets to come would ask the system for with the lock held.
   @inline(never)
   private func makeSpares(_ wanted: SparesWanted) {
@@ -121,7 +132,7 @@ extension Engine {
     let written = try await writeWhenRoom(level) {
       (state, reading) throws(CacheError) in
       let wasThere = state.core.decideInvalidate(
-        key.bytes, reason: reason, at: state.now(reading), into: &state.decision)
+        key.bytes, reason: reason, at: state.now(reading), into: &state.decision.pointee)
       state.absorb(reading)
       return wasThere
     }
@@ -143,7 +154,7 @@ extension Engine {
       if empty != nil { state.voidCapture() }
       let counts = state.core.decideClear(
         prefix: prefix, reason: reason, spare: empty?.index, at: state.now(reading),
-        into: &state.decision)
+        into: &state.decision.pointee)
       state.absorb(reading)
       return TierCounts(memory: Int(counts.memory), store: Int(counts.store))
     }
@@ -184,7 +195,7 @@ extension Engine {
       return state.write(.enqueued, journal, reading) { (state, reading) in
         let swept = state.core.decideSweep(
           at: state.now(reading), entryCountMax: EngineBounds.sweepSliceCount,
-          into: &state.decision)
+          into: &state.decision.pointee)
         state.absorb(reading)
         return swept
       }

@@ -88,7 +88,7 @@ extension EngineState {
     case .failure(let error):
       if canRecord {
         _ = core.decideInvalidate(
-          key.bytes, reason: error.reason, at: now, into: &decision)
+          key.bytes, reason: error.reason, at: now, into: &decision.pointee)
         absorb(reading)
       }
       return inMemory ? nil : miss(key, .invalidated, at: now, reading)
@@ -118,7 +118,7 @@ extension EngineState {
     guard canRecord, let slot = find(key), core.origin(of: slot) == origin,
       core.isResident(slot, in: .store), core.payload(slot).bytes == nil
     else { return false }
-    core.decideLost(slot, .store, at: now(reading), into: &decision)
+    core.decideLost(slot, .store, at: now(reading), into: &decision.pointee)
     absorb(reading)
     return true
   }
@@ -129,7 +129,7 @@ extension EngineState {
   /// two frames, and telling a million of them takes a quarter of a second.
   mutating func tellManyTouches(_ reading: ClockReading) {
     guard core.hasManyUntoldTouches, canTell else { return }
-    core.decideTouches(at: now(reading), into: &decision)
+    core.decideTouches(at: now(reading), into: &decision.pointee)
     absorb(reading)
   }
 
@@ -185,8 +185,9 @@ extension EngineState {
   private mutating func promote(
     _ slot: Slot, _ value: DecodedValue, _ now: Timestamp, _ reading: ClockReading
   ) -> Bool {
-    core.decideExpire(slot, at: now, into: &decision)  // its memory residency, where it has one
-    let isLong = core.decidePromote(slot, at: now, into: &decision)
+    // Its memory residency, where it has one.
+    core.decideExpire(slot, at: now, into: &decision.pointee)
+    let isLong = core.decidePromote(slot, at: now, into: &decision.pointee)
     absorb(reading)
     if core.isResident(slot, in: .memory) {
       core.updatePayload(slot) { $0.set(value) }
@@ -210,7 +211,7 @@ extension EngineState {
 
   private mutating func expire(_ slot: Slot, at now: Timestamp, _ reading: ClockReading) {
     guard canRecord else { return }
-    core.decideExpire(slot, at: now, into: &decision)
+    core.decideExpire(slot, at: now, into: &decision.pointee)
     absorb(reading)
   }
 
@@ -240,7 +241,7 @@ extension EngineState {
       }
       return
     }
-    core.decideLookedUp(subject, outcome, at: now, into: &decision)
+    core.decideLookedUp(subject, outcome, at: now, into: &decision.pointee)
     absorb(reading)
   }
 

@@ -21,7 +21,9 @@ struct EngineState: ~Copyable, Sendable {
   let queues: QueueLimits
   /// Whether writes go on while the journal can't be written.
   let continuesInMemory: Bool
-  var decision = Decision()
+  /// The decision at hand. Apart from the rest, which changes while its consequences are drawn. Its memory is
+  /// this state's until `deinit`.
+  nonisolated(unsafe) let decision: UnsafeMutablePointer<Decision>
   var hits = HitLog()
   var ticked = TickedTime()
   var misses = MissMemory()
@@ -55,11 +57,17 @@ struct EngineState: ~Copyable, Sendable {
     queues = configuration.queues
     continuesInMemory = configuration.journalFailure == .continueInMemory
     self.projection = projection
+    decision = .allocate(capacity: 1)
+    decision.initialize(to: Decision())
     frame = OpenFrame()
     commit = CommitState(durable: durable, callersWrite: !configuration.usesWriterThread)
   }
 
-  deinit { core.releasePayloads() }
+  deinit {
+    core.releasePayloads()
+    decision.deinitialize(count: 1)
+    decision.deallocate()
+  }
 
   var hasStore: Bool { opened.storeLimit != nil }
 
@@ -74,42 +82,35 @@ struct EngineState: ~Copyable, Sendable {
   /// Draws the consequences of the decision at hand: values, rows, the open frame, statistics.
   mutating func absorb(_ reading: ClockReading) {
     giveCapturedValues()
-    // Taken out for the time being, and walked as a span: an array's elements, and what is read
-    // through `self`, would be copied one by one.
-    var decision = Decision()
-    swap(&decision, &self.decision)
-    absorb(decision.effects.span)
-    // A coarse reading may lie behind the precise one that `at` comes from.
-    if !decision.records.isEmpty { lastBoot = max(lastBoot, reading.boot) }
-    if !decision.records.isEmpty {
-      let isJournaled = isJournaled(
-        from: decision.records[0].sequence, count: decision.records.count)
-      journal(decision.records.span, isJournaled)
+    let decision = decision
+    absorb(decision.pointee.effects.span)
+    if let first = decision.pointee.records.first?.sequence {
+      // A coarse reading may lie behind the precise one that `at` comes from.
+      lastBoot = max(lastBoot, reading.boot)
+      let isJournaled = isJournaled(from: first, count: decision.pointee.records.count)
+      journal(decision.pointee.records.span, isJournaled)
     }
     noteJournaled(reading)
-    decision.removeAll()
-    swap(&decision, &self.decision)
+    decision.pointee.removeAll()
   }
 
   /// The same for a decision that sets a value.
   mutating func absorb(_ set: borrowing SetInForce, _ reading: ClockReading) {
     giveCapturedValues()
-    var decision = Decision()
-    swap(&decision, &self.decision)
-    absorb(decision.effects.span)
-    guard case .inserted(let slot) = decision.effects.last else {
+    let decision = decision
+    absorb(decision.pointee.effects.span)
+    guard case .inserted(let slot) = decision.pointee.effects.last else {
       preconditionFailure("a set's last effect is its entry")
     }
     insert(set, slot)
     lastBoot = max(lastBoot, reading.boot)
     // All of the decision or nothing.
-    let first = decision.records.isEmpty ? set.fact.sequence : decision.records[0].sequence
-    let isJournaled = isJournaled(from: first, count: decision.records.count + 1)
-    journal(decision.records.span, isJournaled)
+    let first = decision.pointee.records.first?.sequence ?? set.fact.sequence
+    let isJournaled = isJournaled(from: first, count: decision.pointee.records.count + 1)
+    journal(decision.pointee.records.span, isJournaled)
     journal(set, isJournaled)
     noteJournaled(reading)
-    decision.removeAll()
-    swap(&decision, &self.decision)
+    decision.pointee.removeAll()
   }
 
   private mutating func absorb(_ effects: borrowing Span<Effect>) {

@@ -99,6 +99,12 @@ struct ValueWord {
     return HeldObject(reference: decoded.takeRetainedValue())
   }
 
+  /// The same object as an encoded value only, where a pinned one is an array of bytes: nothing is counted.
+  func asEncoded() -> ValueWord? {
+    let flags = Self.isPinned | Self.isArray | Self.isDecoded
+    return rawValue & Self.flags == flags ? ValueWord(rawValue: rawValue & ~Self.isDecoded) : nil
+  }
+
   /// The payload, and the word's reference with it.
   func take() -> Payload { payload { $0.takeRetainedValue() } }
 

@@ -3,13 +3,22 @@ import HindsightCore
 /// Why keys were removed: the last 10,000 of them, by the hash of the key.
 ///
 /// A ring of what was removed, and an open-addressing table from a hash to its latest place there.
-/// Written by every eviction, so it is flat: a `Dictionary` cost a tenth of a `set`.
+/// Written by every eviction, so it is flat: a `Dictionary` cost a tenth of a `set`. And a removal is noted in the
+/// ring only, and filed with others: where one hash is filed is no matter for the next one's place, so that
+/// they needn't wait for memory one after the other.
 struct MissMemory: Sendable {
   static let keyCountMax = 10_000
+  private static let batchCount = 64
+  /// The last ones, those that aren't filed yet, and a batch that is to be overwritten.
+  private static let ringCount = (keyCountMax / batchCount + 2) * batchCount
   private static let cellCount = 1 << 15
 
   private var ring: [(keyHash: UInt64, reason: MissReason)] = []
   private var next = 0
+  /// How many of those before `next` aren't filed.
+  private var unfiledCount = 0
+  /// Whether every place was used.
+  private var isFull = false
   /// Linear probing, deletion by backward shift.
   private var cells: [Cell] = []
 
@@ -23,25 +32,57 @@ struct MissMemory: Sendable {
   /// Remembers why the key with this hash is gone; forgets the oldest one over the limit.
   mutating func remember(_ keyHash: UInt64, _ ending: Ending) {
     guard let reason = MissReason(ending) else { return }
-    if cells.isEmpty { cells = Array(repeating: Cell(), count: Self.cellCount) }
-    if ring.count < Self.keyCountMax {
-      ring.append((keyHash, reason))
-    } else {
-      forget(next)
-      ring[next] = (keyHash, reason)
-    }
-    cells[find(keyHash)] = Cell(place: UInt16(next + 1), tag: UInt16(truncatingIfNeeded: keyHash))
-    next = next + 1 == Self.keyCountMax ? 0 : next + 1
+    if ring.isEmpty { begin() }
+    ring[next] = (keyHash, reason)
+    next += 1
+    unfiledCount += 1
+    if next % Self.batchCount == 0 { endBatch() }
   }
 
-  func reason(_ keyHash: UInt64) -> MissReason {
+  /// Why the key with this hash is gone: where that is among the last 10,000 that were removed.
+  mutating func reason(_ keyHash: UInt64) -> MissReason {
     guard !cells.isEmpty else { return .unknown }
-    let place = Int(cells[find(keyHash)].place)
-    return place == 0 ? .unknown : ring[place - 1].reason
+    file()
+    let place = Int(cells[find(keyHash)].place) - 1
+    return place >= 0 && isRemembered(place) ? ring[place].reason : .unknown
   }
 
-  /// How many keys are filed: those that are remembered.
-  var filedCount: Int { cells.count { $0.place != 0 } }
+  /// How many keys are remembered.
+  mutating func keyCount() -> Int {
+    file()
+    return cells.count { $0.place != 0 && isRemembered(Int($0.place) - 1) }
+  }
+
+  /// Whether the removal in `place`, which is filed, is one of the last ones.
+  private func isRemembered(_ place: Int) -> Bool {
+    let age = next > place ? next - place : next - place + Self.ringCount
+    return age <= Self.keyCountMax
+  }
+
+  private mutating func begin() {
+    ring = Array(repeating: (0, .unknown), count: Self.ringCount)
+    cells = Array(repeating: Cell(), count: Self.cellCount)
+  }
+
+  /// Files what was noted, and frees the places of the next batch.
+  private mutating func endBatch() {
+    file()
+    if next == Self.ringCount {
+      next = 0
+      isFull = true
+    }
+    guard isFull else { return }
+    for place in next..<next + Self.batchCount { forget(place) }
+  }
+
+  private mutating func file() {
+    for place in next - unfiledCount..<next {
+      let keyHash = ring[place].keyHash
+      cells[find(keyHash)] = Cell(
+        place: UInt16(place + 1), tag: UInt16(truncatingIfNeeded: keyHash))
+    }
+    unfiledCount = 0
+  }
 
   /// Where the hash is filed, or the empty cell where it would be.
   private func find(_ keyHash: UInt64) -> Int {

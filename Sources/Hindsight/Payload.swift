@@ -74,13 +74,17 @@ extension CacheState {
   }
 
   /// Drops the value of the entry in `slot` as far as memory has it.
-  /// - Returns: the caller's value, if there is one.
+  /// - Returns: the caller's value, if there is one, and nothing else holds it here.
   mutating func dropValue(_ slot: Slot) -> HeldObject? {
     let word = word(slot)
     guard word.rawValue != 0 else { return nil }
     if let object = word.takeDecoded() {
       attach(0, to: slot)
       return object
+    }
+    if let encoded = word.asEncoded() {
+      attach(encoded.rawValue, to: slot)
+      return nil
     }
     var object: HeldObject?
     updatePayload(slot) { object = $0.drop() }

@@ -11,6 +11,10 @@ extension CacheState {
       UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: entries[slot].attachment & ~7)))
   }
 
+  public func prefetchEntry(_ keyHash: UInt64) {
+    entries.prefetch(keys.candidate(tag: UInt32(truncatingIfNeeded: keyHash)))
+  }
+
   /// Asks for an entry's links in the list, whose neighbours `prefetchForTouch(_:)` will ask for.
   @inline(__always)
   public func prefetchLinks(_ slot: Slot) { entries.prefetchLinks(slot) }

@@ -18,11 +18,11 @@ public struct Record: Equatable, Sendable {
 ///
 /// Later events name an entry by its *origin*, the sequence number of the `set` that made it.
 public enum Event: Equatable, Sendable {
-  case opened(Opened)
+  indirect case opened(Opened)
   case closed(clean: Bool)
-  case set(ValueSet)
-  case invalidated(Invalidated)
-  case cleared(Cleared)
+  indirect case set(ValueSet)
+  indirect case invalidated(Invalidated)
+  indirect case cleared(Cleared)
   case expired(origin: SequenceNumber, tier: Tier)
   case evicted(origin: SequenceNumber, tier: Tier, cause: EvictionCause)
   case promoted(origin: SequenceNumber, memoryExpiry: Timestamp)

@@ -231,6 +231,10 @@ public struct CellsPlace: RawRepresentable, Equatable, Sendable {
       | UInt64(count.trailingZeroBitCount) << 56
   }
 
+  /// Whether the table is for so many entries that the processor's caches hardly hold them.
+  @inline(__always)
+  public var isLarge: Bool { rawValue >> 56 > 14 }
+
   /// Asks for the memory of the cell where a key with this hash belongs.
   @inline(__always)
   public func prefetch(_ keyHash: UInt64) {

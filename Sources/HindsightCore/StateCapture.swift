@@ -57,7 +57,8 @@ public struct CapturedSlice: Sendable {
 /// entry at most; a slice costs what it holds.
 ///
 /// Proof of its variables: it is reachable only through the one state that it belongs to, or by
-/// whoever took it out of there to let it go.
+/// whoever took it out of there to let it go. And nothing in here calls anybody who has it, so that no access
+/// can overlap another one: to look for that at run time took a fortieth of a set.
 public final class StateCapture: Sendable {
   private struct Picture {
     /// In `keys`.
@@ -85,18 +86,20 @@ public final class StateCapture: Sendable {
   private static let done: UInt32 = 1
 
   private let slotEnd: Slot
-  nonisolated(unsafe) private var marks: LazyTable<Mark>
-  nonisolated(unsafe) private var pictures = LazyTable<Picture?>(count: 0, initial: nil)
-  nonisolated(unsafe) private var filed = LazyTable<Filed>(count: 0, initial: Filed())
-  nonisolated(unsafe) private var pictureCount = 0
+  @exclusivity(unchecked) nonisolated(unsafe) private var marks: LazyTable<Mark>
+  @exclusivity(unchecked) nonisolated(unsafe) private var pictures = LazyTable<Picture?>(
+    count: 0, initial: nil)
+  @exclusivity(unchecked) nonisolated(unsafe) private var filed = LazyTable<Filed>(
+    count: 0, initial: Filed())
+  @exclusivity(unchecked) nonisolated(unsafe) private var pictureCount = 0
   /// Those of pictures. Memory for each was asked of the system with the lock held.
-  nonisolated(unsafe) private var keys = KeyArena()
+  @exclusivity(unchecked) nonisolated(unsafe) private var keys = KeyArena()
   /// Pictures up to here have their values.
-  nonisolated(unsafe) private var valuedCount = 0
+  @exclusivity(unchecked) nonisolated(unsafe) private var valuedCount = 0
   /// The entry that the walk takes next.
-  nonisolated(unsafe) private var cursor: Slot
+  @exclusivity(unchecked) nonisolated(unsafe) private var cursor: Slot
   /// Pictures that come before `cursor`, innermost last.
-  nonisolated(unsafe) private var stack: [UInt32] = []
+  @exclusivity(unchecked) nonisolated(unsafe) private var stack: [UInt32] = []
 
   init(front: Slot, slotEnd: Slot) {
     cursor = front

@@ -10,7 +10,7 @@ public struct XXH64: Sendable {
 
   /// The hash of `bytes`. Linear in their number.
   public static func hash(_ bytes: UnsafeRawBufferPointer, seed: UInt64 = 0) -> UInt64 {
-    var at = 0
+    guard var at = bytes.baseAddress else { return avalanche(seed &+ prime5) }
     let count = bytes.count
     var result: UInt64
     if count >= 32 {
@@ -18,13 +18,14 @@ public struct XXH64: Sendable {
       var lane2 = seed &+ prime2
       var lane3 = seed
       var lane4 = seed &- prime1
-      while at <= count - 32 {
-        lane1 = round(lane1, word(bytes, at))
-        lane2 = round(lane2, word(bytes, at + 8))
-        lane3 = round(lane3, word(bytes, at + 16))
-        lane4 = round(lane4, word(bytes, at + 24))
+      let end = at + (count & ~31)
+      repeat {
+        lane1 = round(lane1, word(at))
+        lane2 = round(lane2, word(at + 8))
+        lane3 = round(lane3, word(at + 16))
+        lane4 = round(lane4, word(at + 24))
         at += 32
-      }
+      } while at != end
       result =
         rotate(lane1, 1) &+ rotate(lane2, 7) &+ rotate(lane3, 12) &+ rotate(lane4, 18)
       result = (result ^ round(0, lane1)) &* prime1 &+ prime4
@@ -34,20 +35,23 @@ public struct XXH64: Sendable {
     } else {
       result = seed &+ prime5
     }
-    result &+= UInt64(count)
-    while at <= count - 8 {
-      result = rotate(result ^ round(0, word(bytes, at)), 27) &* prime1 &+ prime4
+    result &+= UInt64(truncatingIfNeeded: count)
+    var rest = count & 31
+    while rest >= 8 {
+      result = rotate(result ^ round(0, word(at)), 27) &* prime1 &+ prime4
       at += 8
+      rest &-= 8
     }
-    if at <= count - 4 {
-      let half = UInt64(
-        UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self)))
+    if rest >= 4 {
+      let half = UInt64(UInt32(littleEndian: at.loadUnaligned(as: UInt32.self)))
       result = rotate(result ^ (half &* prime1), 23) &* prime2 &+ prime3
       at += 4
+      rest &-= 4
     }
-    while at < count {
-      result = rotate(result ^ (UInt64(bytes[at]) &* prime5), 11) &* prime1
+    while rest > 0 {
+      result = rotate(result ^ (UInt64(at.load(as: UInt8.self)) &* prime5), 11) &* prime1
       at += 1
+      rest &-= 1
     }
     return avalanche(result)
   }
@@ -58,8 +62,8 @@ public struct XXH64: Sendable {
   }
 
   @inline(__always)
-  private static func word(_ bytes: UnsafeRawBufferPointer, _ at: Int) -> UInt64 {
-    UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self))
+  private static func word(_ at: UnsafeRawPointer) -> UInt64 {
+    UInt64(littleEndian: at.loadUnaligned(as: UInt64.self))
   }
 
   @inline(__always)

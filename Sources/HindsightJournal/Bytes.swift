@@ -39,7 +39,53 @@ func crc32(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
       0, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count))
 }
 
+/// Puts bytes one behind the other, where there is room for them: each is one store, where an array looks at
+/// its owners and its room each time.
+struct ByteCursor {
+  static let varintByteCountMax = 10
+
+  fileprivate var end: UnsafeMutableRawPointer
+
+  @inline(__always)
+  mutating func put(_ byte: UInt8) {
+    end.storeBytes(of: byte, as: UInt8.self)
+    end += 1
+  }
+
+  @inline(__always)
+  mutating func put(varint value: UInt64) {
+    var rest = value
+    while rest >= 0x80 {
+      put(UInt8(truncatingIfNeeded: rest) | 0x80)
+      rest >>= 7
+    }
+    put(UInt8(truncatingIfNeeded: rest))
+  }
+
+  @inline(__always)
+  mutating func put(_ bytes: UnsafeRawBufferPointer) {
+    guard let start = bytes.baseAddress else { return }
+    end.copyMemory(from: start, byteCount: bytes.count)
+    end += bytes.count
+  }
+}
+
 extension [UInt8] {
+  /// Appends what `body` puts, at most `count` bytes.
+  @inline(__always)
+  mutating func append(atMost count: Int, _ body: (inout ByteCursor) -> Void) {
+    append(addingCapacity: count) { span in
+      span.withUnsafeMutableBufferPointer { buffer, initializedCount in
+        let start = UnsafeMutableRawPointer(buffer.baseAddress! + initializedCount)
+        var cursor = ByteCursor(end: start)
+        body(&cursor)
+        let written = cursor.end - start
+        precondition(written <= count, "more bytes than there is room for")
+        initializedCount += written
+      }
+    }
+  }
+
   mutating func append(varint value: UInt64) {
     var rest = value
     while rest >= 0x80 {

@@ -48,13 +48,11 @@ extension [UInt8] {
       append(varint: it.memoryCount)
       append(varint: it.storeCount)
     case .expired(let origin, let tier):
-      begin(.expired, &self)
-      append(tier.rawValue)
-      append(origin: origin, before: sequence)
+      append(.expired, tier.rawValue, origin, sequence, at: record.at, previousAt: previousAt)
     case .evicted(let origin, let tier, let cause):
-      begin(.evicted, &self)
-      append(tier.rawValue + 2 * cause.rawValue)
-      append(origin: origin, before: sequence)
+      append(
+        .evicted, tier.rawValue + 2 * cause.rawValue, origin, sequence, at: record.at,
+        previousAt: previousAt)
     case .promoted(let origin, let expiry):
       begin(.promoted, &self)
       append(origin: origin, before: sequence)
@@ -90,36 +88,36 @@ extension [UInt8] {
     _ fact: SetFact, key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer, reason: String?,
     previousAt: Timestamp
   ) {
-    // The numbers before the key take 42 bytes at most, and are put together where an appended byte
-    // is one store.
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 64) { numbers in
-      var end = numbers.baseAddress!
-      func put(_ byte: UInt8) {
-        end.pointee = byte
-        end += 1
-      }
-      func put(varint value: UInt64) {
-        var rest = value
-        while rest >= 0x80 {
-          put(UInt8(truncatingIfNeeded: rest) | 0x80)
-          rest >>= 7
-        }
-        put(UInt8(truncatingIfNeeded: rest))
-      }
-      put((reason == nil ? EventTag.set : .setWithReason).rawValue)
-      put(varint: UInt64(fact.at.rawValue - previousAt.rawValue))
-      put(fact.coder)
-      put(varint: Self.lifetime(until: fact.memoryExpiry, from: fact.at))
-      put(varint: Self.lifetime(until: fact.storeExpiry, from: fact.at))
-      put(varint: UInt64(key.count))
-      append(
-        contentsOf: UnsafeMutableBufferPointer(rebasing: numbers[..<(end - numbers.baseAddress!)]))
+    let room = Self.numbersByteCountMax + key.count + value.count
+    append(atMost: room) { cursor in
+      cursor.put(
+        reason == nil ? .set : .setWithReason, at: fact.at, previousAt: previousAt)
+      cursor.put(fact.coder)
+      cursor.put(varint: Self.lifetime(until: fact.memoryExpiry, from: fact.at))
+      cursor.put(varint: Self.lifetime(until: fact.storeExpiry, from: fact.at))
+      cursor.put(varint: UInt64(key.count))
+      cursor.put(key)
+      cursor.put(varint: UInt64(value.count))
+      cursor.put(value)
     }
-    append(contentsOf: key)
-    append(varint: UInt64(value.count))
-    append(contentsOf: value)
     if let reason { append(prefixed: Bytes(reason.utf8)) }
   }
+
+  /// Appends an event that tells of one tier of one entry.
+  private mutating func append(
+    _ tag: EventTag, _ flags: UInt8, _ origin: SequenceNumber, _ sequence: SequenceNumber,
+    at: Timestamp, previousAt: Timestamp
+  ) {
+    append(atMost: Self.numbersByteCountMax) { cursor in
+      cursor.put(tag, at: at, previousAt: previousAt)
+      cursor.put(flags)
+      cursor.put(varint: sequence.rawValue - origin.rawValue)
+    }
+  }
+
+  /// Bytes that an event's numbers take at most, for which there is room before they are put: a tag, a byte of
+  /// flags, and five varints.
+  static var numbersByteCountMax: Int { 2 + 5 * ByteCursor.varintByteCountMax }
 
   mutating func append(_ opened: Opened) {
     append(varint: opened.memoryLimit.entryCountMax)
@@ -151,5 +149,13 @@ extension [UInt8] {
     guard let reason else { return append(varint: 0) }
     append(varint: UInt64(reason.utf8.count) + 1)
     append(contentsOf: reason.utf8)
+  }
+}
+
+extension ByteCursor {
+  /// What every event begins with.
+  fileprivate mutating func put(_ tag: EventTag, at: Timestamp, previousAt: Timestamp) {
+    put(tag.rawValue)
+    put(varint: UInt64(at.rawValue - previousAt.rawValue))
   }
 }

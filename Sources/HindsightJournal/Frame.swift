@@ -117,7 +117,7 @@ public struct OpenFrame: Sendable {
     if let spare = spare.take() {
       body = spare.body
     } else {
-      body.reserveCapacity(usualByteCount)
+      body.reserveCapacity(usualByteCount + [UInt8].numbersByteCountMax)
     }
     isSpareAskedFor = false
     count = 0

@@ -37,6 +37,6 @@ struct MissMemoryTests {
     }
     for key in hashes.indices { try check(key) }
     let remembered = Set(removals.suffix(MissMemory.keyCountMax).map(\.key))
-    #expect(memory.filedCount == remembered.count)
+    #expect(memory.keyCount() == remembered.count)
   }
 }
