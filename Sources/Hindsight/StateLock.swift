@@ -30,17 +30,13 @@ import Synchronization
 /// threads use, and no line changes cores. Whoever takes the lock ends the sharing and waits until all
 /// lanes are left, as the biased lock BRAVO does (Dice and Kogan, USENIX ATC 2019).
 ///
-/// Proof of Sendable: the memory behind the pointers belongs to this value alone, from `init` to
+/// Proof of Sendable: the memory behind the pointer belongs to this value alone, from `init` to
 /// `deinit`; `guarded` is touched by the holder of `isHeld` only, and an acquiring exchange that
 /// follows a releasing store makes what one holder did visible to the next. Who is in a lane only
 /// reads it: see `enter`, and `endSharing` for the other half.
 struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
-  nonisolated(unsafe) private let word: UnsafeMutablePointer<Word>
-  /// Whether the lock is shared; its holder's to change. In a line of its own, which seldom changes.
-  nonisolated(unsafe) private let isShared: UnsafeMutablePointer<Atomic<Bool>>
-  /// Whether somebody is in the lane; one in a line.
-  nonisolated(unsafe) private let lanes: UnsafeMutablePointer<Atomic<Bool>>
-  nonisolated(unsafe) private let guarded: UnsafeMutablePointer<State>
+  /// All of it lies in one piece, so that this value is passed in a register: its parts are where the address says.
+  nonisolated(unsafe) private let memory: UnsafeMutableRawPointer
   private let laneKey = Lane.key
 
   /// In one cache line.
@@ -53,30 +49,50 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
     let isContended = Atomic<Bool>(false)
   }
 
+  @inline(__always)
+  private var word: UnsafeMutablePointer<Word> { memory.assumingMemoryBound(to: Word.self) }
+
+  /// Whether the lock is shared; its holder's to change. In a line of its own, which seldom changes.
+  @inline(__always)
+  private var isShared: UnsafeMutablePointer<Atomic<Bool>> {
+    (memory + StateLockBounds.lineByteCount).assumingMemoryBound(to: Atomic<Bool>.self)
+  }
+
+  /// Whether somebody is in the lane; one in a line.
+  @inline(__always)
+  private func isTaken(_ lane: UInt8) -> UnsafeMutablePointer<Atomic<Bool>> {
+    (memory + StateLockBounds.lineByteCount * (2 + Int(lane)))
+      .assumingMemoryBound(to: Atomic<Bool>.self)
+  }
+
+  @inline(__always)
+  private var guarded: UnsafeMutablePointer<State> {
+    (memory + Self.guardedOffset).assumingMemoryBound(to: State.self)
+  }
+
+  @inline(__always)
+  private static var guardedOffset: Int { StateLockBounds.lineByteCount * (2 + Int(Lane.count)) }
+
   init(_ state: consuming State) {
-    word = Self.allocate()
-    isShared = Self.allocate()
-    lanes = Self.allocate(StateLockBounds.lineByteCount * Int(Lane.count))
-    guarded = Self.allocate()
-    word.initialize(to: Word())
-    isShared.initialize(to: Atomic(false))
-    for lane in 0..<Lane.count {
-      isTaken(lane).initialize(to: Atomic(false))
+    let line = StateLockBounds.lineByteCount
+    precondition(MemoryLayout<Word>.size <= line && MemoryLayout<State>.alignment <= line)
+    // Up to the end of a line: no part shares one with anything, nor the pair that prefetchers load.
+    let byteCount = Self.guardedOffset + (MemoryLayout<State>.size + line - 1) / line * line
+    memory = .allocate(byteCount: byteCount, alignment: line)
+    memory.bindMemory(to: Word.self, capacity: 1).initialize(to: Word())
+    for at in 1..<2 + Int(Lane.count) {
+      (memory + line * at).bindMemory(to: Atomic<Bool>.self, capacity: 1)
+        .initialize(to: Atomic(false))
     }
-    guarded.initialize(to: state)
+    (memory + Self.guardedOffset).bindMemory(to: State.self, capacity: 1).initialize(to: state)
   }
 
   deinit {
     guarded.deinitialize(count: 1)
-    for lane in 0..<Lane.count {
-      isTaken(lane).deinitialize(count: 1)
-    }
+    for lane in 0..<Lane.count { isTaken(lane).deinitialize(count: 1) }
     isShared.deinitialize(count: 1)
     word.deinitialize(count: 1)
-    guarded.deallocate()
-    lanes.deallocate()
-    isShared.deallocate()
-    word.deallocate()
+    memory.deallocate()
   }
 
   /// Runs `body` with the lock held. It must not take the lock again.
@@ -162,11 +178,6 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
   @inline(__always)
   func leave(_ lane: Lane) {
     isTaken(lane.number).pointee.store(false, ordering: .releasing)
-  }
-
-  @inline(__always)
-  private func isTaken(_ lane: UInt8) -> UnsafeMutablePointer<Atomic<Bool>> {
-    lanes + Int(lane) * StateLockBounds.lineByteCount
   }
 
   @inline(never)
@@ -283,17 +294,6 @@ struct StateLock<State: ~Copyable & Sendable>: ~Copyable, Sendable {
     var time = timespec(
       tv_sec: 0, tv_nsec: naps < StateLockBounds.shortNapCount ? 1_000 : 1_000_000)
     nanosleep(&time, nil)
-  }
-
-  /// Memory that shares no cache line with anything, nor the pair that prefetchers load.
-  private static func allocate<T: ~Copyable>(
-    _ count: Int = 1
-  ) -> UnsafeMutablePointer<T> {
-    let line = StateLockBounds.lineByteCount
-    return UnsafeMutableRawPointer.allocate(
-      byteCount: max(MemoryLayout<T>.stride * count, line),
-      alignment: max(MemoryLayout<T>.alignment, line)
-    ).bindMemory(to: T.self, capacity: count)
   }
 }
 

@@ -11,6 +11,7 @@ extension CacheState {
       UnsafeRawPointer(bitPattern: UInt(truncatingIfNeeded: entries[slot].attachment & ~7)))
   }
 
+  /// Asks for the memory of the entry that most likely is the one with this key.
   public func prefetchEntry(_ keyHash: UInt64) {
     entries.prefetch(keys.candidate(tag: UInt32(truncatingIfNeeded: keyHash)))
   }

@@ -107,7 +107,7 @@ struct SlotTable: ~Copyable, Sendable {
 
   @inline(__always)
   private mutating func makeRoom(for slot: Slot, _ entries: borrowing EntryPool) {
-    if (count + 1) * 16 > (Int(mask) + 1) * 13 { grow(to: (Int(mask) + 1) * 2, entries) }
+    if !Self.holds(count + 1, cellCount) { grow(to: cellCount * 2, entries) }
     precondition(slot <= mask, "slots are handed out densely")
   }
 
@@ -137,7 +137,7 @@ struct SlotTable: ~Copyable, Sendable {
   /// Makes room for `capacity` entries at once, so that no later insertion pauses to grow.
   mutating func reserve(_ capacity: Int, _ entries: borrowing EntryPool) {
     var wanted = Int(mask) + 1
-    while capacity * 16 > wanted * 13 { wanted *= 2 }
+    while !Self.holds(capacity, wanted) { wanted *= 2 }
     if wanted > Int(mask) + 1 { grow(to: wanted, entries) }
   }
 
@@ -201,6 +201,16 @@ struct SlotTable: ~Copyable, Sendable {
     }
     old.deallocate()
   }
+
+  /// Whether so many entries are few enough: thirteen for sixteen cells. In a small table, which costs little,
+  /// one for four: then most lie where they belong, with nothing behind, and whether one has to look on, which
+  /// the processor can't foretell, is seldom asked.
+  @inline(__always)
+  private static func holds(_ entryCount: Int, _ cellCount: Int) -> Bool {
+    entryCount * 16 <= cellCount * (cellCount <= smallCellCount ? 4 : 13)
+  }
+
+  private static var smallCellCount: Int { 8_192 }
 
   private static func layout(
     _ capacity: Int

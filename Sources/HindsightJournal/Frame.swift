@@ -13,8 +13,8 @@ public struct OpenFrame: Sendable {
   private static let spareByteCountMin = 8 << 10
 
   private var sealed: [SealedFrame] = []
-  private var sealedByteCount = 0
-  private var body: [UInt8] = []
+  @usableFromInline var sealedByteCount = 0
+  @usableFromInline var body: [UInt8] = []
   private var previousAt = Timestamp.zero
   private var first = SequenceNumber.zero
   private var last = SequenceNumber.zero
@@ -50,7 +50,8 @@ public struct OpenFrame: Sendable {
 
   public mutating func give(_ spare: Spare) { self.spare = spare }
 
-  /// Bytes of encoded events so far.
+  /// Bytes of encoded events so far. Read in place: a call would copy all of the frame's variables.
+  @inlinable
   public var byteCount: Int { sealedByteCount + body.count }
   public var isEmpty: Bool { count == 0 && sealed.isEmpty }
 
