@@ -85,22 +85,19 @@ struct ChunkedQueue<Element> {
 
   mutating func append(_ element: consuming Element) {
     makeRoom()
-    add(element)
+    open.elements.append(element)
+    appendedCount += 1
+    count += 1
   }
 
-  /// - Parameter make: gives the element; it gets the place of `bytes` in the chunk.
-  mutating func append(_ bytes: UnsafeRawBufferPointer, _ make: (Range<Int>) -> Element) {
+  /// Puts bytes into the chunk of the element that is appended next.
+  /// - Returns: their place.
+  mutating func append(bytes: UnsafeRawBufferPointer) -> Range<Int> {
     makeRoom()
     if open.bytes.isEmpty { open.bytes.reserveCapacity(max(Self.byteCount, bytes.count)) }
     let start = open.bytes.count
     open.bytes.append(contentsOf: bytes)
-    add(make(start..<start + bytes.count))
-  }
-
-  private mutating func add(_ element: consuming Element) {
-    open.elements.append(element)
-    appendedCount += 1
-    count += 1
+    return start..<open.bytes.count
   }
 
   /// Has the open chunk have room for an element.

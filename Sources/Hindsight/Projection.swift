@@ -168,16 +168,17 @@ struct Projection {
   ///   - key: copied.
   ///   - expiry: the store tier's.
   mutating func insert(
-    _ fact: SetFact, key: UnsafeRawBufferPointer, value: [UInt8], expiry: Timestamp
+    _ fact: SetFact, key: UnsafeRawBufferPointer, value: consuming [UInt8], expiry: Timestamp
   ) {
-    pinnedByteCount += UInt64(value.count)
-    pending.append(key) { place in
+    let byteCount = value.count
+    pinnedByteCount += UInt64(byteCount)
+    let place = pending.append(bytes: key)
+    pending.append(
       Pending(
-        sequence: fact.sequence, kind: .insert(fact.sequence, byteCount: value.count),
+        sequence: fact.sequence, kind: .insert(fact.sequence, byteCount: byteCount),
         contents: Pending.Contents(
           key: UInt32(place.lowerBound)..<UInt32(place.upperBound), value: value,
-          coder: fact.coder, createdAt: fact.at, expiry: expiry))
-    }
+          coder: fact.coder, createdAt: fact.at, expiry: expiry)))
   }
 
   /// Whether memory for more rows is to be given soon: else the one that lacks it is made with the lock held.

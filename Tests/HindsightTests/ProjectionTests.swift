@@ -197,7 +197,7 @@ struct ProjectionTests {
         UInt8.random(in: 0...255, using: &random)
       }
       let before = queue.prefix(queue.count)
-      bytes.withUnsafeBytes { queue.append($0) { $0 } }
+      queue.append(bytes.withUnsafeBytes { queue.append(bytes: $0) })
       for (slices, expected) in [(before, model), (queue.prefix(queue.count), model + [bytes])] {
         let found = slices.flatMap { slice in slice.elements.map { Array(slice.bytes[$0]) } }
         #expect(found == expected)
@@ -217,7 +217,7 @@ struct ProjectionTests {
     for round in 0..<5 {
       var asked: [Int] = []
       for place in 0..<64 {
-        [UInt8(place)].withUnsafeBytes { queue.append($0) { $0 } }
+        queue.append([UInt8(place)].withUnsafeBytes { queue.append(bytes: $0) })
         if queue.asksForSpare() {
           asked.append(place)
           if round > 1 { queue.give(ChunkedQueue.Chunk(withBytes: true)) }
