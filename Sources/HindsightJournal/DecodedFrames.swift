@@ -3,11 +3,14 @@ import HindsightCore
 /// The frames of one segment with their events, in their order; decoded ahead on another core.
 struct DecodedFrames {
   struct Frame: Sendable {
-    var header: FrameHeader
-    var headerChecksum: UInt32
-    var offset: UInt64
-    var end: UInt64
+    /// As it stands in the file.
+    var read: FrameReader.Frame
     var events: FrameEvents
+
+    var header: FrameHeader { read.header }
+    var headerChecksum: UInt32 { read.headerChecksum }
+    var offset: UInt64 { read.offset }
+    var end: UInt64 { read.end }
   }
 
   enum Found: Sendable {
@@ -106,9 +109,7 @@ struct DecodedFrames {
   ) -> Found {
     do throws(FormatError) {
       return .frame(
-        Frame(
-          header: frame.header, headerChecksum: frame.headerChecksum, offset: frame.offset,
-          end: frame.end, events: try FrameEvents(body, frame.header, lendsSets: lendsSets)))
+        Frame(read: frame, events: try FrameEvents(body, frame.header, lendsSets: lendsSets)))
     } catch {
       return .undecodable(error)
     }

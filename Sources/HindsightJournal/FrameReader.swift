@@ -11,7 +11,7 @@ struct FrameReader {
     case bad(FormatError)
   }
 
-  struct Frame {
+  struct Frame: Sendable {
     var header: FrameHeader
     var headerChecksum: UInt32
     var offset: UInt64

@@ -12,16 +12,18 @@ extension JournalDirectory {
   /// - Parameters:
   ///   - start: where the replay begins.
   ///   - store: whose projection the store is, and how far; `nil` without one.
+  ///   - keptByteCountMax: of frames that nothing proves to be durable, where the caller may write them again.
   /// - Throws: `DamageError` where an opening is refused.
   package func judge(
     from start: ReplayStart, store: (id: JournalID, applied: SequenceNumber)?,
-    into sink: any ReplaySink
+    keptByteCountMax: Int = 0, into sink: any ReplaySink
   ) throws(DamageError) -> (end: ReplayEnd, verdict: RecoveryVerdict) {
     guard let last = segments.last else { throw Self.lacksSegments }
     // A store that goes on from where it is needs every event since.
     var crossesGaps = true
     if case .notAfter = start { crossesGaps = false }
-    let end = try JournalReplay(self).run(from: start, crossesGaps: crossesGaps, into: sink)
+    let end = try JournalReplay(self, keptByteCountMax: keptByteCountMax)
+      .run(from: start, crossesGaps: crossesGaps, into: sink)
     guard end.hasRoom else {
       throw .structure(
         file: last.name, "event \(end.last): the numbers leave no room for what would follow")

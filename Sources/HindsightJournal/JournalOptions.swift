@@ -27,6 +27,9 @@ public struct JournalOptions: Sendable {
   public var random: @Sendable () -> UInt64
   /// Gives the time that segments are stamped with.
   public var now: @Sendable () -> Timestamp
+  /// So many bytes of frames that nothing proves to be durable are kept by a recovery, which writes them again. Fewer
+  /// only where a test wants them to be read again, as more are.
+  package var keptByteCountMax = 32 << 20
 
   public init(
     segmentByteCount: UInt64 = 16 << 20,

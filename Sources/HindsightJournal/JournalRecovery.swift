@@ -133,7 +133,8 @@ public struct JournalRecovery {
         try storage.syncDirectory()
       }
     }
-    let (end, verdict) = try directory.judge(from: start, store: store, into: sink)
+    let (end, verdict) = try directory.judge(
+      from: start, store: store, keptByteCountMax: options.keptByteCountMax, into: sink)
     return try DamageError.wrap { () throws(StorageError) in
       try go(on: directory, end, verdict)
     }
@@ -237,12 +238,19 @@ public struct JournalRecovery {
     let start =
       first == copied ? first : end.frames[...first].lastIndex { $0.encoding == .begins } ?? 0
     let copiedOffset = copied.map { end.frames[$0].offset } ?? .max
+    let keptStart = end.frames.count - end.kept.count
     var reader = FrameReader(segment, offset: end.frames[start].offset)
     let decoder = BodyDecoder()
-    while reader.offset < end.position.byteOffset {
+    for at in start..<end.frames.count {
       // The replay has just decoded it.
       let damage = StorageError("read again", segment.name, .ioError)
-      guard case .frame(let frame) = try reader.next() else { throw damage }
+      let frame: FrameReader.Frame
+      if start >= keptStart {
+        frame = end.kept[at - keptStart]
+      } else {
+        guard case .frame(let read) = try reader.next() else { throw damage }
+        frame = read
+      }
       if frame.offset >= copiedOffset {
         unproven.copied.append(CopiedFrame(header: frame.header, stored: frame.stored))
         continue

@@ -16,8 +16,15 @@ public enum ReplayStart: Equatable, Sendable {
 /// Replays a journal into a sink; changes nothing.
 public struct JournalReplay {
   let directory: JournalDirectory
+  /// So many bytes of the last segment's unproven frames are kept for who writes them again.
+  private let keptByteCountMax: Int
 
-  public init(_ directory: JournalDirectory) { self.directory = directory }
+  public init(_ directory: JournalDirectory) { self.init(directory, keptByteCountMax: 0) }
+
+  init(_ directory: JournalDirectory, keptByteCountMax: Int) {
+    self.directory = directory
+    self.keptByteCountMax = keptByteCountMax
+  }
 
   /// Replays from `start` to the end of what is whole.
   /// - Throws: `DamageError` where something is damaged that a later segment proves to have been
@@ -257,6 +264,8 @@ public struct JournalReplay {
     let reader = try self.reader(segment, end)
     end.previousChecksum = reader.previousChecksum
     end.frames = []
+    // A successor is proof of all.
+    end.kept = KeptFrames(byteCountMax: successor == nil ? keptByteCountMax : 0)
     let lendsSets = sink.takesLentSets
     let frames = try DamageError.wrap { () throws(StorageError) in
       try DecodedFrames(reader, lendsSets: lendsSets)
@@ -325,6 +334,7 @@ public struct JournalReplay {
       ReplayEnd.FramePlace(
         offset: frame.offset, first: frame.header.first, follows: end.last,
         encoding: frame.header.encoding))
+    end.kept.append(frame.read, proven: end.proven)
     guard isNew else { return true }
     // Up to where its successor continues it has been read; a frame across that place is no part of this history.
     if let successor, last > successor.header.follows {

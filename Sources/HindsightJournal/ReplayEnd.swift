@@ -44,6 +44,8 @@ public struct ReplayEnd: Sendable {
   var previousChecksum: UInt32?
   /// The frames of the last segment, as far as they were replayed.
   var frames: [FramePlace] = []
+  /// The last of them themselves, where a recovery may need them.
+  var kept = KeptFrames(byteCountMax: 0)
   /// The event that was to be the last one.
   var through: SequenceNumber?
   /// The sink takes no more for now.
