@@ -87,12 +87,7 @@ extension [UInt8] {
   }
 
   mutating func append(varint value: UInt64) {
-    var rest = value
-    while rest >= 0x80 {
-      append(UInt8(truncatingIfNeeded: rest) | 0x80)
-      rest >>= 7
-    }
-    append(UInt8(truncatingIfNeeded: rest))
+    append(atMost: ByteCursor.varintByteCountMax) { $0.put(varint: value) }
   }
 
   mutating func append<T: FixedWidthInteger>(fixed value: T) {
