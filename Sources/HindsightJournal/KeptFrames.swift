@@ -16,7 +16,7 @@ struct KeptFrames: Sendable {
 
   var count: Int { frames.count }
 
-  /// The frame before which `count` others were kept.
+  /// The frame before which `at` others are kept.
   subscript(at: Int) -> FrameReader.Frame { frames[at] }
 
   /// Keeps a frame, and drops those that are no longer needed.
